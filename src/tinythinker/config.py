@@ -1,0 +1,447 @@
+"""Every setting of the product: one frozen model per verb, and nothing else holds a default.
+
+A field is a YAML key is an override: `reflect.rounds=3`. Settings come, later over earlier, from the defaults here, the
+task's preset (`presets/*.yaml`), a `--config` file, and `key.path=value` overrides.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from tinythinker.core.errors import SettingsError, expected
+from tinythinker.core.jsonl import Json, read_text
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Base of every settings model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class LimitSettings(Settings):
+    """Use fewer questions than there are: a seeded draw, kept in file order."""
+
+    train: int | None = Field(None, ge=1)
+    """Training questions to keep; null keeps all."""
+    valid: int | None = Field(None, ge=1)
+    """Validation questions to keep; null keeps all."""
+    test: int | None = Field(None, ge=1)
+    """Test questions to keep; null keeps all."""
+
+
+class SplitSettings(Settings):
+    """How questions without an official split are divided; a seeded shuffle."""
+
+    valid: float = Field(0.1, gt=0, lt=1)
+    """Share of the questions that becomes validation data."""
+    test: float = Field(0.1, gt=0, lt=1)
+    """Share of the questions that becomes test data."""
+    valid_file: Path | None = None
+    """Your own validation questions, instead of a share."""
+    test_file: Path | None = None
+    """Your own test questions, instead of a share."""
+
+    @model_validator(mode="after")
+    def _leaves_some_to_train_on(self) -> Self:
+        if self.valid + self.test >= 1:
+            raise ValueError(expected("split.valid + split.test", self.valid + self.test, "less than 1"))
+        return self
+
+
+class StoreroomSettings(Settings):
+    """The embedded benchmark: invented things, containers, and facts about them, made in memory from the seed."""
+
+    things: int = Field(40, ge=2, le=400)
+    """Invented things; each has a property."""
+    containers: int = Field(40, ge=8, le=400)
+    """Invented containers; each is made of a material."""
+    materials: int = Field(6, ge=2, le=8)
+    """Materials, and as many properties: every property needs one material."""
+    options: int = Field(4, ge=2, le=26)
+    """Containers offered per question; one of them fits."""
+    train: int = Field(1500, ge=1)
+    """Training questions."""
+    valid: int = Field(100, ge=1)
+    """Validation questions: combinations of thing and container that no other split has."""
+    test: int = Field(400, ge=1)
+    """Test questions: combinations of thing and container that no other split has."""
+    annotated: Share = 0.7
+    """Share of the things that any rationale mentions; the others occur in labelled questions only."""
+
+
+class TeacherSettings(Settings):
+    """Where rationales come from."""
+
+    source: Literal["ecqa", "facts", "recorded", "scripted"] = "recorded"
+    """ecqa: human explanations of CommonsenseQA; facts: the facts in OpenBookQA's and StrategyQA's own files (recall
+    only); recorded: a rationales file of yours; scripted: Storeroom's."""
+    path: Path | None = None
+    """ecqa: the folder with ecqa_*.jsonl; recorded: the rationales file; facts: a folder, if not data_dir."""
+    wrong: Share = 0.0
+    """scripted: share of the rationales that state a wrong fact and still defend the right answer."""
+    malformed: Share = 0.0
+    """scripted: share of the completions that are garbled."""
+
+
+class StageSettings(Settings):
+    """What the student is taught and in what wording."""
+
+    plan: Literal["full", "summarize", "recall_summarize", "analyze_summarize"] = "full"
+    """Stages to train and to answer with: all three, or an ablation. `summarize` learns from labels alone."""
+    template: Literal["paper", "named"] = "paper"
+    """paper: the published wording; named: the analyze prompt also says the option's text."""
+    interval: int = Field(100, ge=1)
+    """Optimizer steps of recall, and of summarize, before the next stage's turn; analyze gets this times the options."""
+    permute_options: bool = False
+    """Show each training question with its options in a fresh seeded order every epoch."""
+
+
+class StudentSettings(Settings):
+    """The model that learns."""
+
+    init: Literal["pretrained", "scratch"] = "pretrained"
+    """pretrained: load `student.name`; scratch: random weights of `student.size`."""
+    name: str = "google-t5/t5-small"
+    """pretrained: a Hugging Face name or a folder with an encoder-decoder model."""
+    size: Literal["1m", "3m", "t5-small", "t5-base"] = "1m"
+    """scratch: the shape of the T5; 1m and 3m count the weights outside the vocabulary."""
+    sentencepiece: Path | None = None
+    """scratch: a SentencePiece vocabulary file; null trains a word-level vocabulary on the task."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout in phase 1; phase 2 trains without (FIDELITY, defect 2)."""
+    max_prompt_tokens: int = Field(200, ge=8)
+    """Longer prompts are cut at the front, counted and reported."""
+    max_target_tokens: int = Field(200, ge=4)
+    """Longer targets are cut at the end, counted and reported."""
+
+
+class OptimSettings(Settings):
+    """What both phases of training have in common."""
+
+    epochs: int = Field(10, ge=1)
+    """Passes over all examples (phase 2: over all pairs of a round)."""
+    max_steps: int | None = Field(None, ge=1)
+    """Stop after so many optimizer steps; the learning-rate schedule ends there too. null: all epochs."""
+    learning_rate: float = Field(5e-4, gt=0)
+    """Peak AdamW rate, reached after warm-up, per optimizer step."""
+    warmup: Share = 0.1
+    """Share of the steps over which the rate rises from zero; it then falls along a cosine."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW weight decay."""
+    batch_size: int = Field(64, ge=1)
+    """Examples (phase 2: pairs) per optimizer step."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Examples per forward pass; gradients add up to the whole batch. null: the batch at once."""
+    max_gradient_norm: float = Field(1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    validate_every: int | None = Field(None, ge=1)
+    """Optimizer steps between validations and checkpoints; null: once per cycle of the stages."""
+    bf16: Literal["auto", "yes", "no"] = "auto"
+    """Mixed precision in bfloat16; auto: on GPUs that have it."""
+
+
+class TrainSettings(OptimSettings):
+    """Phase 1, reasoning acquisition: supervised training on all stages."""
+
+
+class ReflectSettings(OptimSettings):
+    """Phase 2, self-reflection: sample from the student, pair right with wrong, train on the difference, repeat."""
+
+    rounds: int = Field(5, ge=0)
+    """Sample-pair-train rounds. Each starts from the best student so far."""
+    questions: int | None = Field(None, ge=1)
+    """Training questions to sample on per round, a fresh seeded draw; null: all."""
+    samples_per_question: int = Field(10, ge=2)
+    """Recalls drawn per question, and sets of analyses drawn per chosen recall."""
+    temperature: float = Field(0.7, gt=0)
+    """Sampling temperature of the stage under reflection; the other stages decode greedily."""
+    stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
+    """Which stages to make pairs of."""
+    interval: int = Field(100, ge=1)
+    """Optimizer steps on recall pairs before the analyze pairs' turn, and the other way round."""
+    reference: Literal["previous", "initial"] = "previous"
+    """The frozen reference: the student the round starts from (the paper), or phase 1's."""
+    beta: float = Field(0.5, gt=0)
+    """DPO beta (see `reflect.dpo.dpo_loss`). Larger keeps the student nearer its reference."""
+    alpha: float = Field(0.5, ge=0)
+    """Weight of the chosen text's mean negative log-likelihood, added to the DPO loss; 0 switches it off."""
+    learning_rate: float = Field(5e-6, gt=0)
+    """Peak AdamW rate, reached after warm-up, per optimizer step."""
+    batch_size: int = Field(32, ge=1)
+    """Pairs per optimizer step."""
+
+
+class GenerateSettings(Settings):
+    """How a student's text is decoded, in training, reflection and evaluation alike."""
+
+    batch_size: int = Field(128, ge=1)
+    """Prompts decoded at once."""
+    max_recall_tokens: int = Field(128, ge=1)
+    """Longest recall."""
+    max_analysis_tokens: int = Field(128, ge=1)
+    """Longest analysis of one option."""
+    answer: Literal["free", "constrained"] = "free"
+    """free: write the conclusion and read the label in it; constrained: take the likeliest of the labels."""
+
+
+class EvaluateSettings(Settings):
+    """Testing. Nothing here changes a student; every choice is part of the verdict file's name."""
+
+    split: Literal["test", "valid"] = "test"
+    """Which questions to answer."""
+    votes: int = Field(1, ge=1)
+    """1: one greedy chain; more: self-consistency, a majority over that many sampled chains."""
+    temperature: float = Field(0.7, gt=0)
+    """Sampling temperature of recall and analyze when votes > 1; summarize is greedy."""
+
+
+class RunSettings(Settings):
+    """All settings of a run."""
+
+    task: str
+    """csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file of your own questions."""
+    data_dir: Path | None = None
+    """Folder with the benchmark's official files; null fetches them from the Hugging Face Hub."""
+    seed: int = Field(42, ge=0)
+    """Seed of every random stream: splits, draws, weights, dropout, samples."""
+    limit: LimitSettings = LimitSettings()
+    split: SplitSettings = SplitSettings()
+    storeroom: StoreroomSettings = StoreroomSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    stages: StageSettings = StageSettings()
+    student: StudentSettings = StudentSettings()
+    train: TrainSettings = TrainSettings()
+    generate: GenerateSettings = GenerateSettings()
+    reflect: ReflectSettings = ReflectSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    def plain(self) -> Json:
+        """All settings as JSON values."""
+        return self.model_dump(mode="json")
+
+    def bound_by(self, verb: str) -> dict[str, object]:
+        """The flattened settings that decide a verb's outcome and may not change once it has begun."""
+        flat = flatten({key: value for key, value in self.plain().items() if key in SECTIONS[verb]})
+        return {key: value for key, value in flat.items() if key not in EXTENDABLE}
+
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "teach": ("task", "data_dir", "seed", "limit", "split", "storeroom", "teacher"),
+    "train": ("stages", "student", "train", "generate"),
+    "reflect": ("reflect",),
+    "evaluate": ("evaluate",),
+    "report": (),
+}
+"""Which settings each verb reads first; later verbs build on what earlier ones read."""
+
+EXTENDABLE = frozenset({"reflect.rounds", "generate.batch_size"})
+"""Settings that may change on a run that has begun: they add work or change its speed, never what was done."""
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """`{"reflect": {"beta": 0.5}}` as `{"reflect.beta": 0.5}`."""
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+class FieldLine(Settings):
+    """One setting as a person reads it."""
+
+    key: str
+    default: str
+    allowed: str
+    meaning: str
+
+
+def describe_settings(verb: str | None = None) -> Iterator[FieldLine]:
+    """Every setting (of one verb), in order: key, default, allowed values, meaning."""
+    sections = RunSettings.model_fields if verb is None else SECTIONS[verb]
+    for name in sections:
+        yield from _lines(name, RunSettings.model_fields[name])
+
+
+def _lines(key: str, field: FieldInfo) -> Iterator[FieldLine]:
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+        for name, inner in field.annotation.model_fields.items():
+            yield from _lines(f"{key}.{name}", inner)
+        return
+    default = "required" if field.is_required() else yaml.safe_dump(_plain(field.default), default_flow_style=True)
+    meaning = " ".join((field.description or "").split())
+    yield FieldLine(key=key, default=default.split("\n")[0], allowed=_allowed(field), meaning=meaning)
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _allowed(field: FieldInfo) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [
+        f"{sign} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, sign in signs.items()
+        if hasattr(rule, name)
+    ]
+    return " ".join([_type_name(field.annotation), *bounds])
+
+
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return f"list of {_type_name(get_args(annotation)[0])}"
+    inner = [part for part in get_args(annotation) if part is not type(None)]
+    if inner:
+        return " | ".join([*map(_type_name, inner), "null"])
+    return {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}[annotation]
+
+
+def known_keys() -> list[str]:
+    """Every `key.path` that can be set."""
+    return [line.key for line in describe_settings()]
+
+
+def _unknown(key: str) -> SettingsError:
+    keys = known_keys()
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
+    if not near:
+        near = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
+    hint = f"did you mean {near[0]!r}?" if near else "a known key"
+    return SettingsError(f"setting {key!r}: found no such setting, expected {hint} (see `tinythinker settings`)")
+
+
+def _check_keys(tree: Json, where: str) -> None:
+    """Refuse unknown keys with the nearest known one, before pydantic sees them."""
+    keys = set(known_keys())
+    sections = {key.split(".")[0] for key in keys if "." in key}
+    for key, value in flatten(tree).items():
+        if key in sections:
+            raise SettingsError(expected(f"{where}, {key}", value, f"a group of settings, such as {key}.x=..."))
+        if key not in keys:
+            raise _unknown(key)
+
+
+def parse_override(text: str) -> tuple[str, object]:
+    """`reflect.rounds=3` as `("reflect.rounds", 3)`; the value is read as YAML.
+
+    Raises:
+        SettingsError: there is no `=`, or the value is not YAML.
+    """
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise SettingsError(expected("setting", text, "key.path=value"))
+    try:
+        return key.strip(), _yaml(value)
+    except yaml.YAMLError:
+        return key.strip(), value
+
+
+def _yaml(text: str) -> Any:
+    """YAML 1.1 reads `1e-4` as text and `yes` as true; settings want the number and the word."""
+    value = yaml.safe_load(text)
+    if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
+        return text.strip()
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _nested(pairs: Sequence[tuple[str, object]]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in pairs:
+        here: dict[str, Any] = {}
+        leaf = here
+        *groups, name = key.split(".")
+        for group in groups:
+            leaf = leaf.setdefault(group, {})
+        leaf[name] = value
+        tree = _merge(tree, here)
+    return tree
+
+
+def _read_yaml(text: str, where: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise SettingsError(f"{where}{line}: found malformed YAML, expected `key: value` lines") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise SettingsError(expected(where, tree, "a mapping of settings"))
+    _check_keys(tree, where)
+    return tree
+
+
+def presets() -> list[str]:
+    """Names of the tasks that have a preset."""
+    folder = resources.files("tinythinker") / "presets"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def preset(task: str) -> dict[str, Any]:
+    """The preset of a task; empty for a file of one's own. Raises SettingsError for what is neither."""
+    if task in presets():
+        file = resources.files("tinythinker") / "presets" / f"{task}.yaml"
+        return _read_yaml(file.read_text(encoding="utf-8"), f"preset {task}")
+    if Path(task).suffix.lower() in (".jsonl", ".csv"):
+        return {}
+    near = difflib.get_close_matches(task, presets(), n=1)
+    wanted = f"one of {', '.join(presets())}, or a .jsonl or .csv file" + (f" (did you mean {near[0]!r}?)" if near else "")
+    raise SettingsError(expected("task", task, wanted))
+
+
+def validate(tree: Mapping[str, Any]) -> RunSettings:
+    """Check a tree of settings. Raises SettingsError in one line that names the key."""
+    try:
+        return RunSettings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        # A model's own check has no key of its own; its message names the keys.
+        if first["type"] == "value_error":
+            raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
+        key = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+        wanted = first["msg"].removeprefix("Input should be ")
+        raise SettingsError(expected(f"setting {key}", first["input"], wanted)) from None
+
+
+def override(settings: RunSettings, overrides: Sequence[str]) -> RunSettings:
+    """Settings with `key.path=value` overrides on top. Raises SettingsError."""
+    tree = _nested([parse_override(text) for text in overrides])
+    _check_keys(tree, "settings")
+    return validate(_merge(settings.plain(), tree))
+
+
+def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None = None) -> RunSettings:
+    """Resolve the settings of a task: defaults < preset < config file < overrides. Raises SettingsError, DataError."""
+    tree: dict[str, Any] = _merge({"task": task}, preset(task))
+    if config is not None:
+        tree = _merge(tree, _read_yaml(read_text(config), str(config)))
+    return override(validate(tree), overrides)

@@ -1,0 +1,55 @@
+"""Progress for people, on stderr: a bar in a terminal, one line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+def say(text: str) -> None:
+    """Tell the user something; stdout stays free for results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """A bar with loss and time left for something of known length."""
+
+    def __init__(self, name: str, total: int, done: int = 0) -> None:
+        self._name, self._total, self._done = name, total, done
+        self._console = Console(stderr=True)
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=total, completed=done, note="")
+        self._spoke = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Some more is done; figures are shown as they are now, negative ones (not known yet) left out."""
+        self._done += steps
+        note = "  ".join(f"{name} {value:.3f}" for name, value in figures.items() if value >= 0)
+        self._bar.update(self._task, completed=self._done, note=note)
+        now = time.monotonic()
+        if not self._console.is_terminal and (now - self._spoke > _SECONDS_BETWEEN_LINES or self._done == self._total):
+            self._spoke = now
+            say(f"{self._name}: {self._done}/{self._total}  {note}".rstrip())

@@ -1,0 +1,170 @@
+"""The records that verbs hand to each other, in memory and as lines of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tinythinker.core.errors import expected
+
+LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""Option labels in order. The prompt grammar reads one capital letter, hence at most 26 options."""
+
+
+class Record(BaseModel):
+    """Base of every record: frozen, and refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stage(StrEnum):
+    """A step of the student's reasoning, coarse to fine (METHOD: recall, analyze, summarize)."""
+
+    RECALL = "recall"
+    ANALYZE = "analyze"
+    SUMMARIZE = "summarize"
+
+
+class Option(Record):
+    """One answer option; `text` is kept byte for byte."""
+
+    label: str = Field(pattern=r"^[A-Z]$")
+    text: str = Field(min_length=1)
+
+
+class Question(Record):
+    """A multiple-choice question, exactly as its benchmark states it."""
+
+    id: str = Field(min_length=1)
+    stem: str = Field(min_length=1)
+    options: tuple[Option, ...]
+    gold: str | None
+    """Label of the right option; None on a hidden test split."""
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        if not self.stem.strip():
+            raise ValueError(expected("question text", self.stem, "some text"))
+        if not 2 <= len(self.options) <= len(LABELS):
+            raise ValueError(expected("number of options", len(self.options), f"2 to {len(LABELS)}"))
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(expected("labels", self.labels, "distinct labels"))
+        if self.gold is not None and self.gold not in self.labels:
+            raise ValueError(expected("gold", self.gold, f"one of {self.labels}"))
+        return self
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Option labels in benchmark order: `("A", "B", "C")`."""
+        return tuple(option.label for option in self.options)
+
+    def permuted(self, order: Sequence[int]) -> Question:
+        """The same question with its options in another order, relabelled from A on.
+
+        Args:
+            order: `order[i]` is the present position of the option that comes to stand at position i.
+        """
+        options = tuple(
+            Option(label=label, text=self.options[i].text) for label, i in zip(self.labels, order, strict=True)
+        )
+        gold = None if self.gold is None else self.labels[list(order).index(self.labels.index(self.gold))]
+        return Question(id=self.id, stem=self.stem, options=options, gold=gold)
+
+
+class Rationale(Record):
+    """What a teacher knows about one question: general knowledge, then a sentence on every option."""
+
+    question_id: str
+    recall: str = Field(min_length=1)
+    analyses: tuple[str, ...] = ()
+    """One per option in the question's order; empty if the teacher said nothing about single options."""
+
+    def permuted(self, order: Sequence[int]) -> Rationale:
+        """The rationale of `Question.permuted(order)`."""
+        analyses = tuple(self.analyses[i] for i in order) if self.analyses else ()
+        return Rationale(question_id=self.question_id, recall=self.recall, analyses=analyses)
+
+
+class Flaw(StrEnum):
+    """Why a piece of teacher text is not learned from."""
+
+    NO_RECALL = "no_recall"
+    """No general knowledge was found in it."""
+    OPTIONS = "options"
+    """It does not hold exactly one analysis for every option of the question."""
+    DISAGREES = "disagrees"
+    """Its own verdicts on the options contradict the gold label."""
+    UNALIGNED = "unaligned"
+    """Human sentences that could not be assigned to the options without guessing."""
+    NOT_TRAIN = "not_train"
+    """It belongs to a question outside the training split; using it would leak the test."""
+
+
+class Rejected(Record):
+    """A piece of teacher text we will not learn from, kept whole so that a person can see why."""
+
+    question_id: str
+    flaw: Flaw
+    text: str
+    reason: str = ""
+    """What exactly was wrong, where the flaw alone does not say."""
+
+
+class StageExample(Record):
+    """One supervised example of one stage: the student reads `prompt` and learns to write `target`."""
+
+    question_id: str
+    stage: Stage
+    prompt: str
+    target: str
+
+
+class Chain(Record):
+    """One line of the student's reasoning on one question, from recall to answer."""
+
+    question_id: str
+    sample: int = 0
+    """Which of the question's chains this is, from 0."""
+    recall: str | None = None
+    """None where the plan has no recall stage."""
+    analyses: tuple[str, ...] = ()
+    """One per option in the question's order; empty where the plan has no analyze stage."""
+    conclusion: str
+    answer: str | None
+    """Label read out of the conclusion; None if unreadable."""
+    answer_logp: float | None = None
+    """Log-probability of the answer's label given the summarize prompt, in nats, where it was asked for."""
+    count_tokens: int = Field(0, ge=0)
+    """Tokens generated for this chain, all stages together."""
+
+
+class PreferencePair(Record):
+    """Two things the student wrote in one place, one of which led to the gold label."""
+
+    question_id: str
+    stage: Stage
+    prompt: str
+    chosen: str
+    rejected: str
+    is_teacher_fill: bool = False
+    """True if `chosen` is the teacher's, filled in because the student had too few of its own."""
+
+
+class Verdict(Record):
+    """What the student answered to one question, and whether it was right."""
+
+    question_id: str
+    gold: str
+    answer: str | None
+    """The chain's answer, or the vote over all chains; None if no chain was readable."""
+    is_correct: bool
+    chains: tuple[Chain, ...] = Field(min_length=1)
+    recall_is_fact: bool | None = None
+    """Is the first chain's recall true? None where truth cannot be checked."""
+    analyses_are_facts: tuple[bool, ...] | None = None
+    """Is each analysis of the first chain true? None where truth cannot be checked."""
+    first_wrong_stage: Stage | None = None
+    """For a wrong answer on a task with known facts: the first stage that went wrong."""

@@ -1,0 +1,179 @@
+"""The run directory: every path in it, and the manifest that says how it came about."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from tinythinker.core.errors import DataError, SettingsError
+from tinythinker.core.jsonl import Json, describe, file_errors, read_json, write_json
+from tinythinker.core.records import Record
+
+VERBS = ("teach", "train", "reflect", "evaluate")
+"""The verbs that fill a run directory, in order; each builds on all before it."""
+
+Flat = Mapping[str, object]
+"""Settings as `{"reflect.beta": 0.5, ...}`, plain JSON values."""
+
+
+class Manifest(Record):
+    """What a run was made with."""
+
+    settings: Json
+    """All settings as resolved from defaults, preset, file and overrides."""
+    begun: dict[str, Json] = {}
+    """The settings each verb began its work with; they bind every later call of that verb."""
+    versions: dict[str, str] = {}
+    git: str | None = None
+    """Commit of the working directory's repository, with `+changes` if it was not clean."""
+    inputs: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of every file the questions and rationales were read from, and of the run's own copies."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Wall-clock seconds each verb worked, summed over its calls."""
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes. Raises DataError."""
+    with file_errors(path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    names = ("tinythinker", "torch", "transformers", "tokenizers", "accelerate", "numpy")
+    return {name: metadata.version(name) for name in names}
+
+
+def _git() -> str | None:
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return ask("rev-parse", "HEAD") + ("+changes" if ask("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def differences(before: Flat, now: Flat) -> list[str]:
+    """One `key: was X, now Y` for every setting that is not the same."""
+    keys = [*before, *(key for key in now if key not in before)]
+    return [f"{k}: was {before.get(k)!r}, now {now.get(k)!r}" for k in keys if before.get(k) != now.get(k)]
+
+
+class RunDirectory:
+    """Names every file of a run. Nothing else builds a path inside one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.manifest_file = root / "manifest.json"
+        self.rationales = root / "teacher" / "rationales.jsonl"
+        self.rejected = root / "teacher" / "rejected.jsonl"
+        self.usage = root / "teacher" / "usage.json"
+        self.phase_1 = root / "phase-1"
+        self.verdicts_folder = root / "verdicts"
+        self.report = root / "report.html"
+
+    def questions(self, split: str) -> Path:
+        """Questions of a split: train, valid or test."""
+        return self.root / "questions" / f"{split}.jsonl"
+
+    def round(self, number: int) -> Path:
+        """Folder of one round of self-reflection, from 1."""
+        return self.root / f"round-{number}"
+
+    def rounds(self) -> list[int]:
+        """Numbers of the rounds that have a student, in order."""
+        return sorted(int(folder.parent.name.removeprefix("round-")) for folder in self.root.glob("round-*/student"))
+
+    def verdicts(self, name: str) -> Path:
+        """Verdicts of one student, split and way of answering, such as `round-1.test.greedy`."""
+        return self.verdicts_folder / f"{name}.jsonl"
+
+    def folder_of(self, verb: str) -> list[Path]:
+        """What a verb makes, and what starting it over deletes."""
+        made: dict[str, list[Path]] = {
+            "teach": [self.root / "questions", self.root / "teacher"],
+            "train": [self.phase_1],
+            "reflect": sorted(self.root.glob("round-*")),
+            "evaluate": [self.verdicts_folder, self.report],
+        }
+        return made[verb]
+
+    @property
+    def exists(self) -> bool:
+        """Has this directory been started?"""
+        return self.manifest_file.is_file()
+
+    def manifest(self) -> Manifest:
+        """Read the manifest. Raises DataError where there is none or it is damaged."""
+        if not self.exists:
+            raise DataError(
+                f"{self.root}: found no manifest.json, expected a run directory made by `tinythinker teach` or `run`"
+            )
+        try:
+            return Manifest.model_validate(read_json(self.manifest_file))
+        except ValidationError as error:
+            raise DataError(f"{self.manifest_file}: {describe(error)}") from None
+
+    def save(self, manifest: Manifest) -> None:
+        """Write the manifest, whole or not at all."""
+        write_json(self.manifest_file, manifest.model_dump(mode="json"))
+
+    def begin(self, verb: str, settings: Json, bound: Flat, *, force: bool = False) -> None:
+        """Register a verb's settings before its first work, or refuse if it was begun with others.
+
+        Args:
+            verb: one of `VERBS`.
+            settings: all settings, kept in the manifest.
+            bound: the flattened settings that decide this verb's outcome.
+            force: delete what this and all later verbs made, and start over.
+
+        Raises:
+            SettingsError: the verb began with other settings; the message says which differ.
+        """
+        if self.root.exists() and not self.exists and any(self.root.iterdir()):
+            raise SettingsError(
+                f"{self.root}: found other files and no manifest.json, expected a new, empty or run directory"
+            )
+        manifest = self.manifest() if self.exists else Manifest(settings=settings)
+        begun = dict(manifest.begun)
+        if force:
+            for later in VERBS[VERBS.index(verb) :]:
+                begun.pop(later, None)
+                for path in self.folder_of(later):
+                    _remove(path)
+        elif verb in begun and (changed := differences(begun[verb], bound)):
+            raise SettingsError(
+                f"{self.root}: `{verb}` was begun with other settings ({'; '.join(changed)}); "
+                "use the same settings, another directory, or --force to start over"
+            )
+        begun[verb] = dict(bound)
+        self.save(
+            manifest.model_copy(
+                update={"settings": settings, "begun": begun, "versions": _versions(), "git": _git()},
+            )
+        )
+
+    def add_inputs(self, files: Iterable[Path]) -> None:
+        """Record the hashes of files the run was made from."""
+        manifest = self.manifest()
+        hashes = {str(path): sha256(path) for path in files}
+        self.save(manifest.model_copy(update={"inputs": manifest.inputs | hashes}))
+
+    def add_seconds(self, verb: str, seconds: float) -> None:
+        """Add to the time a verb has worked."""
+        manifest = self.manifest()
+        total = manifest.seconds | {verb: round(manifest.seconds.get(verb, 0.0) + seconds, 2)}
+        self.save(manifest.model_copy(update={"seconds": total}))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,117 @@
+"""Chains of reasoning for many questions at once: recall, every option's analysis, the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinythinker.core.records import Chain, Question, Stage
+from tinythinker.core.seeds import derive_seed
+from tinythinker.generate.decode import Decoded, Sampling, decode, label_logps
+from tinythinker.stages.plan import PLANS
+from tinythinker.stages.template import conclusion, parse_answer
+from tinythinker.student.student import Student
+
+MAX_CONCLUSION_TOKENS = 16
+"""A conclusion is one fixed sentence."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which stages are sampled, how hot, and under which name; the others decode greedily."""
+
+    temperature: float
+    seed: int
+    stages: frozenset[Stage]
+
+    def of(self, stage: Stage, thoughts: Sequence[Thought]) -> Sampling | None:
+        """How this stage is sampled for these thoughts, one named stream per option; None if it is greedy."""
+        if stage not in self.stages:
+            return None
+        names = [
+            (t.question.id, t.sample, i)
+            for t in thoughts
+            for i in range(len(t.question.options) if stage is Stage.ANALYZE else 1)
+        ]
+        return Sampling(self.temperature, [derive_seed(self.seed, "sample", stage, *name) for name in names])
+
+
+@dataclass(frozen=True)
+class Thought:
+    """A chain to be: the question, which of its chains this is, and a recall if one is already there."""
+
+    question: Question
+    sample: int = 0
+    recall: str | None = None
+
+
+def think(student: Student, thoughts: Sequence[Thought], *, draws: Draws | None = None, score: bool = False) -> list[Chain]:
+    """Reason through every thought, stage by stage, in batches across questions.
+
+    Args:
+        thoughts: a recall that a thought brings along is kept; the others are generated.
+        draws: None for greedy chains.
+        score: also ask how likely the answer's label was (`Chain.answer_logp`).
+
+    Returns:
+        One chain per thought, in order.
+    """
+    recipe = student.recipe
+    stages, template, how = PLANS[recipe.stages.plan], recipe.template, recipe.generate
+
+    def write(stage: Stage, prompts: list[str], max_tokens: int, asked: Sequence[Thought]) -> list[Decoded]:
+        sampling = None if draws is None else draws.of(stage, asked)
+        return decode(student, prompts, max_tokens=max_tokens, batch_size=how.batch_size, sampling=sampling)
+
+    counts = [0] * len(thoughts)
+    recalls: list[str | None] = [thought.recall for thought in thoughts]
+    if Stage.RECALL in stages:
+        missing = [i for i, recall in enumerate(recalls) if recall is None]
+        asked = [thoughts[i] for i in missing]
+        prompts = [template.recall_prompt(thought.question) for thought in asked]
+        for i, recall in zip(missing, write(Stage.RECALL, prompts, how.max_recall_tokens, asked), strict=True):
+            recalls[i] = recall.text
+            counts[i] += recall.count_tokens
+
+    analyses: list[tuple[str, ...]] = [()] * len(thoughts)
+    if Stage.ANALYZE in stages:
+        prompts = [
+            template.analyze_prompt(thought.question, recall, label)
+            for thought, recall in zip(thoughts, recalls, strict=True)
+            for label in thought.question.labels
+        ]
+        written = iter(write(Stage.ANALYZE, prompts, how.max_analysis_tokens, thoughts))
+        for i, thought in enumerate(thoughts):
+            own = [next(written) for _ in thought.question.options]
+            analyses[i] = tuple(analysis.text for analysis in own)
+            counts[i] += sum(analysis.count_tokens for analysis in own)
+
+    prompts = [
+        template.summarize_prompt(thought.question, recall, own)
+        for thought, recall, own in zip(thoughts, recalls, analyses, strict=True)
+    ]
+    labels = [thought.question.labels for thought in thoughts]
+    logps: list[dict[str, float]] | None = None
+    if score or how.answer == "constrained":
+        logps = label_logps(student, prompts, labels, batch_size=how.batch_size)
+    if how.answer == "constrained" and logps is not None:
+        conclusions = [Decoded(conclusion(max(own, key=lambda label: own[label])), 1) for own in logps]
+    else:
+        conclusions = decode(student, prompts, max_tokens=MAX_CONCLUSION_TOKENS, batch_size=how.batch_size)
+
+    chains = []
+    for i, thought in enumerate(thoughts):
+        answer = parse_answer(conclusions[i].text, thought.question.labels)
+        chains.append(
+            Chain(
+                question_id=thought.question.id,
+                sample=thought.sample,
+                recall=recalls[i],
+                analyses=analyses[i],
+                conclusion=conclusions[i].text,
+                answer=answer,
+                answer_logp=logps[i][answer] if logps is not None and answer is not None else None,
+                count_tokens=counts[i] + conclusions[i].count_tokens,
+            )
+        )
+    return chains

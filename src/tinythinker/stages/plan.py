@@ -1,0 +1,66 @@
+"""Which stages a method has, and in which order optimizer steps visit them: both are values that can be printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from tinythinker.core.errors import SettingsError, expected
+from tinythinker.core.records import Stage
+from tinythinker.core.seeds import stream
+
+PLANS: Mapping[str, tuple[Stage, ...]] = {
+    "full": (Stage.RECALL, Stage.ANALYZE, Stage.SUMMARIZE),
+    "summarize": (Stage.SUMMARIZE,),
+    "recall_summarize": (Stage.RECALL, Stage.SUMMARIZE),
+    "analyze_summarize": (Stage.ANALYZE, Stage.SUMMARIZE),
+}
+"""The method and the paper's ablations. `summarize` alone is fine-tuning on labels."""
+
+K = TypeVar("K", bound=str)
+T = TypeVar("T")
+
+
+def interleave(turn: Mapping[K, int], budget: Mapping[K, int]) -> Iterator[K]:
+    """Yield the stage of every optimizer step of one epoch, round-robin by turns (METHOD section 3).
+
+    Args:
+        turn: optimizer steps a stage keeps the floor before passing it on.
+        budget: optimizer steps a stage has in this epoch.
+
+    A stage that runs out passes the floor at once; the others keep their full turns (FIDELITY, defect 5).
+
+    Raises:
+        SettingsError: a turn shorter than one step.
+
+    >>> "".join(stage[0] for stage in interleave({"recall": 1, "analyze": 2}, {"recall": 2, "analyze": 5}))
+    'raaraaa'
+    """
+    if turn and min(turn.values()) < 1:
+        raise SettingsError(expected("turn", dict(turn), "at least one step for every stage"))
+    left = dict(budget)
+    while any(left.values()):
+        for stage, steps in turn.items():
+            taken = min(steps, left[stage])
+            left[stage] -= taken
+            yield from [stage] * taken
+
+
+def order_batches(
+    items: Mapping[K, Sequence[T]], turn: Mapping[K, int], *, batch_size: int, seed: int, epoch: int
+) -> list[tuple[K, list[T]]]:
+    """The batches of one epoch in training order: each stage's items shuffled and cut, stages taking turns.
+
+    Args:
+        items: what to train on, by stage.
+        turn: optimizer steps of each stage's turn (see `interleave`).
+    """
+    queues = {stage: iter(_batches(own, batch_size, seed, epoch, stage)) for stage, own in items.items()}
+    budget = {stage: -(-len(own) // batch_size) for stage, own in items.items()}
+    return [(stage, next(queues[stage])) for stage in interleave(turn, budget)]
+
+
+def _batches(items: Sequence[T], size: int, seed: int, epoch: int, stage: str) -> list[list[T]]:
+    order = stream(seed, "shuffle", epoch, stage).permutation(len(items))
+    shuffled = [items[i] for i in order]
+    return [shuffled[i : i + size] for i in range(0, len(shuffled), size)]

@@ -1,0 +1,91 @@
+"""Students with random weights: a few named T5 shapes, and a vocabulary from the task or from a file."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration, T5Tokenizer
+
+from tinythinker.config import StudentSettings
+from tinythinker.core.errors import StudentError
+from tinythinker.core.records import LABELS
+from tinythinker.core.seeds import seed_torch
+from tinythinker.student.student import Recipe, Student, best_device
+
+SHAPES: Mapping[str, Mapping[str, int | str]] = {
+    "1m": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 2, "num_heads": 4, "feed_forward_proj": "relu"},
+    "3m": {"d_model": 192, "d_kv": 32, "d_ff": 768, "num_layers": 4, "num_heads": 6, "feed_forward_proj": "relu"},
+    "t5-small": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "feed_forward_proj": "relu"},
+    "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12, "feed_forward_proj": "relu"},
+}
+"""Shapes by `student.size`; the last two are those of the published models."""
+
+_WORD = Regex(r"▁?\([A-Z]\)|▁?\w+(?:['’-]\w+)*|▁?[^\w\s▁]|▁")
+
+
+def scratch_student(settings: StudentSettings, recipe: Recipe, texts: Iterable[str], seed: int) -> Student:
+    """A student with random weights, the same for the same settings, texts and seed.
+
+    Args:
+        texts: what a word-level vocabulary is collected from; unused with a SentencePiece file.
+
+    Raises:
+        StudentError: the SentencePiece file is missing or is none.
+    """
+    tokenizer = word_tokenizer(texts) if settings.sentencepiece is None else sentencepiece_tokenizer(settings.sentencepiece)
+    config = T5Config(
+        vocab_size=-(-len(tokenizer) // 8) * 8,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+        dropout_rate=settings.dropout,
+        tie_word_embeddings=False,
+        **SHAPES[settings.size],
+    )
+    seed_torch(seed, "weights")
+    return Student(T5ForConditionalGeneration(config).to(best_device()), tokenizer, recipe)
+
+
+def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A vocabulary of whole words, punctuation marks and option labels; unknown words become `<unk>`.
+
+    Spacing is kept exactly (runs of white space count as one space), so what a student writes reads like its targets.
+    """
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(prepend_scheme="always", split=False),
+            pre_tokenizers.Split(_WORD, behavior="isolated"),
+        ]
+    )
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always", split=False)
+    labels = "".join(f" ({label}) {label}" for label in LABELS)
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=32_000, special_tokens=["<pad>", "</s>", "<unk>"], show_progress=False
+    )
+    tokenizer.train_from_iterator([*texts, labels], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", clean_up_tokenization_spaces=False
+    )
+
+
+def sentencepiece_tokenizer(file: Path) -> PreTrainedTokenizerBase:
+    """T5's tokenizer over a SentencePiece file of one's own. Raises StudentError."""
+    if not file.is_file():
+        raise StudentError(f"student.sentencepiece: found no file {file}, expected a SentencePiece vocabulary")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(file, Path(folder) / "spiece.model")
+        try:
+            tokenizer: PreTrainedTokenizerBase = T5Tokenizer.from_pretrained(folder, extra_ids=0)
+        except (OSError, ValueError, RuntimeError, TypeError) as error:
+            reason = str(error).split("\n")[0]
+            raise StudentError(f"student.sentencepiece: found {file} unreadable ({reason}), expected a vocabulary") from None
+    return tokenizer

@@ -1,0 +1,117 @@
+"""The student: a Hugging Face encoder-decoder model, its tokenizer, and how it was taught to reason."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from tinythinker.config import GenerateSettings, StageSettings, StudentSettings
+from tinythinker.core.errors import StudentError
+from tinythinker.core.jsonl import describe, read_json, whole_folder, write_json
+from tinythinker.core.records import Record
+from tinythinker.stages.template import Template
+
+# Loading bars and advice of the library would drown what the user asked to see.
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+_RECIPE = "tinythinker.json"
+
+
+class Recipe(Record):
+    """How a student was taught; saved beside its weights, so that it can be asked in the same words."""
+
+    stages: StageSettings
+    generate: GenerateSettings
+    max_prompt_tokens: int
+    max_target_tokens: int
+
+    @property
+    def template(self) -> Template:
+        """The prompt grammar it was taught in."""
+        return Template(self.stages.template)
+
+
+class Student:
+    """A model with its tokenizer and recipe; `truncated` counts the texts that were too long for it."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.recipe = recipe
+        self.truncated: Counter[str] = Counter()
+        """Number of texts cut, by kind: prompt, target."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    def count_parameters(self) -> int:
+        """Number of weights, shared ones once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def save(self, folder: Path) -> None:
+        """Write a plain Hugging Face folder, whole or not at all. Raises DataError."""
+        with whole_folder(folder) as temporary:
+            self.model.save_pretrained(temporary)
+            self.tokenizer.save_pretrained(temporary)
+            write_json(temporary / _RECIPE, self.recipe.model_dump(mode="json"))
+
+
+def load_student(folder: Path) -> Student:
+    """A student saved by this package, on the best device at hand.
+
+    Raises:
+        StudentError: the folder is missing or holds no such student.
+    """
+    if not (folder / _RECIPE).is_file():
+        raise StudentError(f"{folder}: found no {_RECIPE}, expected a student folder such as RUN/phase-1/student")
+    try:
+        recipe = Recipe.model_validate(read_json(folder / _RECIPE))
+    except ValidationError as error:
+        raise StudentError(f"{folder / _RECIPE}: {describe(error)}") from None
+    model, tokenizer = _load_pretrained(str(folder))
+    return Student(model, tokenizer, recipe)
+
+
+def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
+    """A fresh student from a Hugging Face name or folder. Raises StudentError."""
+    model, tokenizer = _load_pretrained(settings.name)
+    for name in ("dropout_rate", "dropout"):
+        if isinstance(getattr(model.config, name, None), float):
+            setattr(model.config, name, settings.dropout)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = settings.dropout
+    return Student(model, tokenizer, recipe)
+
+
+def best_device() -> torch.device:
+    """A GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _load_pretrained(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    try:
+        config: Any = AutoConfig.from_pretrained(name)
+        if not config.is_encoder_decoder:
+            raise StudentError(
+                f"student {name}: found a {config.model_type} model, expected an encoder-decoder such as T5 or BART"
+            )
+        model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise StudentError(
+            f"student {name}: found nothing that loads ({reason}), expected a folder made by save_pretrained or, with a "
+            "network, a Hugging Face name; student.init=scratch needs neither"
+        ) from None
+    return model.to(best_device()), tokenizer

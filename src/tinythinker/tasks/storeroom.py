@@ -1,0 +1,179 @@
+"""Storeroom: the embedded benchmark, made in memory from a seed.
+
+Invented *things* each have a property, invented *containers* each are of a material, and a property needs a material.
+"What should you keep a {thing} in?" takes two facts that no model can have met before, and a rule. Every pair of thing
+and container belongs to one split only, so test questions combine known facts in ways never seen. Because every fact
+is known, recall and analyze can be judged as facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinythinker.config import StoreroomSettings
+from tinythinker.core.errors import SettingsError, expected
+from tinythinker.core.records import LABELS, Option, Question
+from tinythinker.core.seeds import stream
+
+PROPERTIES = ("damp", "brittle", "oily", "hot", "sticky", "sharp", "magnetic", "dusty")
+MATERIALS = ("tin", "felt", "clay", "wood", "wax", "cork", "glass", "linen")
+_STEM = "What should you keep a {} in?"
+_SPLITS = ("train", "valid", "test")
+
+_RECALLS = (
+    "a {thing} is {property}, and what is {property} needs {material}.",
+    "being {property}, a {thing} needs {material}.",
+    "keep a {thing} in {material}, because it is {property}.",
+)
+_FITTING = ("it is made of {material}, which fits.", "{material} is what it is made of, so it suits a {thing}.")
+_UNFITTING = (
+    "it is made of {material}, which does not fit.",
+    "{material} is what it is made of, so it does not suit a {thing}.",
+)
+
+
+@dataclass(frozen=True)
+class Storeroom:
+    """All facts of one made-up world."""
+
+    property_of: dict[str, str]
+    """Property of every thing."""
+    material_of: dict[str, str]
+    """Material of every container."""
+    needs: dict[str, str]
+    """The material every property needs."""
+    annotated: frozenset[str]
+    """The things a teacher speaks of; the others occur in labelled questions only."""
+
+    def thing(self, question: Question) -> str:
+        """The thing a question is about."""
+        before, after = _STEM.split("{}")
+        return question.stem.removeprefix(before).removesuffix(after)
+
+    def recalls(self, thing: str, prop: str | None = None) -> list[str]:
+        """Every wording of what to know about a thing; of its true property, or of another."""
+        prop = prop or self.property_of[thing]
+        return [text.format(thing=thing, property=prop, material=self.needs[prop]) for text in _RECALLS]
+
+    def analyses(self, thing: str, container: str) -> list[str]:
+        """Every wording of what is true of a container as a place for a thing."""
+        material = self.material_of[container]
+        return self.wordings(thing, material, fits=material == self.needs[self.property_of[thing]])
+
+    @staticmethod
+    def wordings(thing: str, material: str, *, fits: bool) -> list[str]:
+        """Every wording of a claim about a container's material and whether it fits, true or not."""
+        return [text.format(thing=thing, material=material) for text in (_FITTING if fits else _UNFITTING)]
+
+    def recall_is_fact(self, question: Question, recall: str) -> bool:
+        """Does this recall state the thing's property, and what that needs, truly and in a known wording?"""
+        return recall in self.recalls(self.thing(question))
+
+    def analysis_is_fact(self, question: Question, label: str, analysis: str) -> bool:
+        """Does this analysis state the option's material, and whether it fits, truly and in a known wording?"""
+        container = question.options[question.labels.index(label)].text
+        return analysis in self.analyses(self.thing(question), container)
+
+
+def _names(rng: np.random.Generator) -> Iterator[str]:
+    """Invented two-syllable words, all different."""
+    seen: set[str] = set()
+    while True:
+        onset, nucleus, coda = "b bl d dr f fl g gr k kl l m n p pl r s sk st t tr v z".split(), "aeiou", "bdfgklmnprstvz"
+        name = "".join(
+            [rng.choice(onset), rng.choice(list(nucleus)), rng.choice(list(coda)), rng.choice(list(nucleus)), rng.choice(list(coda))]
+        )
+        if name not in seen:
+            seen.add(name)
+            yield name
+
+
+def _shuffled(items: Iterable[str], rng: np.random.Generator) -> list[str]:
+    listed = list(items)
+    return [listed[i] for i in rng.permutation(len(listed))]
+
+
+def build_storeroom(settings: StoreroomSettings, seed: int) -> Storeroom:
+    """The world of a seed: same settings and seed, same facts."""
+    rng = stream(seed, "storeroom", "world")
+    names = _names(rng)
+    things = [next(names) for _ in range(settings.things)]
+    containers = [next(names) for _ in range(settings.containers)]
+    properties = _shuffled(PROPERTIES, rng)[: settings.materials]
+    materials = _shuffled(MATERIALS, rng)[: settings.materials]
+    count_annotated = round(settings.annotated * settings.things)
+    return Storeroom(
+        property_of={thing: properties[i % settings.materials] for i, thing in enumerate(_shuffled(things, rng))},
+        material_of={c: materials[i % settings.materials] for i, c in enumerate(_shuffled(containers, rng))},
+        needs=dict(zip(properties, materials, strict=True)),
+        annotated=frozenset(_shuffled(things, rng)[:count_annotated]),
+    )
+
+
+def build_questions(world: Storeroom, settings: StoreroomSettings, seed: int) -> dict[str, list[Question]]:
+    """Questions of every split; no pair of thing and container occurs in two splits.
+
+    Raises:
+        SettingsError: there are too few containers for the options, or too few combinations for the questions.
+    """
+    pools = {thing: _divide(world, thing, settings, seed) for thing in world.property_of}
+    counts = {"train": settings.train, "valid": settings.valid, "test": settings.test}
+    return {split: list(_draw(world, pools, split, counts[split], settings.options, seed)) for split in _SPLITS}
+
+
+Pool = tuple[list[str], list[str]]
+"""Containers of one thing and one split: those that fit, those that do not."""
+
+
+def _divide(world: Storeroom, thing: str, settings: StoreroomSettings, seed: int) -> dict[str, Pool]:
+    """Deal the containers of a thing out to the splits: three fifths, one fifth, one fifth."""
+    rng = stream(seed, "storeroom", "pool", thing)
+    needed = world.needs[world.property_of[thing]]
+    shares: dict[str, Pool] = {split: ([], []) for split in _SPLITS}
+    for which, fits in enumerate((True, False)):
+        containers = _shuffled([c for c, m in world.material_of.items() if (m == needed) == fits], rng)
+        for i, container in enumerate(containers):
+            split = ("test", "valid", "train", "train", "train")[i % 5]
+            shares[split][which].append(container)
+    for split, (fitting, others) in shares.items():
+        if not fitting or len(others) < settings.options - 1:
+            raise SettingsError(
+                expected(
+                    f"storeroom.containers ({split} questions)",
+                    settings.containers,
+                    f"more, for {settings.materials} materials and {settings.options} options",
+                )
+            )
+    return shares
+
+
+def _draw(
+    world: Storeroom, pools: dict[str, dict[str, Pool]], split: str, count: int, options: int, seed: int
+) -> Iterator[Question]:
+    rng = stream(seed, "storeroom", "questions", split)
+    things = list(world.property_of)
+    seen: set[tuple[str, ...]] = set()
+    misses = 0
+    while len(seen) < count:
+        thing = things[len(seen) % len(things)]
+        fitting, others = pools[thing][split]
+        gold = str(rng.choice(fitting))
+        offered = _shuffled([gold, *rng.choice(others, size=options - 1, replace=False)], rng)
+        key = (thing, *sorted(offered))
+        if key in seen:
+            misses += 1
+            if misses > 100 * count:
+                raise SettingsError(
+                    expected(f"storeroom.{split}", count, f"fewer: about {len(seen)} different questions exist")
+                )
+            continue
+        seen.add(key)
+        yield Question(
+            id=f"storeroom-{split}-{len(seen):05d}",
+            stem=_STEM.format(thing),
+            options=tuple(Option(label=label, text=str(text)) for label, text in zip(LABELS, offered, strict=False)),
+            gold=LABELS[offered.index(gold)],
+        )

@@ -1,0 +1,216 @@
+"""The only training loop: optimizer steps over batches that somebody else has put in order.
+
+Both phases differ in their batches and their objective alone. The loop is a function of the seed and the step number,
+so a run that was killed and starts again from its last checkpoint ends with the same weights as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from accelerate import Accelerator
+from pydantic import BaseModel
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tinythinker.config import OptimSettings
+from tinythinker.core.errors import StudentError, expected
+from tinythinker.core.jsonl import Json, appending, read_json, read_objects, whole_folder, write_json, write_text
+from tinythinker.core.progress import Progress
+from tinythinker.core.seeds import seed_torch
+from tinythinker.student.student import Student, load_student
+from tinythinker.train.optim import build_optimizer
+
+Item = TypeVar("Item")
+
+
+class Loss(NamedTuple):
+    """A sum over items and what to divide it by, so that micro-batches add up to the whole batch exactly."""
+
+    total: Tensor
+    """Scalar with gradient: summed over tokens (phase 1) or pairs (phase 2)."""
+    weight: int
+    """Number of tokens or pairs summed over."""
+    figures: dict[str, float]
+    """Other sums worth a line in metrics.jsonl, divided by the same weight there."""
+
+
+@dataclass(frozen=True)
+class Job(Generic[Item]):
+    """One training, start to finish."""
+
+    name: str
+    """What the progress bar and the random streams call it: `phase-1`, `round-2`."""
+    epoch: Callable[[int], Sequence[tuple[str, Sequence[Item]]]]
+    """Batches of an epoch in order, each with the name of its stage; the same number in every epoch."""
+    objective: Callable[[PreTrainedModel, Sequence[Item]], Loss]
+    cycle: int
+    """Optimizer steps between validations, unless the settings say otherwise."""
+    validate: Callable[[], float]
+    """Accuracy of the student as it is, in [0, 1]; higher is better."""
+    dropout: bool
+    """Is dropout on while training?"""
+    keep_start: bool
+    """Does the student as it starts compete for being the best (phase 2), or not (phase 1)?"""
+
+
+class Position(BaseModel):
+    """Where a checkpoint stands."""
+
+    step: int
+    """Optimizer steps done."""
+    best_step: int | None
+    best_accuracy: float
+    """Validation accuracy of the best student so far; -1 before any."""
+
+
+def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int, folder: Path) -> Student:
+    """Train, validate every cycle, keep the best, and leave it in `folder/student`.
+
+    Args:
+        student: its weights are changed in place.
+        folder: receives `metrics.jsonl` and `student/`; `checkpoint-*/` and `best/` while at work. If they are there
+            already, training goes on from the last checkpoint; if `student/` is there, nothing is left to do.
+
+    Returns:
+        The student with the best validation accuracy (the earliest of equals), loaded from `folder/student`.
+
+    Raises:
+        StudentError: the loss is no longer a number.
+    """
+    final, best = folder / "student", folder / "best"
+    if final.exists():
+        _remove_checkpoints(folder)
+        return load_student(final)
+    first = job.epoch(0)
+    count_steps = settings.epochs * len(first)
+    if settings.max_steps is not None:
+        count_steps = min(count_steps, settings.max_steps)
+    every = min(settings.validate_every or job.cycle, count_steps)
+
+    accelerator = Accelerator(mixed_precision="bf16" if _wants_bf16(settings, student) else "no")
+    optimizer, scheduler = build_optimizer(student.model, settings, count_steps)
+    model, optimizer, scheduler = accelerator.prepare(student.model, optimizer, scheduler)
+    position = _resume(accelerator, folder, best)
+    metrics = folder / "metrics.jsonl"
+    _drop_metrics_after(metrics, position.step)
+
+    def judge(position: Position) -> Position:
+        accuracy = job.validate()
+        log.add({"step": position.step, "valid_accuracy": accuracy})
+        if accuracy <= position.best_accuracy:
+            return position
+        student.save(best)
+        return Position(step=position.step, best_step=position.step, best_accuracy=accuracy)
+
+    epoch, batches = 0, first
+    with appending(metrics) as log, Progress(job.name, count_steps, position.step) as progress:
+        if position.step == 0 and job.keep_start:
+            position = judge(position)
+        for step in range(position.step, count_steps):
+            if step // len(first) != epoch:
+                epoch = step // len(first)
+                batches = job.epoch(epoch)
+            stage, items = batches[step % len(first)]
+            model.train(job.dropout)
+            seed_torch(seed, "dropout", job.name, step)
+            started = time.perf_counter()
+            line = _step(accelerator, model, optimizer, job, items, settings)
+            scheduler.step()
+            if not math.isfinite(line["loss"]):
+                raise StudentError(
+                    expected(f"{job.name}, step {step + 1}, {stage} loss", line["loss"], "a finite number")
+                    + "; try a smaller learning_rate or bf16=no. The last checkpoint is kept."
+                )
+            log.add(
+                {
+                    "step": step + 1,
+                    "stage": stage,
+                    **line,
+                    "learning_rate": scheduler.get_last_lr()[0],
+                    "seconds": round(time.perf_counter() - started, 4),
+                }
+            )
+            position = position.model_copy(update={"step": step + 1})
+            progress.advance(loss=line["loss"], valid=position.best_accuracy)
+            if (step + 1) % every == 0 or step + 1 == count_steps:
+                position = judge(position)
+                _checkpoint(accelerator, folder, position)
+    best.rename(final)
+    _remove_checkpoints(folder)
+    return load_student(final)
+
+
+def _wants_bf16(settings: OptimSettings, student: Student) -> bool:
+    if settings.bf16 == "auto":
+        return student.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return settings.bf16 == "yes"
+
+
+def _step(
+    accelerator: Accelerator,
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    job: Job[Item],
+    items: Sequence[Item],
+    settings: OptimSettings,
+) -> dict[str, float]:
+    """One optimizer step over a batch, in micro-batches whose gradients add up to the batch's."""
+    size = settings.micro_batch_size or len(items)
+    total, weight = 0.0, 0
+    figures: dict[str, float] = {}
+    for start in range(0, len(items), size):
+        with accelerator.autocast():
+            loss = job.objective(model, items[start : start + size])
+        accelerator.backward(loss.total)
+        total, weight = total + loss.total.item(), weight + loss.weight
+        for name, value in loss.figures.items():
+            figures[name] = figures.get(name, 0.0) + value
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    torch._foreach_div_(gradients, weight)
+    norm = accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+    means = {name: value / weight for name, value in figures.items()}
+    return {"loss": total / weight, "gradient_norm": float(norm or 0.0), **means}
+
+
+def _checkpoint(accelerator: Accelerator, folder: Path, position: Position) -> None:
+    """Save everything a continuation needs: weights, optimizer, schedule, random state, position."""
+    with whole_folder(folder / f"checkpoint-{position.step:08d}") as temporary:
+        accelerator.save_state(str(temporary))
+        write_json(temporary / "position.json", position.model_dump())
+    _remove_checkpoints(folder, before=position.step)
+
+
+def _remove_checkpoints(folder: Path, before: float = math.inf) -> None:
+    for checkpoint in folder.glob("checkpoint-*"):
+        if int(checkpoint.name.removeprefix("checkpoint-")) < before:
+            shutil.rmtree(checkpoint)
+
+
+def _resume(accelerator: Accelerator, folder: Path, best: Path) -> Position:
+    """Load the last checkpoint, if there is one."""
+    checkpoints = sorted(folder.glob("checkpoint-*"))
+    if not checkpoints:
+        return Position(step=0, best_step=None, best_accuracy=-1.0)
+    accelerator.load_state(str(checkpoints[-1]))
+    return Position.model_validate(read_json(checkpoints[-1] / "position.json"))
+
+
+def _drop_metrics_after(metrics: Path, step: int) -> None:
+    """Forget figures of steps that will be done again."""
+    if not metrics.exists():
+        return
+    with appending(metrics):
+        pass
+    kept: list[Json] = [line for _, line in read_objects(metrics) if step and int(str(line["step"])) <= step]
+    write_text(metrics, "".join(json.dumps(line) + "\n" for line in kept))

@@ -1,0 +1,20 @@
+"""Optimizer and learning-rate schedule of both phases."""
+
+from __future__ import annotations
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
+
+from tinythinker.config import OptimSettings
+
+
+def build_optimizer(
+    model: PreTrainedModel, settings: OptimSettings, count_steps: int
+) -> tuple[torch.optim.AdamW, LambdaLR]:
+    """AdamW, and a rate that warms up linearly and falls to zero along a cosine over `count_steps` steps."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    warmup = round(settings.warmup * count_steps)
+    return optimizer, get_cosine_schedule_with_warmup(optimizer, warmup, count_steps)
