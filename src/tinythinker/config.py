@@ -229,10 +229,17 @@ class RunSettings(Settings):
         """All settings as JSON values."""
         return self.model_dump(mode="json")
 
-    def bound_by(self, verb: str) -> dict[str, object]:
-        """The flattened settings that decide a verb's outcome and may not change once it has begun."""
-        flat = flatten({key: value for key, value in self.plain().items() if key in SECTIONS[verb]})
-        return {key: value for key, value in flat.items() if key not in EXTENDABLE}
+    def bound(self) -> dict[str, dict[str, object]]:
+        """For every verb the flattened settings that decide its outcome and may not change once it has begun."""
+        plain = self.plain()
+        return {
+            verb: {
+                key: value
+                for key, value in flatten({name: plain[name] for name in names if name != "evaluate"}).items()
+                if key not in EXTENDABLE
+            }
+            for verb, names in SECTIONS.items()
+        }
 
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {

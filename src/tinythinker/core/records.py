@@ -139,6 +139,8 @@ class Chain(Record):
     """Log-probability of the answer's label given the summarize prompt, in nats, where it was asked for."""
     count_tokens: int = Field(0, ge=0)
     """Tokens generated for this chain, all stages together."""
+    count_cut: int = Field(0, ge=0)
+    """Prompts of this chain that were longer than the student reads, and lost their front."""
 
 
 class PreferencePair(Record):

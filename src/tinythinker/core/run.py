@@ -94,7 +94,7 @@ class RunDirectory:
         """Verdicts of one student, split and way of answering, such as `round-1.test.greedy`."""
         return self.verdicts_folder / f"{name}.jsonl"
 
-    def folder_of(self, verb: str) -> list[Path]:
+    def made_by(self, verb: str) -> list[Path]:
         """What a verb makes, and what starting it over deletes."""
         made: dict[str, list[Path]] = {
             "teach": [self.root / "questions", self.root / "teacher"],
@@ -124,40 +124,40 @@ class RunDirectory:
         """Write the manifest, whole or not at all."""
         write_json(self.manifest_file, manifest.model_dump(mode="json"))
 
-    def begin(self, verb: str, settings: Json, bound: Flat, *, force: bool = False) -> None:
-        """Register a verb's settings before its first work, or refuse if it was begun with others.
+    def begin(self, verb: str, settings: Json, bound: Mapping[str, Flat], *, force: bool = False) -> None:
+        """Register the settings a verb works with, or refuse if finished work was made with others.
 
         Args:
             verb: one of `VERBS`.
             settings: all settings, kept in the manifest.
-            bound: the flattened settings that decide this verb's outcome.
+            bound: for every verb the flattened settings that decide its outcome.
             force: delete what this and all later verbs made, and start over.
 
         Raises:
-            SettingsError: the verb began with other settings; the message says which differ.
+            SettingsError: this or an earlier verb began with other settings; the message says which differ.
+            DataError: the directory cannot be read or written.
         """
-        if self.root.exists() and not self.exists and any(self.root.iterdir()):
+        if self.root.exists() and not self.exists and (not self.root.is_dir() or any(self.root.iterdir())):
             raise SettingsError(
                 f"{self.root}: found other files and no manifest.json, expected a new, empty or run directory"
             )
         manifest = self.manifest() if self.exists else Manifest(settings=settings)
-        begun = dict(manifest.begun)
+        begun, seconds = dict(manifest.begun), dict(manifest.seconds)
         if force:
             for later in VERBS[VERBS.index(verb) :]:
                 begun.pop(later, None)
-                for path in self.folder_of(later):
+                seconds.pop(later, None)
+                for path in self.made_by(later):
                     _remove(path)
-        elif verb in begun and (changed := differences(begun[verb], bound)):
-            raise SettingsError(
-                f"{self.root}: `{verb}` was begun with other settings ({'; '.join(changed)}); "
-                "use the same settings, another directory, or --force to start over"
-            )
-        begun[verb] = dict(bound)
-        self.save(
-            manifest.model_copy(
-                update={"settings": settings, "begun": begun, "versions": _versions(), "git": _git()},
-            )
-        )
+        for other in VERBS:
+            if other in begun and (changed := differences(begun[other], bound[other])):
+                raise SettingsError(
+                    f"{self.root}: `{other}` was begun with other settings ({'; '.join(changed)}); use the same settings, "
+                    f"another directory, or `{other}` with --force to start over from there"
+                )
+        begun[verb] = dict(bound[verb])
+        state = {"settings": settings, "begun": begun, "seconds": seconds, "versions": _versions(), "git": _git()}
+        self.save(manifest.model_copy(update=state))
 
     def add_inputs(self, files: Iterable[Path]) -> None:
         """Record the hashes of files the run was made from."""

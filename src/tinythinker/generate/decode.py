@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,10 +17,13 @@ from tinythinker.student.student import Student
 
 @dataclass(frozen=True)
 class Decoded:
-    """A generated text and the number of tokens it took, its end included."""
+    """A generated text."""
 
     text: str
     count_tokens: int
+    """Tokens it took, its end included."""
+    is_cut: bool = False
+    """Was its prompt longer than the student reads?"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def decode(
 def _decode(
     student: Student, prompts: Sequence[str], max_tokens: int, batch_size: int, sampling: Sampling | None
 ) -> list[Decoded]:
-    rows = prompt_ids(student, prompts)
+    rows, is_cut = prompt_ids(student, prompts)
     # Neighbours of one length need no padding; longest first, so that memory runs out at once or never.
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]), reverse=True)
     done: dict[int, Decoded] = {}
@@ -84,7 +87,7 @@ def _decode(
         seeds = None if sampling is None else [sampling.seeds[i] for i in chosen]
         temperature = None if sampling is None else sampling.temperature
         done.update(zip(chosen, _batch(student, [rows[i] for i in chosen], max_tokens, seeds, temperature), strict=True))
-    return [done[i] for i in range(len(prompts))]
+    return [replace(done[i], is_cut=is_cut[i]) for i in range(len(prompts))]
 
 
 @torch.inference_mode()

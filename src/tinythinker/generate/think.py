@@ -63,7 +63,7 @@ def think(student: Student, thoughts: Sequence[Thought], *, draws: Draws | None 
         sampling = None if draws is None else draws.of(stage, asked)
         return decode(student, prompts, max_tokens=max_tokens, batch_size=how.batch_size, sampling=sampling)
 
-    counts = [0] * len(thoughts)
+    written: list[list[Decoded]] = [[] for _ in thoughts]
     recalls: list[str | None] = [thought.recall for thought in thoughts]
     if Stage.RECALL in stages:
         missing = [i for i, recall in enumerate(recalls) if recall is None]
@@ -71,7 +71,7 @@ def think(student: Student, thoughts: Sequence[Thought], *, draws: Draws | None 
         prompts = [template.recall_prompt(thought.question) for thought in asked]
         for i, recall in zip(missing, write(Stage.RECALL, prompts, how.max_recall_tokens, asked), strict=True):
             recalls[i] = recall.text
-            counts[i] += recall.count_tokens
+            written[i].append(recall)
 
     analyses: list[tuple[str, ...]] = [()] * len(thoughts)
     if Stage.ANALYZE in stages:
@@ -80,15 +80,15 @@ def think(student: Student, thoughts: Sequence[Thought], *, draws: Draws | None 
             for thought, recall in zip(thoughts, recalls, strict=True)
             for label in thought.question.labels
         ]
-        written = iter(write(Stage.ANALYZE, prompts, how.max_analysis_tokens, thoughts))
+        texts = iter(write(Stage.ANALYZE, prompts, how.max_analysis_tokens, thoughts))
         for i, thought in enumerate(thoughts):
-            own = [next(written) for _ in thought.question.options]
+            own = [next(texts) for _ in thought.question.options]
             analyses[i] = tuple(analysis.text for analysis in own)
-            counts[i] += sum(analysis.count_tokens for analysis in own)
+            written[i].extend(own)
 
     prompts = [
-        template.summarize_prompt(thought.question, recall, own)
-        for thought, recall, own in zip(thoughts, recalls, analyses, strict=True)
+        template.summarize_prompt(thought.question, recall, analysis)
+        for thought, recall, analysis in zip(thoughts, recalls, analyses, strict=True)
     ]
     labels = [thought.question.labels for thought in thoughts]
     logps: list[dict[str, float]] | None = None
@@ -111,7 +111,8 @@ def think(student: Student, thoughts: Sequence[Thought], *, draws: Draws | None 
                 conclusion=conclusions[i].text,
                 answer=answer,
                 answer_logp=logps[i][answer] if logps is not None and answer is not None else None,
-                count_tokens=counts[i] + conclusions[i].count_tokens,
+                count_tokens=sum(text.count_tokens for text in (*written[i], conclusions[i])),
+                count_cut=sum(text.is_cut for text in (*written[i], conclusions[i])),
             )
         )
     return chains

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinythinker.core.records import Question
+from tinythinker.core.text import finished
 
 _ANSWER = re.compile(r"(?i:the answer is option) ([A-Z])\b")
-_ENDS = (".", '"', "'")
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,6 @@ def _question(question: Question) -> str:
 
 def _known(question: Question, recall: str | None) -> str:
     return _question(question) + ("" if recall is None else f"\nRecall: {finished(recall)}")
-
-
-def finished(knowledge: str) -> str:
-    """Knowledge with a full stop where it ends in none of `.`, `"` and `'` (METHOD section 1).
-
-    >>> finished("Rain is wet")
-    'Rain is wet.'
-    """
-    knowledge = knowledge.strip()
-    return knowledge if knowledge.endswith(_ENDS) else knowledge + "."
 
 
 def conclusion(label: str) -> str:

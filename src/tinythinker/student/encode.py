@@ -1,4 +1,4 @@
-"""Texts -> tensors. The only place where a text can be cut, and where the cut is counted."""
+"""Texts -> tensors. The only place where a text can be cut, and it says so."""
 
 from __future__ import annotations
 
@@ -21,20 +21,26 @@ class Encoded(NamedTuple):
     mask: Tensor
 
 
-def prompt_ids(student: Student, prompts: Sequence[str]) -> list[list[int]]:
+class Rows(NamedTuple):
+    """Token ids of some texts, and how many of the texts had to be cut."""
+
+    ids: list[list[int]]
+    is_cut: list[bool]
+
+
+def prompt_ids(student: Student, prompts: Sequence[str]) -> Rows:
     """Token ids of prompts. One that is too long loses its front: its end says which stage is asked for."""
     limit = student.recipe.max_prompt_tokens
     rows: list[list[int]] = student.tokenizer(list(prompts))["input_ids"]
-    student.truncated["prompt"] += sum(len(row) > limit for row in rows)
-    return [row[-limit:] for row in rows]
+    return Rows([row[-limit:] for row in rows], [len(row) > limit for row in rows])
 
 
-def target_ids(student: Student, targets: Sequence[str]) -> list[list[int]]:
+def target_ids(student: Student, targets: Sequence[str]) -> Rows:
     """Token ids of targets, end-of-sequence last. One that is too long loses its end, not its end-of-sequence."""
     limit = student.recipe.max_target_tokens
     rows: list[list[int]] = student.tokenizer(list(targets))["input_ids"]
-    student.truncated["target"] += sum(len(row) > limit for row in rows)
-    return [row if len(row) <= limit else [*row[: limit - 1], row[-1]] for row in rows]
+    kept = [row if len(row) <= limit else [*row[: limit - 1], row[-1]] for row in rows]
+    return Rows(kept, [len(row) > limit for row in rows])
 
 
 def pad(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> Encoded:
@@ -47,9 +53,9 @@ def pad(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> Enco
 
 def encode_prompts(student: Student, prompts: Sequence[str]) -> Encoded:
     """Prompts as the encoder reads them, shapes (prompts, tokens)."""
-    return pad(prompt_ids(student, prompts), int(student.tokenizer.pad_token_id or 0), student.device)
+    return pad(prompt_ids(student, prompts).ids, int(student.tokenizer.pad_token_id or 0), student.device)
 
 
 def encode_targets(student: Student, targets: Sequence[str]) -> Tensor:
     """Targets as labels, shape (targets, tokens), padding marked `IGNORED`."""
-    return pad(target_ids(student, targets), IGNORED, student.device).ids
+    return pad(target_ids(student, targets).ids, IGNORED, student.device).ids

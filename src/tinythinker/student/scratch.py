@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration, T5Tokenizer
 
@@ -23,6 +24,9 @@ SHAPES: Mapping[str, Mapping[str, int | str]] = {
     "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12, "feed_forward_proj": "relu"},
 }
 """Shapes by `student.size`; the last two are those of the published models."""
+
+_BIAS_STD = 1.5
+"""Standard deviation of fresh relative position biases, in logits."""
 
 _WORD = Regex(r"▁?\([A-Z]\)|▁?\w+(?:['’-]\w+)*|▁?[^\w\s▁]|▁")
 
@@ -43,11 +47,28 @@ def scratch_student(settings: StudentSettings, recipe: Recipe, texts: Iterable[s
         eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=tokenizer.pad_token_id,
         dropout_rate=settings.dropout,
-        tie_word_embeddings=False,
         **SHAPES[settings.size],
     )
     seed_torch(seed, "weights")
-    return Student(T5ForConditionalGeneration(config).to(best_device()), tokenizer, recipe)
+    return Student(_fresh_t5(config).to(best_device()), tokenizer, recipe)
+
+
+def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
+    """A T5 that learns from scratch: three departures from the library's initial weights (docs/DECISIONS.md).
+
+    The output layer has weights of its own (transformers 5 ties them whatever T5's config says, so the attributes are
+    set after it has been made; models saved this way load untied). It starts small, or the first losses would be
+    several times log(vocabulary). And the relative position biases start wide, so that attention can tell near from
+    far at once: a step moves them by about the learning rate, too little to get there in a short training.
+    """
+    config.tie_word_embeddings = False
+    config.scale_decoder_outputs = False
+    model = T5ForConditionalGeneration(config)
+    model.set_input_embeddings(model.shared)
+    torch.nn.init.normal_(model.lm_head.weight, std=config.d_model**-0.5)
+    for stack in (model.encoder, model.decoder):
+        torch.nn.init.normal_(stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=_BIAS_STD)
+    return model
 
 
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:

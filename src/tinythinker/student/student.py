@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +39,12 @@ class Recipe(Record):
 
 
 class Student:
-    """A model with its tokenizer and recipe; `truncated` counts the texts that were too long for it."""
+    """A model with its tokenizer and recipe."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.recipe = recipe
-        self.truncated: Counter[str] = Counter()
-        """Number of texts cut, by kind: prompt, target."""
 
     @property
     def device(self) -> torch.device:

@@ -23,16 +23,14 @@ MATERIALS = ("tin", "felt", "clay", "wood", "wax", "cork", "glass", "linen")
 _STEM = "What should you keep a {} in?"
 _SPLITS = ("train", "valid", "test")
 
+# A thing that no rationale mentions is a word the student never learned to write, so no recall has to name its thing.
 _RECALLS = (
-    "a {thing} is {property}, and what is {property} needs {material}.",
-    "being {property}, a {thing} needs {material}.",
-    "keep a {thing} in {material}, because it is {property}.",
+    "it is {property} and needs {material}.",
+    "being {property}, it needs {material}.",
 )
-_FITTING = ("it is made of {material}, which fits.", "{material} is what it is made of, so it suits a {thing}.")
-_UNFITTING = (
-    "it is made of {material}, which does not fit.",
-    "{material} is what it is made of, so it does not suit a {thing}.",
-)
+# The verdict stands close behind the option's label, within reach of a small student's exact relative positions.
+_FITTING = ("its {material} fits.", "the {material} fits.")
+_UNFITTING = ("its {material} does not fit.", "the {material} does not fit.")
 
 
 @dataclass(frozen=True)
@@ -56,17 +54,17 @@ class Storeroom:
     def recalls(self, thing: str, prop: str | None = None) -> list[str]:
         """Every wording of what to know about a thing; of its true property, or of another."""
         prop = prop or self.property_of[thing]
-        return [text.format(thing=thing, property=prop, material=self.needs[prop]) for text in _RECALLS]
+        return [text.format(property=prop, material=self.needs[prop]) for text in _RECALLS]
 
     def analyses(self, thing: str, container: str) -> list[str]:
         """Every wording of what is true of a container as a place for a thing."""
         material = self.material_of[container]
-        return self.wordings(thing, material, fits=material == self.needs[self.property_of[thing]])
+        return self.wordings(material, fits=material == self.needs[self.property_of[thing]])
 
     @staticmethod
-    def wordings(thing: str, material: str, *, fits: bool) -> list[str]:
+    def wordings(material: str, *, fits: bool) -> list[str]:
         """Every wording of a claim about a container's material and whether it fits, true or not."""
-        return [text.format(thing=thing, material=material) for text in (_FITTING if fits else _UNFITTING)]
+        return [text.format(material=material) for text in (_FITTING if fits else _UNFITTING)]
 
     def recall_is_fact(self, question: Question, recall: str) -> bool:
         """Does this recall state the thing's property, and what that needs, truly and in a known wording?"""

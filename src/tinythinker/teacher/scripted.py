@@ -51,7 +51,7 @@ def _wrong(world: Storeroom, question: Question, rng: np.random.Generator) -> Ra
     for option in question.options:
         is_gold = option.label == question.gold
         material = world.needs[prop] if is_gold else world.material_of[option.text]
-        analyses.append(str(rng.choice(world.wordings(thing, material, fits=is_gold))))
+        analyses.append(str(rng.choice(world.wordings(material, fits=is_gold))))
     return Rationale(
         question_id=question.id, recall=str(rng.choice(world.recalls(thing, prop))), analyses=tuple(analyses)
     )

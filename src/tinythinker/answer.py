@@ -1,0 +1,60 @@
+"""Questions -> verdicts, in batches, onto disk as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinythinker.config import EvaluateSettings
+from tinythinker.core.jsonl import complete
+from tinythinker.core.progress import Progress
+from tinythinker.core.records import Question, Stage, Verdict
+from tinythinker.core.seeds import derive_seed
+from tinythinker.evaluate.score import judge
+from tinythinker.generate.think import Draws, Thought, think
+from tinythinker.student.student import Student
+from tinythinker.tasks.storeroom import Storeroom
+
+CHUNK = 256
+"""Chains between two writes to disk."""
+
+
+def verdicts_name(student: str, settings: EvaluateSettings) -> str:
+    """What a file of verdicts is called: who answered what how, such as `round-1.test.greedy`."""
+    how = "greedy" if settings.votes == 1 else f"vote-{settings.votes}-at-{settings.temperature:g}"
+    return f"{student}.{settings.split}.{how}"
+
+
+def answer_all(
+    student: Student, questions: Sequence[Question], settings: EvaluateSettings, seed: int, world: Storeroom | None
+) -> list[Verdict]:
+    """A verdict on every question, all at once: greedy, or by self-consistency (METHOD section 5)."""
+    if settings.votes == 1:
+        chains = think(student, [Thought(question) for question in questions])
+        return [judge(question, [chain], world) for question, chain in zip(questions, chains, strict=True)]
+    draws = Draws(settings.temperature, derive_seed(seed, "vote"), frozenset({Stage.RECALL, Stage.ANALYZE}))
+    thoughts = [Thought(question, i) for question in questions for i in range(settings.votes)]
+    chains = think(student, thoughts, draws=draws, score=True)
+    return [
+        judge(question, chains[i * settings.votes : (i + 1) * settings.votes], world)
+        for i, question in enumerate(questions)
+    ]
+
+
+def write_verdicts(
+    file: Path,
+    student: Student,
+    questions: Sequence[Question],
+    settings: EvaluateSettings,
+    seed: int,
+    world: Storeroom | None,
+) -> list[Verdict]:
+    """The verdicts of a file, as far as they are missing worked out and added."""
+    with Progress(f"evaluate {file.stem}", len(questions)) as progress:
+
+        def work(some: Sequence[Question]) -> list[Verdict]:
+            verdicts = answer_all(student, some, settings, seed, world)
+            progress.advance(len(some))
+            return verdicts
+
+        return complete(file, Verdict, questions, work, max(1, CHUNK // settings.votes))

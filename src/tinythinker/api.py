@@ -1,0 +1,289 @@
+"""The verbs. Anything the command line does is one call here, in the same words.
+
+    from tinythinker import api
+    run = api.start("storeroom", "runs/first", "seed=1")
+    api.teach(run); api.train(run); api.reflect(run); api.evaluate(run); api.report(run)
+
+Every verb can be stopped at any moment and called again: it keeps what is finished and does the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tinythinker.answer import answer_all, verdicts_name, write_verdicts
+from tinythinker.config import EvaluateSettings, RunSettings, load_settings, override, validate
+from tinythinker.core.errors import DataError, StudentError
+from tinythinker.core.jsonl import read_records, write_json, write_records
+from tinythinker.core.progress import say
+from tinythinker.core.records import LABELS, Chain, Option, Question, Rationale
+from tinythinker.core.run import RunDirectory
+from tinythinker.evaluate.score import Score, score
+from tinythinker.generate.think import Thought
+from tinythinker.generate.think import think as think_all
+from tinythinker.reflect.rounds import reflect_rounds
+from tinythinker.report.page import write_page
+from tinythinker.stages.examples import Curriculum, count_by_stage
+from tinythinker.stages.template import Template
+from tinythinker.student.encode import prompt_ids, target_ids
+from tinythinker.student.make import make_student
+from tinythinker.student.student import Student, load_student
+from tinythinker.tasks.load import SPLITS, load_task, load_world
+from tinythinker.teacher.collect import collect_rationales
+from tinythinker.train.loop import Job, fit
+from tinythinker.train.sft import sft_objective
+
+
+def start(
+    task: str, out: str | Path, *overrides: str, config: Path | None = None, force: bool = False
+) -> RunDirectory:
+    """Resolve the settings of a task and open (or reopen) a run directory for it.
+
+    Args:
+        task: csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file.
+        out: the run directory.
+        overrides: `key.path=value`, over the preset and the config file.
+        config: a YAML file of settings.
+        force: delete what the directory's run made, and start over.
+
+    Raises:
+        SettingsError: a setting is wrong, or the directory belongs to a run with other settings.
+    """
+    run = RunDirectory(Path(out))
+    settings = load_settings(task, overrides, config)
+    run.begin("teach", settings.plain(), settings.bound(), force=force)
+    return run
+
+
+def _settings(run: RunDirectory, verb: str, overrides: Sequence[str], force: bool) -> RunSettings:
+    """The run's settings with overrides on top, registered for a verb."""
+    settings = override(validate(run.manifest().settings), overrides)
+    run.begin(verb, settings.plain(), settings.bound(), force=force)
+    return settings
+
+
+@contextmanager
+def _timed(run: RunDirectory, verb: str) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        run.add_seconds(verb, time.monotonic() - started)
+
+
+def teach(run: RunDirectory, *overrides: str, force: bool = False) -> dict[str, int]:
+    """Read the questions, and collect the teacher's rationales for the training split.
+
+    Returns:
+        Counts: rationales, rejected ones by flaw, questions without a rationale.
+
+    Raises:
+        DataError, TeacherError: the questions or the rationales cannot be had.
+    """
+    settings = _settings(run, "teach", overrides, force)
+    if run.usage.exists():
+        return _teacher_counts(run)
+    with _timed(run, "teach"):
+        task = load_task(settings)
+        collected = collect_rationales(settings, task)
+        for split in SPLITS:
+            write_records(run.questions(split), task.splits[split])
+        write_records(run.rationales, collected.rationales)
+        write_records(run.rejected, collected.rejected)
+        run.add_inputs([*task.inputs, *collected.inputs])
+        counts = collected.counts(task.splits["train"])
+        write_json(run.usage, {"source": settings.teacher.source, "cost": 0.0, **counts})
+    say(f"teach: {', '.join(f'{len(task.splits[split])} {split}' for split in SPLITS)} questions")
+    say("teach: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
+    return counts
+
+
+def _teacher_counts(run: RunDirectory) -> dict[str, int]:
+    from tinythinker.core.jsonl import read_json
+
+    return {name: count for name, count in read_json(run.usage).items() if isinstance(count, int)}
+
+
+def _questions(run: RunDirectory, split: str) -> list[Question]:
+    if not run.usage.exists():
+        raise DataError(f"{run.root}: found no finished `teach`, expected one; run `tinythinker teach` first")
+    return read_records(run.questions(split), Question)
+
+
+def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
+    """Phase 1, reasoning acquisition: supervised training on every stage of the plan.
+
+    Returns:
+        The folder of the student with the best validation accuracy.
+
+    Raises:
+        DataError: `teach` has not been run.
+        TeacherError: a stage of the plan has nothing to learn from.
+        StudentError: the student does not load, or its loss is no longer a number.
+    """
+    settings = _settings(run, "train", overrides, force)
+    questions, rationales = _questions(run, "train"), read_records(run.rationales, Rationale)
+    folder = run.phase_1 / "student"
+    if folder.exists():
+        return folder
+    with _timed(run, "train"):
+        curriculum = Curriculum(
+            plan=settings.stages.plan,
+            template=Template(settings.stages.template),
+            questions=tuple(questions),
+            rationales=tuple(rationales),
+            batch_size=settings.train.batch_size,
+            interval=settings.stages.interval,
+            permute_options=settings.stages.permute_options,
+            seed=settings.seed,
+        )
+        curriculum.epoch(0)  # complains of missing data before the student is loaded
+        student = make_student(settings, questions, rationales)
+        _describe_data(run, curriculum, student)
+        valid = _questions(run, "valid")
+        job = Job(
+            name="phase-1",
+            epoch=curriculum.epoch,
+            objective=sft_objective(student),
+            cycle=sum(curriculum.turn().values()),
+            validate=lambda: _accuracy(student, valid),
+            dropout=True,
+            keep_start=False,
+        )
+        fit(student, job, settings.train, seed=settings.seed, folder=run.phase_1)
+    return folder
+
+
+def _describe_data(run: RunDirectory, curriculum: Curriculum, student: Student) -> None:
+    """Write and say what phase 1 trains on, and which texts are too long for the student."""
+    examples = curriculum.examples(0)
+    cut_prompts = sum(prompt_ids(student, [example.prompt for example in examples]).is_cut)
+    cut_targets = sum(target_ids(student, [example.target for example in examples]).is_cut)
+    facts: dict[str, object] = {
+        "examples": {str(stage): count for stage, count in count_by_stage(examples).items()},
+        "cut_prompts": cut_prompts,
+        "cut_targets": cut_targets,
+        "max_prompt_tokens": student.recipe.max_prompt_tokens,
+        "max_target_tokens": student.recipe.max_target_tokens,
+        "vocabulary": len(student.tokenizer),
+        "parameters": student.count_parameters(),
+    }
+    write_json(run.phase_1 / "data.json", facts)
+    counts = ", ".join(f"{count} {stage}" for stage, count in count_by_stage(examples).items())
+    say(f"phase-1: {counts} examples; {student.count_parameters():,} weights")
+    if cut_prompts or cut_targets:
+        say(
+            f"phase-1: {cut_prompts} prompts lose their front (student.max_prompt_tokens) and {cut_targets} targets "
+            f"their end (student.max_target_tokens), of {len(examples)} each"
+        )
+
+
+def _accuracy(student: Student, questions: Sequence[Question]) -> float:
+    return score(answer_all(student, questions, EvaluateSettings(), 0, None)).accuracy
+
+
+def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
+    """Phase 2, self-reflection: rounds of sampling, pairing and preference training.
+
+    Returns:
+        The folder of the last round's student, which is the best by validation; phase 1's if there are no rounds.
+
+    Raises:
+        StudentError: phase 1 has not been run, or a loss is no longer a number.
+    """
+    settings = _settings(run, "reflect", overrides, force)
+    _student_of(run, "phase-1")
+    if len(run.rounds()) < settings.reflect.rounds:
+        with _timed(run, "reflect"):
+            valid = _questions(run, "valid")
+            reflect_rounds(
+                run,
+                _questions(run, "train"),
+                read_records(run.rationales, Rationale),
+                lambda student: _accuracy(student, valid),
+                settings.reflect,
+                settings.seed,
+            )
+    rounds = [number for number in run.rounds() if number <= settings.reflect.rounds]
+    return run.round(rounds[-1]) / "student" if rounds else run.phase_1 / "student"
+
+
+def _student_of(run: RunDirectory, name: str) -> Path:
+    folder = run.root / name / "student"
+    if not folder.exists():
+        raise StudentError(f"{folder}: found no student, expected one; run `tinythinker train {run.root}` first")
+    return folder
+
+
+def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[str, Score]:
+    """Let the student of phase 1 and of every round answer the test questions.
+
+    Returns:
+        Scores by student: `phase-1`, `round-1`, ...
+
+    Raises:
+        StudentError: phase 1 has not been run.
+    """
+    settings = _settings(run, "evaluate", overrides, force)
+    how = settings.evaluate
+    _student_of(run, "phase-1")
+    questions = _questions(run, how.split)
+    world = load_world(settings)
+    scores = {}
+    with _timed(run, "evaluate"):
+        for name in ["phase-1", *(f"round-{number}" for number in run.rounds())]:
+            file = run.verdicts(verdicts_name(name, how))
+            student = load_student(_student_of(run, name))
+            verdicts = write_verdicts(file, student, questions, how, settings.seed, world)
+            scores[name] = score(verdicts)
+    return scores
+
+
+def report(run: RunDirectory) -> Path:
+    """Write `report.html` from whatever the run directory holds so far."""
+    write_page(run)
+    return run.report
+
+
+def think(student: str | Path | Student, question: str, options: Sequence[str]) -> Chain:
+    """Ask a student one question and see its whole reasoning.
+
+    Args:
+        student: a loaded student, its folder, or a run directory (its last student answers).
+        options: 2 to 26 texts, labelled A, B, C ... in this order.
+
+    Raises:
+        StudentError: there is no such student.
+        DataError: the question or its options cannot be asked.
+    """
+    if not 2 <= len(options) <= len(LABELS):
+        raise DataError(f"options: found {len(options)}, expected 2 to {len(LABELS)}")
+    if not question.strip() or not all(options):
+        raise DataError("question and options: found an empty text, expected texts")
+    labelled = tuple(Option(label=label, text=text) for label, text in zip(LABELS, options, strict=False))
+    asked = Question(id="asked", stem=question, options=labelled, gold=None)
+    if not isinstance(student, Student):
+        student = load_student(last_student(Path(student)))
+    return think_all(student, [Thought(asked)])[0]
+
+
+def last_student(path: Path) -> Path:
+    """The student folder that a path means: itself, or the last one of a run directory."""
+    run = RunDirectory(path)
+    if not run.exists:
+        return path
+    rounds = run.rounds()
+    return _student_of(run, f"round-{rounds[-1]}" if rounds else "phase-1")
+
+
+def run_all(run: RunDirectory) -> dict[str, Score]:
+    """Every verb in order on a started run; returns the scores by student."""
+    teach(run)
+    train(run)
+    reflect(run)
+    scores = evaluate(run)
+    report(run)
+    return scores

@@ -1,0 +1,214 @@
+"""The command line: one handler per verb. Paths go to stdout, talk to stderr, torch is loaded last."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from tinythinker.core.errors import TinyThinkerError
+
+if TYPE_CHECKING:
+    from tinythinker.core.records import Chain
+    from tinythinker.core.run import RunDirectory
+    from tinythinker.evaluate.score import Score
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Distil a teacher's reasoning into a small language model: recall, analyze, summarize, self-reflect.",
+    epilog="Exit codes: 0 done, 2 settings or usage, 3 data or files, 4 teacher, 5 student or checkpoint, 130 interrupted.",
+)
+
+Task = Annotated[str, typer.Argument(help="csqa, obqa, strategyqa, storeroom, or your own FILE.jsonl / FILE.csv")]
+Run = Annotated[Path, typer.Argument(help="run directory")]
+Overrides = Annotated[
+    Optional[list[str]],  # noqa: UP045  (typer reads this form)
+    typer.Argument(metavar="[KEY.PATH=VALUE]...", help="settings; `tinythinker settings` lists them all", show_default=False),
+]
+Config = Annotated[Optional[Path], typer.Option("--config", help="YAML file of settings", show_default=False)]  # noqa: UP045
+Force = Annotated[bool, typer.Option("--force", help="delete what this and later verbs made, and start over")]
+
+
+@contextmanager
+def friendly_errors() -> Iterator[None]:
+    """A mistake is one line on stderr and an exit code; a traceback is a bug of ours."""
+    try:
+        yield
+    except TinyThinkerError as error:
+        typer.echo("error: " + " ".join(str(error).split("\n")), err=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted: finished work is kept; run the same command again to go on", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="directory for the run, summary.json and report.html")] = Path("quickstart"),
+    seed: Annotated[int, typer.Option(help="seed of the made-up world and of all draws", min=0)] = 0,
+    force: Force = False,
+) -> None:
+    """The method in five minutes: label-only student, phase 1 and phase 2 on the embedded benchmark."""
+    with friendly_errors():
+        from tinythinker.quickstart import quickstart as start
+
+        summary = start(out, seed, force=force)
+        for line in summary.lines():
+            typer.echo(line, err=True)
+    typer.echo(out / "report.html")
+
+
+@app.command()
+def run(
+    task: Task,
+    overrides: Overrides = None,
+    out: Annotated[Optional[Path], typer.Option(help="run directory [default: runs/TASK]", show_default=False)] = None,  # noqa: UP045
+    config: Config = None,
+    force: Force = False,
+) -> None:
+    """Everything from questions to report: teach, train, reflect, evaluate, report."""
+    with friendly_errors():
+        from tinythinker import api
+
+        started = api.start(task, out or Path("runs") / Path(task).stem, *overrides or (), config=config, force=force)
+        _show(api.run_all(started))
+    typer.echo(started.report)
+
+
+@app.command()
+def teach(
+    task: Task,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="run directory")] = ...,  # type: ignore[assignment]
+    config: Config = None,
+    force: Force = False,
+) -> None:
+    """Read a task's questions and collect the teacher's rationales for the training split."""
+    with friendly_errors():
+        from tinythinker import api
+
+        started = api.start(task, out, *overrides or (), config=config, force=force)
+        api.teach(started)
+    typer.echo(started.rationales)
+
+
+@app.command()
+def train(run: Run, overrides: Overrides = None, force: Force = False) -> None:
+    """Phase 1, reasoning acquisition: supervised training on every stage."""
+    with friendly_errors():
+        from tinythinker import api
+
+        folder = api.train(_open(run), *overrides or (), force=force)
+    typer.echo(folder)
+
+
+@app.command()
+def reflect(run: Run, overrides: Overrides = None, force: Force = False) -> None:
+    """Phase 2, self-reflection: let the student learn from its own right and wrong reasoning."""
+    with friendly_errors():
+        from tinythinker import api
+
+        folder = api.reflect(_open(run), *overrides or (), force=force)
+    typer.echo(folder)
+
+
+@app.command()
+def evaluate(run: Run, overrides: Overrides = None, force: Force = False) -> None:
+    """Let the student of every phase and round answer the test questions."""
+    with friendly_errors():
+        from tinythinker import api
+
+        started = _open(run)
+        _show(api.evaluate(started, *overrides or (), force=force))
+    typer.echo(started.verdicts_folder)
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write report.html from whatever the run directory holds so far."""
+    with friendly_errors():
+        from tinythinker.report.page import write_page
+
+        started = _open(run)
+        write_page(started)
+    typer.echo(started.report)
+
+
+@app.command()
+def ask(
+    student: Annotated[Path, typer.Argument(help="student folder, or a run directory (its last student answers)")],
+    question: Annotated[str, typer.Argument(help="the question")],
+    option: Annotated[list[str], typer.Option("--option", "-o", help="one answer option; give it 2 to 26 times")],
+    json: Annotated[bool, typer.Option("--json", help="print the chain as JSON")] = False,
+) -> None:
+    """Ask a student, and see what it recalls, how it analyzes every option, and what it answers."""
+    with friendly_errors():
+        from tinythinker import api
+
+        chain = api.think(student, question, option)
+    typer.echo(chain.model_dump_json() if json else "\n".join(_lines(chain, option)))
+
+
+@app.command()
+def settings(
+    verb: Annotated[
+        Optional[str], typer.Argument(help="teach, train, reflect or evaluate; all if left out", show_default=False)  # noqa: UP045
+    ] = None,
+    task: Annotated[Optional[str], typer.Option(help="show this task's values", show_default=False)] = None,  # noqa: UP045
+) -> None:
+    """Every setting: its value, what is allowed, and what it means."""
+    with friendly_errors():
+        from tinythinker.config import SECTIONS, describe_settings, flatten, load_settings
+        from tinythinker.core.errors import SettingsError, expected
+
+        if verb is not None and verb not in SECTIONS:
+            raise SettingsError(expected("verb", verb, f"one of {', '.join(SECTIONS)}"))
+        values = flatten(load_settings(task).plain()) if task else {}
+        for line in describe_settings(verb):
+            value = values.get(line.key, line.default)
+            typer.echo(f"{line.key} = {value}    [{line.allowed}]")
+            typer.echo(f"    {line.meaning}")
+
+
+def _open(path: Path) -> RunDirectory:
+    from tinythinker.core.run import RunDirectory
+
+    run = RunDirectory(path)
+    run.manifest()  # complains where there is none
+    return run
+
+
+def _show(scores: Mapping[str, Score]) -> None:
+    for name, own in scores.items():
+        typer.echo(
+            f"{name}: accuracy {own.accuracy:.3f} (95% interval {own.low:.3f} to {own.high:.3f}, n = {own.n}), "
+            f"unreadable {own.unreadable:.3f}, {own.tokens_per_answer:.0f} tokens per answer",
+            err=True,
+        )
+
+
+def _lines(chain: Chain, options: list[str]) -> Iterator[str]:
+    from tinythinker.core.records import LABELS
+
+    if chain.recall is not None:
+        yield f"Recall:    {chain.recall}"
+    for label, text, analysis in zip(LABELS, options, chain.analyses, strict=False):
+        yield f"Analyze {label}: {analysis}    ({text})"
+    yield f"Summarize: {chain.conclusion}"
+    yield f"Answer:    {'unreadable' if chain.answer is None else f'{chain.answer} ({options[LABELS.index(chain.answer)]})'}"
+
+
+def main() -> None:
+    """Entry point of the `tinythinker` command."""
+    app(prog_name="tinythinker")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""Figures of a report, as SVG text to put into the page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tinythinker.core.jsonl import Json
+from tinythinker.core.records import Stage
+from tinythinker.evaluate.score import Score
+
+COLOURS: Mapping[str, str] = {Stage.RECALL: "#3b6fb6", Stage.ANALYZE: "#c9822b", Stage.SUMMARIZE: "#5b8f4d"}
+_INK = "#333333"
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tinythinker",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "legend.frameon": False,
+}
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
+    return figure, axes
+
+
+def training_curves(metrics: Sequence[Json], title: str) -> str | None:
+    """Loss of every stage and validation accuracy against optimizer steps; None if there is nothing to draw."""
+    losses: dict[str, list[tuple[float, float]]] = {}
+    valid = []
+    for line in metrics:
+        if "loss" in line:
+            losses.setdefault(str(line["stage"]), []).append((_number(line["step"]), _number(line["loss"])))
+        if "valid_accuracy" in line:
+            valid.append((_number(line["step"]), _number(line["valid_accuracy"])))
+    if not losses and not valid:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(6.4, 3.2, title)
+        for stage, points in losses.items():
+            steps, values = zip(*_thinned(points), strict=True)
+            axes.plot(steps, values, color=COLOURS.get(stage, "#777777"), linewidth=1.3, label=f"{stage} loss")
+        if any(value > 0 for points in losses.values() for _, value in points):
+            axes.set_yscale("log")
+        axes.set_xlabel("optimizer step")
+        axes.set_ylabel("loss (nats)")
+        if valid:
+            right = axes.twinx()
+            right.spines["right"].set_visible(True)
+            steps, values = zip(*valid, strict=True)
+            right.plot(steps, [100 * value for value in values], "o-", color="#8a3ba8", label="validation accuracy")
+            right.set_ylim(0, 102)
+            right.set_ylabel("validation accuracy (%)")
+        figure.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2)
+        return _svg(figure)
+
+
+def _thinned(points: Sequence[tuple[float, float]], most: int = 150) -> list[tuple[float, float]]:
+    """Means over runs of neighbours, so that a long training stays a small picture."""
+    size = -(-len(points) // most)
+    groups = [points[i : i + size] for i in range(0, len(points), size)]
+    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+
+
+def _number(value: object) -> float:
+    return float(str(value))
+
+
+def accuracy_bars(scores: Mapping[str, Score]) -> str:
+    """Test accuracy of every student with its 95% interval."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(6.4, 0.7 + 0.45 * len(scores), "Test accuracy, 95% Wilson interval (%)")
+        names = list(scores)[::-1]
+        for i, name in enumerate(names):
+            own = scores[name]
+            axes.barh(i, 100 * own.accuracy, color="#8fb0d9", height=0.6)
+            axes.plot([100 * own.low, 100 * own.high], [i, i], color=_INK, linewidth=1.6)
+            axes.text(100 * own.high + 1.5, i, f"{100 * own.accuracy:.1f}", va="center")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlim(0, 108)
+        return _svg(figure)
+
+
+def token_bars(scores: Mapping[str, Score]) -> str:
+    """What an answer costs: generated tokens per question."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(6.4, 0.7 + 0.45 * len(scores), "Tokens generated per answer")
+        names = list(scores)[::-1]
+        most = max(own.tokens_per_answer for own in scores.values())
+        for i, name in enumerate(names):
+            axes.barh(i, scores[name].tokens_per_answer, color="#d9b48f", height=0.6)
+            axes.text(scores[name].tokens_per_answer + most / 60, i, f"{scores[name].tokens_per_answer:.1f}", va="center")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlim(0, most * 1.15)
+        return _svg(figure)
+
+
+def first_wrong_bars(scores: Mapping[str, Score]) -> str | None:
+    """Of every student's wrong answers, the first stage that went wrong; None where that cannot be known."""
+    known = {name: own for name, own in scores.items() if own.first_wrong}
+    if not known:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(6.4, 0.9 + 0.45 * len(known), "Wrong answers by the first stage that went wrong")
+        names = list(known)[::-1]
+        for i, name in enumerate(names):
+            left = 0
+            for stage in Stage:
+                count = known[name].first_wrong.get(stage, 0)
+                axes.barh(i, count, left=left, color=COLOURS[stage], height=0.6, label=stage if i == 0 else None)
+                left += count
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("questions")
+        figure.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3)
+        return _svg(figure)

@@ -1,0 +1,158 @@
+"""One self-contained HTML file from whatever a run directory holds, half-finished or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment
+
+from tinythinker.core.jsonl import Json, read_json, read_objects, read_records, write_text
+from tinythinker.core.records import Question, Verdict
+from tinythinker.core.run import VERBS, Manifest, RunDirectory
+from tinythinker.evaluate.score import Score, score
+from tinythinker.report.charts import accuracy_bars, first_wrong_bars, token_bars, training_curves
+
+MOST_CHAINS = 60
+"""Questions whose reasoning is shown."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One question as the page shows it: what each student wrote."""
+
+    question: Question
+    verdicts: Mapping[str, Verdict]
+
+    @property
+    def is_correct(self) -> bool:
+        """Was the last student right?"""
+        return list(self.verdicts.values())[-1].is_correct
+
+
+def read_verdicts(run: RunDirectory) -> dict[str, list[Verdict]]:
+    """All verdicts of a run by the name of their file, students in order, empty files left out."""
+    files = sorted(run.verdicts_folder.glob("*.jsonl"), key=lambda path: _order(path.stem))
+    found = {file.stem: read_records(file, Verdict) for file in files}
+    return {name: verdicts for name, verdicts in found.items() if verdicts}
+
+
+def _order(name: str) -> tuple[int, int, str]:
+    """Phase 1 first, then the rounds by number."""
+    student, _, how = name.partition(".")
+    phase, _, number = student.partition("-")
+    return (0 if phase == "phase" else 1, int(number) if number.isdecimal() else 0, how)
+
+
+def scores_beside(run: RunDirectory) -> dict[str, Score]:
+    """Scores of every verdict file of a run, after those of the runs that lie inside its directory."""
+    scores = {}
+    for inner in sorted(run.root.glob("*/manifest.json")):
+        for name, verdicts in read_verdicts(RunDirectory(inner.parent)).items():
+            scores[f"{inner.parent.name} ({name})"] = score(verdicts)
+    for name, verdicts in read_verdicts(run).items():
+        scores[name] = score(verdicts)
+    return _short(scores)
+
+
+def _short(scores: Mapping[str, Score]) -> dict[str, Score]:
+    """Plain names where everything was tested in the one usual way."""
+    if all(name.rstrip(")").endswith(".test.greedy") for name in scores):
+        plain = {name: name.replace(".test.greedy", "").replace(" (phase-1)", "") for name in scores}
+        if len(set(plain.values())) == len(plain):
+            return {plain[name]: own for name, own in scores.items()}
+    return dict(scores)
+
+
+def write_page(run: RunDirectory) -> None:
+    """Write `report.html`. Raises DataError if the directory is no run or a file in it is damaged."""
+    manifest = run.manifest()
+    scores = scores_beside(run)
+    template = resources.files("tinythinker") / "report" / "page.jinja"
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        template.read_text(encoding="utf-8")
+    )
+    write_text(
+        run.report,
+        page.render(
+            manifest=manifest,
+            name=run.root.resolve().name,
+            task=manifest.settings["task"],
+            progress=_progress(run, manifest),
+            scores=scores,
+            has_facts=any(own.analyze_facts is not None for own in scores.values()),
+            figures=[figure for figure in _figures(run, scores) if figure],
+            shown=_chains(run),
+            teacher=read_json(run.usage) if run.usage.exists() else {},
+            data=read_json(run.phase_1 / "data.json") if (run.phase_1 / "data.json").exists() else {},
+            settings=yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True),
+        ),
+    )
+
+
+def _progress(run: RunDirectory, manifest: Manifest) -> list[tuple[str, str]]:
+    """Every verb with `done`, `begun` or `not yet`, and its seconds."""
+    rounds = manifest.settings["reflect"]
+    wanted = int(str(rounds["rounds"])) if isinstance(rounds, dict) else 0
+    done = {
+        "teach": run.usage.exists(),
+        "train": (run.phase_1 / "student").exists(),
+        "reflect": "reflect" in manifest.begun and len(run.rounds()) >= wanted,
+        "evaluate": bool(list(run.verdicts_folder.glob("*.jsonl"))),
+    }
+    lines = []
+    for verb in VERBS:
+        state = "done" if done[verb] else "begun" if verb in manifest.begun else "not yet"
+        if verb == "reflect" and wanted:
+            state += f", {min(len(run.rounds()), wanted)} of {wanted} rounds"
+        lines.append((verb, f"{state}, {manifest.seconds[verb]:.0f} s" if verb in manifest.seconds else state))
+    return lines
+
+
+def _metrics(path: Path) -> list[Json]:
+    """Lines of metrics.jsonl; one that is just being written is passed over."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    complete = path.with_name("metrics.jsonl") if text.endswith("\n") or not text else None
+    return [line for _, line in read_objects(complete)] if complete else []
+
+
+def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]:
+    figures: list[str | None] = []
+    if scores:
+        figures += [accuracy_bars(scores), token_bars(scores), first_wrong_bars(scores)]
+    figures.append(training_curves(_metrics(run.phase_1 / "metrics.jsonl"), "Phase 1: reasoning acquisition"))
+    for folder in sorted(run.root.glob("round-*"), key=lambda path: int(path.name.removeprefix("round-"))):
+        title = f"Phase 2: self-reflection, {folder.name.replace('-', ' ')}"
+        figures.append(training_curves(_metrics(folder / "metrics.jsonl"), title))
+    return figures
+
+
+def _chains(run: RunDirectory) -> list[Shown]:
+    """A sample of test questions with the chains of the first and the last student; wrong and right ones mixed."""
+    verdicts = read_verdicts(run)
+    questions = {
+        question.id: question
+        for split in ("test", "valid")
+        if run.questions(split).exists()
+        for question in read_records(run.questions(split), Question)
+    }
+    names = [name for name in verdicts if ".greedy" in name] or list(verdicts)
+    names = names if len(names) < 3 else [names[0], names[-1]]
+    by_name = {name: {verdict.question_id: verdict for verdict in verdicts[name]} for name in names}
+    shown = [
+        Shown(questions[id_], {name.split(".")[0]: own[id_] for name, own in by_name.items() if id_ in own})
+        for id_ in (by_name[names[-1]] if names else {})
+    ]
+    return _mixed(shown)
+
+
+def _mixed(shown: Sequence[Shown]) -> list[Shown]:
+    """At most `MOST_CHAINS`, up to half of them wrong, in their own order."""
+    wrong = [i for i, one in enumerate(shown) if not one.is_correct][: MOST_CHAINS // 2]
+    right = [i for i, one in enumerate(shown) if one.is_correct][: MOST_CHAINS - len(wrong)]
+    return [shown[i] for i in sorted([*wrong, *right])]
