@@ -37,9 +37,7 @@ from tinythinker.train.loop import Job, fit
 from tinythinker.train.sft import sft_objective
 
 
-def start(
-    task: str, out: str | Path, *overrides: str, config: Path | None = None, force: bool = False
-) -> RunDirectory:
+def start(task: str, out: str | Path, *overrides: str, config: Path | None = None, force: bool = False) -> RunDirectory:
     """Resolve the settings of a task and open (or reopen) a run directory for it.
 
     Args:

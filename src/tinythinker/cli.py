@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,14 +22,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Distil a teacher's reasoning into a small language model: recall, analyze, summarize, self-reflect.",
-    epilog="Exit codes: 0 done, 2 settings or usage, 3 data or files, 4 teacher, 5 student or checkpoint, 130 interrupted.",
+    epilog="Exit codes: 0 done, 2 settings or usage, 3 data or files, 4 teacher, 5 student or checkpoint, "
+    "130 interrupted.",
 )
 
 Task = Annotated[str, typer.Argument(help="csqa, obqa, strategyqa, storeroom, or your own FILE.jsonl / FILE.csv")]
 Run = Annotated[Path, typer.Argument(help="run directory")]
 Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045  (typer reads this form)
-    typer.Argument(metavar="[KEY.PATH=VALUE]...", help="settings; `tinythinker settings` lists them all", show_default=False),
+    typer.Argument(
+        metavar="[KEY.PATH=VALUE]...", help="settings; `tinythinker settings` lists them all", show_default=False
+    ),
 ]
 Config = Annotated[Optional[Path], typer.Option("--config", help="YAML file of settings", show_default=False)]  # noqa: UP045
 Force = Annotated[bool, typer.Option("--force", help="delete what this and later verbs made, and start over")]
@@ -202,7 +204,8 @@ def _lines(chain: Chain, options: list[str]) -> Iterator[str]:
     for label, text, analysis in zip(LABELS, options, chain.analyses, strict=False):
         yield f"Analyze {label}: {analysis}    ({text})"
     yield f"Summarize: {chain.conclusion}"
-    yield f"Answer:    {'unreadable' if chain.answer is None else f'{chain.answer} ({options[LABELS.index(chain.answer)]})'}"
+    said = "unreadable" if chain.answer is None else f"{chain.answer} ({options[LABELS.index(chain.answer)]})"
+    yield f"Answer:    {said}"
 
 
 def main() -> None:
@@ -211,4 +214,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -101,7 +101,7 @@ class StageSettings(Settings):
     template: Literal["paper", "named"] = "paper"
     """paper: the published wording; named: the analyze prompt also says the option's text."""
     interval: int = Field(100, ge=1)
-    """Optimizer steps of recall, and of summarize, before the next stage's turn; analyze gets this times the options."""
+    """Optimizer steps of recall, and of summarize, before the next stage's turn; analyze: times the options."""
     permute_options: bool = False
     """Show each training question with its options in a fresh seeded order every epoch."""
 
@@ -165,6 +165,9 @@ class ReflectSettings(OptimSettings):
     """Recalls drawn per question, and sets of analyses drawn per chosen recall."""
     temperature: float = Field(0.7, gt=0)
     """Sampling temperature of the stage under reflection; the other stages decode greedily."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Draw from the likeliest tokens that hold this share of the probability, cut before the temperature is applied;
+    1: from all (the paper). Less than 1 with a high temperature tries what the student thinks unlikely, not garbage."""
     stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
     """Which stages to make pairs of."""
     interval: int = Field(100, ge=1)
@@ -421,7 +424,9 @@ def preset(task: str) -> dict[str, Any]:
     if Path(task).suffix.lower() in (".jsonl", ".csv"):
         return {}
     near = difflib.get_close_matches(task, presets(), n=1)
-    wanted = f"one of {', '.join(presets())}, or a .jsonl or .csv file" + (f" (did you mean {near[0]!r}?)" if near else "")
+    wanted = f"one of {', '.join(presets())}, or a .jsonl or .csv file" + (
+        f" (did you mean {near[0]!r}?)" if near else ""
+    )
     raise SettingsError(expected("task", task, wanted))
 
 

@@ -55,7 +55,9 @@ def chosen_and_rejected(chains: Sequence[Chain], question: Question) -> tuple[li
     """The distinct recalls that led to the gold label and those that did not, without those that did both."""
     right = list(dict.fromkeys(chain.recall or "" for chain in chains if chain.answer == question.gold))
     wrong = list(dict.fromkeys(chain.recall or "" for chain in chains if chain.answer != question.gold))
-    return [text for text in right if text and text not in wrong], [text for text in wrong if text and text not in right]
+    return [text for text in right if text and text not in wrong], [
+        text for text in wrong if text and text not in right
+    ]
 
 
 def analyze_pairs(

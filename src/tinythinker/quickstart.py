@@ -64,7 +64,9 @@ def quickstart(out: Path, seed: int, *, force: bool = False) -> Summary:
         SettingsError: `out` holds something else, or a quickstart of another seed.
     """
     thinker = api.start("storeroom", out, f"seed={seed}", force=force)
-    labels = api.start("storeroom", out / "label-only", f"seed={seed}", "stages.plan=summarize", "reflect.rounds=0", force=force)
+    labels = api.start(
+        "storeroom", out / "label-only", f"seed={seed}", "stages.plan=summarize", "reflect.rounds=0", force=force
+    )
     say("1/2: a student that sees labels only")
     label_scores = _work(labels)
     say("2/2: the same student, taught to recall, analyze and summarize, then to reflect")

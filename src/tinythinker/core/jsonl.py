@@ -164,7 +164,9 @@ class Appender:
         self._file.flush()
 
 
-def complete(path: Path, kind: type[R], items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], chunk: int) -> list[R]:
+def complete(
+    path: Path, kind: type[R], items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], chunk: int
+) -> list[R]:
     """One record per item, in order, worked out chunk by chunk and appended to a file as it comes.
 
     Whole chunks that are in the file already are kept, a part of one is done again: chunks always have the same

@@ -27,9 +27,9 @@ class Manifest(Record):
 
     settings: Json
     """All settings as resolved from defaults, preset, file and overrides."""
-    begun: dict[str, Json] = {}
+    begun: dict[str, Json] = Field(default_factory=dict)
     """The settings each verb began its work with; they bind every later call of that verb."""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     git: str | None = None
     """Commit of the working directory's repository, with `+changes` if it was not clean."""
     inputs: dict[str, str] = Field(default_factory=dict)
@@ -152,8 +152,8 @@ class RunDirectory:
         for other in VERBS:
             if other in begun and (changed := differences(begun[other], bound[other])):
                 raise SettingsError(
-                    f"{self.root}: `{other}` was begun with other settings ({'; '.join(changed)}); use the same settings, "
-                    f"another directory, or `{other}` with --force to start over from there"
+                    f"{self.root}: `{other}` was begun with other settings ({'; '.join(changed)}); use the same "
+                    f"settings, another directory, or `{other}` with --force to start over from there"
                 )
         begun[verb] = dict(bound[verb])
         state = {"settings": settings, "begun": begun, "seconds": seconds, "versions": _versions(), "git": _git()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -28,11 +29,23 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Draw from the full distribution (top_k = 0) at a temperature."""
+    """Draw at a temperature, from the full distribution (top_k = 0) unless `top_p` says otherwise."""
 
     temperature: float
+    top_p: float
+    """Share of the probability to draw from, likeliest tokens first, cut before the temperature; 1 for all."""
     seeds: Sequence[int]
     """One per prompt. A text depends on its own seed and prompt, not on its neighbours in the batch."""
+
+
+def _likeliest(logits: Tensor, share: float) -> Tensor:
+    """Logits with all but the likeliest tokens that together hold a share of the probability at minus infinity."""
+    if share >= 1:
+        return logits
+    ordered, positions = logits.sort(dim=-1, descending=True)
+    before = ordered.softmax(dim=-1).cumsum(dim=-1).roll(1, dims=-1)
+    before[:, 0] = 0.0  # the likeliest is always kept
+    return logits.masked_fill((before >= share).scatter(-1, positions, before >= share), -torch.inf)
 
 
 class _Draw(LogitsProcessor):
@@ -41,14 +54,15 @@ class _Draw(LogitsProcessor):
     Greedy search over what is left is then exact sampling, with randomness that belongs to rows and not to batches.
     """
 
-    def __init__(self, uniforms: Tensor, temperature: float, width: int) -> None:
+    def __init__(self, uniforms: Tensor, sampling: Sampling, width: int) -> None:
         self._uniforms = uniforms  # (rows, steps), float64 in [0, 1)
-        self._temperature = temperature
+        self._sampling = sampling
         self._width = width  # tokens that stood before the first drawn one
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         step = input_ids.shape[1] - self._width
-        cumulated = torch.softmax(scores.double() / self._temperature, dim=-1).cumsum(dim=-1)
+        logits = _likeliest(scores.double(), self._sampling.top_p) / self._sampling.temperature
+        cumulated = torch.softmax(logits, dim=-1).cumsum(dim=-1)
         target = self._uniforms[:, step : step + 1] * cumulated[:, -1:]
         token = torch.searchsorted(cumulated, target, right=True).clamp_(max=scores.shape[1] - 1)
         drawn = torch.full_like(scores, -torch.inf)
@@ -84,22 +98,21 @@ def _decode(
     done: dict[int, Decoded] = {}
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        seeds = None if sampling is None else [sampling.seeds[i] for i in chosen]
-        temperature = None if sampling is None else sampling.temperature
-        done.update(zip(chosen, _batch(student, [rows[i] for i in chosen], max_tokens, seeds, temperature), strict=True))
+        own = None if sampling is None else replace(sampling, seeds=[sampling.seeds[i] for i in chosen])
+        done.update(zip(chosen, _batch(student, [rows[i] for i in chosen], max_tokens, own), strict=True))
     return [replace(done[i], is_cut=is_cut[i]) for i in range(len(prompts))]
 
 
 @torch.inference_mode()
 def _batch(
-    student: Student, rows: Sequence[Sequence[int]], max_tokens: int, seeds: Sequence[int] | None, temperature: float | None
+    student: Student, rows: Sequence[Sequence[int]], max_tokens: int, sampling: Sampling | None
 ) -> list[Decoded]:
     model, tokenizer = student.model, student.tokenizer
     encoded = pad(rows, int(tokenizer.pad_token_id or 0), student.device)
     processors = LogitsProcessorList()
-    if seeds is not None and temperature is not None:
-        uniforms = torch.stack([torch.from_numpy(stream(seed, "tokens").random(max_tokens)) for seed in seeds])
-        processors.append(_Draw(uniforms.to(student.device), temperature, width=1))
+    if sampling is not None:
+        draws = [torch.from_numpy(stream(seed, "tokens").random(max_tokens)) for seed in sampling.seeds]
+        processors.append(_Draw(torch.stack(draws).to(student.device), sampling, width=1))
     config = model.config
     settings = GenerationConfig(
         max_new_tokens=max_tokens,
@@ -110,7 +123,7 @@ def _batch(
         decoder_start_token_id=config.decoder_start_token_id,
     )
     model.eval()
-    output: Tensor = model.generate(
+    output: Tensor = cast(Any, model).generate(
         input_ids=encoded.ids, attention_mask=encoded.mask, generation_config=settings, logits_processor=processors
     )
     written = output[:, 1:].tolist()
@@ -134,7 +147,11 @@ def label_logps(
     """
     every = sorted({label for own in labels for label in own})
     sentences: list[list[int]] = student.tokenizer([conclusion(label) for label in every])["input_ids"]
-    width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1) if len(every) > 1 else 0
+    width = (
+        next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
+        if len(every) > 1
+        else 0
+    )
     token_of = {label: sentence[width] for label, sentence in zip(every, sentences, strict=True)}
     model = student.model.eval()
     results: list[dict[str, float]] = []

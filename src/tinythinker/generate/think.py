@@ -23,6 +23,7 @@ class Draws:
     temperature: float
     seed: int
     stages: frozenset[Stage]
+    top_p: float = 1.0
 
     def of(self, stage: Stage, thoughts: Sequence[Thought]) -> Sampling | None:
         """How this stage is sampled for these thoughts, one named stream per option; None if it is greedy."""
@@ -33,7 +34,9 @@ class Draws:
             for t in thoughts
             for i in range(len(t.question.options) if stage is Stage.ANALYZE else 1)
         ]
-        return Sampling(self.temperature, [derive_seed(self.seed, "sample", stage, *name) for name in names])
+        return Sampling(
+            self.temperature, self.top_p, [derive_seed(self.seed, "sample", stage, *name) for name in names]
+        )
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ class Thought:
     recall: str | None = None
 
 
-def think(student: Student, thoughts: Sequence[Thought], *, draws: Draws | None = None, score: bool = False) -> list[Chain]:
+def think(
+    student: Student, thoughts: Sequence[Thought], *, draws: Draws | None = None, score: bool = False
+) -> list[Chain]:
     """Reason through every thought, stage by stage, in batches across questions.
 
     Args:

@@ -37,7 +37,7 @@ class ScoredPair:
 def dpo_margin(policy: PairLogps, reference: PairLogps) -> Tensor:
     """How much more the student prefers the chosen than its reference does, shape (pairs,), nats.
 
-        [ log π(y⁺|x) - log π(y⁻|x) ] - [ log π₀(y⁺|x) - log π₀(y⁻|x) ]
+    [ log π(y⁺|x) - log π(y⁻|x) ] - [ log π₀(y⁺|x) - log π₀(y⁻|x) ]
     """
     return (policy.chosen - policy.rejected) - (reference.chosen - reference.rejected)
 
@@ -72,7 +72,7 @@ def score_pairs(student: Student, model: PreTrainedModel, pairs: Sequence[Prefer
     labels = encode_targets(student, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
     logps = target_logps(model, prompts, labels)
     n = len(pairs)
-    return PairScores(PairLogps(logps.total[:n], logps.total[n:]), -logps.total[:n] / logps.count[:n])
+    return PairScores(PairLogps(logps.total[:n], logps.total[n:]), -logps.total[:n] / logps.tokens[:n])
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 
@@ -18,7 +19,7 @@ from tinythinker.evaluate.score import Score
 
 COLOURS: Mapping[str, str] = {Stage.RECALL: "#3b6fb6", Stage.ANALYZE: "#c9822b", Stage.SUMMARIZE: "#5b8f4d"}
 _INK = "#333333"
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tinythinker",
     "font.family": "sans-serif",
@@ -110,7 +111,9 @@ def token_bars(scores: Mapping[str, Score]) -> str:
         most = max(own.tokens_per_answer for own in scores.values())
         for i, name in enumerate(names):
             axes.barh(i, scores[name].tokens_per_answer, color="#d9b48f", height=0.6)
-            axes.text(scores[name].tokens_per_answer + most / 60, i, f"{scores[name].tokens_per_answer:.1f}", va="center")
+            axes.text(
+                scores[name].tokens_per_answer + most / 60, i, f"{scores[name].tokens_per_answer:.1f}", va="center"
+            )
         axes.set_yticks(range(len(names)), names)
         axes.set_xlim(0, most * 1.15)
         return _svg(figure)

@@ -78,9 +78,7 @@ class Curriculum:
     def turn(self) -> dict[Stage, int]:
         """Optimizer steps of each stage's turn: `interval`, for analyze times the (mean) number of options."""
         options = round(sum(len(q.options) for q in self.questions) / len(self.questions))
-        return {
-            stage: self.interval * (options if stage is Stage.ANALYZE else 1) for stage in PLANS[self.plan]
-        }
+        return {stage: self.interval * (options if stage is Stage.ANALYZE else 1) for stage in PLANS[self.plan]}
 
     def examples(self, epoch: int) -> list[StageExample]:
         """The examples of an epoch, in data order; their number is the same in every epoch.
@@ -103,7 +101,9 @@ class Curriculum:
         Two questions with the same words get the same order, so repeats stay repeats in every epoch.
         """
         texts = [option.text for option in question.options]
-        return sorted(range(len(texts)), key=lambda i: derive_seed(self.seed, "permute", epoch, question.stem, texts[i]))
+        return sorted(
+            range(len(texts)), key=lambda i: derive_seed(self.seed, "permute", epoch, question.stem, texts[i])
+        )
 
     def epoch(self, number: int) -> list[tuple[Stage, list[StageExample]]]:
         """The batches of an epoch in training order: stages by turns, examples of a stage shuffled.

@@ -15,7 +15,7 @@ class TargetLogps(NamedTuple):
     """Log-probability of each whole target, in nats, and its number of tokens; both (targets,)."""
 
     total: Tensor
-    count: Tensor
+    tokens: Tensor
 
 
 def target_logps(model: PreTrainedModel, prompts: Encoded, labels: Tensor) -> TargetLogps:

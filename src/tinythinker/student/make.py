@@ -31,9 +31,7 @@ def make_student(settings: RunSettings, questions: Sequence[Question], rationale
         return pretrained_student(settings.student, recipe)
     template = Template(settings.stages.template)
     examples = [
-        example
-        for plan in ("full", "summarize")
-        for example in build_examples(plan, template, questions, rationales)
+        example for plan in ("full", "summarize") for example in build_examples(plan, template, questions, rationales)
     ]
     texts = [text for example in examples for text in (example.prompt, example.target)]
     return scratch_student(settings.student, recipe, texts, settings.seed)

@@ -6,22 +6,43 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration, T5Tokenizer
+from transformers import (
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+    T5Tokenizer,
+)
 
 from tinythinker.config import StudentSettings
 from tinythinker.core.errors import StudentError
 from tinythinker.core.records import LABELS
 from tinythinker.core.seeds import seed_torch
-from tinythinker.student.student import Recipe, Student, best_device
+from tinythinker.student.student import Recipe, Student, place
 
-SHAPES: Mapping[str, Mapping[str, int | str]] = {
+SHAPES: Mapping[str, Mapping[str, Any]] = {
     "1m": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 2, "num_heads": 4, "feed_forward_proj": "relu"},
     "3m": {"d_model": 192, "d_kv": 32, "d_ff": 768, "num_layers": 4, "num_heads": 6, "feed_forward_proj": "relu"},
-    "t5-small": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "feed_forward_proj": "relu"},
-    "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12, "feed_forward_proj": "relu"},
+    "t5-small": {
+        "d_model": 512,
+        "d_kv": 64,
+        "d_ff": 2048,
+        "num_layers": 6,
+        "num_heads": 8,
+        "feed_forward_proj": "relu",
+    },
+    "t5-base": {
+        "d_model": 768,
+        "d_kv": 64,
+        "d_ff": 3072,
+        "num_layers": 12,
+        "num_heads": 12,
+        "feed_forward_proj": "relu",
+    },
 }
 """Shapes by `student.size`; the last two are those of the published models."""
 
@@ -40,17 +61,19 @@ def scratch_student(settings: StudentSettings, recipe: Recipe, texts: Iterable[s
     Raises:
         StudentError: the SentencePiece file is missing or is none.
     """
-    tokenizer = word_tokenizer(texts) if settings.sentencepiece is None else sentencepiece_tokenizer(settings.sentencepiece)
+    tokenizer = (
+        word_tokenizer(texts) if settings.sentencepiece is None else sentencepiece_tokenizer(settings.sentencepiece)
+    )
     config = T5Config(
         vocab_size=-(-len(tokenizer) // 8) * 8,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id,
         dropout_rate=settings.dropout,
         **SHAPES[settings.size],
     )
+    config.decoder_start_token_id = tokenizer.pad_token_id
     seed_torch(seed, "weights")
-    return Student(_fresh_t5(config).to(best_device()), tokenizer, recipe)
+    return Student(place(_fresh_t5(config)), tokenizer, recipe)
 
 
 def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
@@ -67,7 +90,9 @@ def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
     model.set_input_embeddings(model.shared)
     torch.nn.init.normal_(model.lm_head.weight, std=config.d_model**-0.5)
     for stack in (model.encoder, model.decoder):
-        torch.nn.init.normal_(stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=_BIAS_STD)
+        torch.nn.init.normal_(
+            cast(Any, stack).block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=_BIAS_STD
+        )
     return model
 
 
@@ -94,7 +119,11 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
     )
 
 
@@ -108,5 +137,7 @@ def sentencepiece_tokenizer(file: Path) -> PreTrainedTokenizerBase:
             tokenizer: PreTrainedTokenizerBase = T5Tokenizer.from_pretrained(folder, extra_ids=0)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             reason = str(error).split("\n")[0]
-            raise StudentError(f"student.sentencepiece: found {file} unreadable ({reason}), expected a vocabulary") from None
+            raise StudentError(
+                f"student.sentencepiece: found {file} unreadable ({reason}), expected a vocabulary"
+            ) from None
     return tokenizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
@@ -91,9 +91,10 @@ def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
     return Student(model, tokenizer, recipe)
 
 
-def best_device() -> torch.device:
-    """A GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def place(model: PreTrainedModel) -> PreTrainedModel:
+    """The model on a GPU if there is one, else on the CPU."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return cast(Any, model).to(device)  # type: ignore[no-any-return]
 
 
 def _load_pretrained(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -108,7 +109,7 @@ def _load_pretrained(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise StudentError(
-            f"student {name}: found nothing that loads ({reason}), expected a folder made by save_pretrained or, with a "
-            "network, a Hugging Face name; student.init=scratch needs neither"
+            f"student {name}: found nothing that loads ({reason}), expected a folder made by save_pretrained or, with "
+            "a network, a Hugging Face name; student.init=scratch needs neither"
         ) from None
-    return model.to(best_device()), tokenizer
+    return place(model), tokenizer

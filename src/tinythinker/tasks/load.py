@@ -81,7 +81,9 @@ def divide(questions: Sequence[Question], shares: Mapping[str, int], seed: int) 
     divided["train"] = [questions[i] for i in sorted(order)]
     for name, some in divided.items():
         if not some:
-            raise DataError(expected(f"{name} split", f"no question of {len(questions)}", "at least one; add questions"))
+            raise DataError(
+                expected(f"{name} split", f"no question of {len(questions)}", "at least one; add questions")
+            )
     return divided
 
 
@@ -91,7 +93,9 @@ def _check(task: Task) -> None:
     repeated = [name for name, count in counts.items() if count > 1]
     if repeated:
         more = f" and {len(repeated) - 1} more" if len(repeated) > 1 else ""
-        raise DataError(f"questions: found id {repeated[0]!r} {counts[repeated[0]]} times{more}, expected every id once")
+        raise DataError(
+            f"questions: found id {repeated[0]!r} {counts[repeated[0]]} times{more}, expected every id once"
+        )
     for questions in task.splits.values():
         for question in questions:
             if question.gold is None:
@@ -113,7 +117,9 @@ def _files(settings: RunSettings, title: str, *choices: Sequence[str]) -> list[P
     return found
 
 
-def _fetch(settings: RunSettings, title: str, files: str, source: str, get: Callable[[], list[list[Entry]]]) -> list[list[Entry]]:
+def _fetch(
+    settings: RunSettings, title: str, files: str, source: str, get: Callable[[], list[list[Entry]]]
+) -> list[list[Entry]]:
     """Ask the Hugging Face Hub, and say what to do instead where it does not answer."""
     try:
         return get()

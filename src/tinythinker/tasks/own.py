@@ -1,8 +1,8 @@
 """Questions of one's own, from JSON Lines or CSV.
 
-A question has `question`, `options`, `answer`, and if it likes an `id`. In JSON, options are a list of texts or a mapping
-from label to text. In CSV they stand in columns A, B, C ... (empty cells at the end where a question has fewer), or in
-one column `options` that holds JSON. The answer is a label, an option's text, or a position counted from 0.
+A question has `question`, `options`, `answer`, and if it likes an `id`. In JSON, options are a list of texts or a
+mapping from label to text. In CSV they stand in columns A, B, C ... (empty cells at the end where a question has
+fewer), or in one column `options` that holds JSON. The answer is a label, an option's text, or a position from 0.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Json]]:
         for cells in reader:
             where, start = start, reader.line_num + 1
             if None in cells:
-                raise DataError(expected(f"{path}:{where}", f"{len(cells[None])} cells too many", f"{len(columns)} cells"))
+                raise DataError(
+                    expected(f"{path}:{where}", f"{len(cells[None])} cells too many", f"{len(columns)} cells")
+                )
             row: Json = {name: cells[name] for name in ("id", "question", "answer") if cells.get(name)}
             if "options" in columns:
                 row["options"] = _json_cell(cells["options"] or "", f"{path}:{where}")
@@ -53,7 +55,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Json]]:
                 row["options"] = texts
             yield where, row
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: found malformed CSV ({error}), expected comma-separated cells") from None
+        raise DataError(
+            f"{path}:{reader.line_num}: found malformed CSV ({error}), expected comma-separated cells"
+        ) from None
 
 
 def _json_cell(cell: str, where: str) -> object:
@@ -103,7 +107,11 @@ def _position(answer: object, names: list[str], texts: list[str], where: str) ->
         by_text = [i for i, text in enumerate(texts) if text == said]
         by_name = [i for i, name in enumerate(names) if name == said]
         if by_name and by_text and by_name != by_text:
-            raise DataError(expected(f"{where}, answer", answer, "a label or a text, not the label of one option and the text of another"))
+            raise DataError(
+                expected(
+                    f"{where}, answer", answer, "a label or a text, not the label of one option and the text of another"
+                )
+            )
         if len(by_text) > 1 and not by_name:
             raise DataError(expected(f"{where}, answer", answer, "a label, since two options have this text"))
         if found := by_name or by_text:
@@ -111,5 +119,9 @@ def _position(answer: object, names: list[str], texts: list[str], where: str) ->
         if said.isdecimal() and int(said) < len(texts):
             return int(said)
     raise DataError(
-        expected(f"{where}, answer", answer, f"a label ({', '.join(names)}), an option's text, or a position from 0 to {len(texts) - 1}")
+        expected(
+            f"{where}, answer",
+            answer,
+            f"a label ({', '.join(names)}), an option's text, or a position from 0 to {len(texts) - 1}",
+        )
     )

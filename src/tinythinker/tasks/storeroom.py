@@ -20,6 +20,8 @@ from tinythinker.core.seeds import stream
 
 PROPERTIES = ("damp", "brittle", "oily", "hot", "sticky", "sharp", "magnetic", "dusty")
 MATERIALS = ("tin", "felt", "clay", "wood", "wax", "cork", "glass", "linen")
+_ONSETS = "b bl d dr f fl g gr k kl l m n p pl r s sk st t tr v z".split()
+_VOWELS, _CODAS = list("aeiou"), list("bdfgklmnprstvz")
 _STEM = "What should you keep a {} in?"
 _SPLITS = ("train", "valid", "test")
 
@@ -80,10 +82,7 @@ def _names(rng: np.random.Generator) -> Iterator[str]:
     """Invented two-syllable words, all different."""
     seen: set[str] = set()
     while True:
-        onset, nucleus, coda = "b bl d dr f fl g gr k kl l m n p pl r s sk st t tr v z".split(), "aeiou", "bdfgklmnprstvz"
-        name = "".join(
-            [rng.choice(onset), rng.choice(list(nucleus)), rng.choice(list(coda)), rng.choice(list(nucleus)), rng.choice(list(coda))]
-        )
+        name = "".join(str(rng.choice(letters)) for letters in (_ONSETS, _VOWELS, _CODAS, _VOWELS, _CODAS))
         if name not in seen:
             seen.add(name)
             yield name

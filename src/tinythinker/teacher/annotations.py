@@ -23,7 +23,9 @@ _SIMILAR = 80.0
 """Two words are the same but for spelling from this similarity on (rapidfuzz ratio, 0 to 100)."""
 _IN_ORDER = 0.1
 """What standing in the option's own position is worth, in shares of words; it decides between equals only."""
-_COMMON = frozenset("a an and as at be by for from her his in into is it its of on or out the their to up with you your".split())
+_COMMON = frozenset(
+    "a an and as at be by for from her his in into is it its of on or out the their to up with you your".split()
+)
 
 
 class _Row(BaseModel):
@@ -102,8 +104,8 @@ def _align(question: Question, row: _Row) -> Rationale | Rejected:
 def split_positives(sentences: Sequence[str], gold: str) -> tuple[str, str]:
     """General knowledge and the analysis of the right option, out of the sentences in its favour.
 
-    General are those that do not name the right option, else the first sentence; the others are its analysis. Where that
-    leaves nothing for one side, the last sentence serves as the analysis, and a single sentence serves as both.
+    General are those that do not name the right option, else the first sentence; the others are its analysis. Where
+    that leaves nothing for one side, the last sentence serves as the analysis, and a single sentence serves as both.
 
     >>> split_positives(["Jugs hold water.", "A kitchen has jugs."], "kitchen")
     ('Jugs hold water.', 'A kitchen has jugs.')
@@ -118,10 +120,10 @@ def split_positives(sentences: Sequence[str], gold: str) -> tuple[str, str]:
 def assign(sentences: Sequence[str], options: Sequence[str]) -> list[str] | str:
     """Sort sentences to options by the words they name; never by guessing.
 
-    As many sentences as options: one each, so that the most words are named; the order decides between equals. Sentences
-    that name nothing are placed only if one pair is left over, or if everything stands in order. Any other number: a
-    sentence goes to the option it names best (or to all that it names in full), and to the one still missing if it is the
-    only one left over.
+    As many sentences as options: one each, so that the most words are named; the order decides between equals.
+    Sentences that name nothing are placed only if one pair is left over, or if everything stands in order. Any other
+    number: a sentence goes to the option it names best (or to all that it names in full), and to the one still missing
+    if it is the only one left over.
 
     Returns:
         What was said of each option, or the reason why some option has nothing.

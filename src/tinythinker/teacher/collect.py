@@ -51,7 +51,9 @@ def collect_rationales(settings: RunSettings, task: Task) -> Collected:
     answers: Iterable[Rationale | Rejected]
     if source == "scripted":
         if task.world is None:
-            raise SettingsError(expected("teacher.source", source, f"another source: only storeroom has a script, not {settings.task}"))
+            raise SettingsError(
+                expected("teacher.source", source, f"another source: only storeroom has a script, not {settings.task}")
+            )
         answers = scripted_rationales(task.world, train, settings.teacher, settings.seed)
     elif source == "facts":
         if not task.facts:

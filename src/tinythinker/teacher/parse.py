@@ -40,4 +40,6 @@ def parse_completion(completion: str, question: Question) -> Rationale | Rejecte
     if claimed != [question.gold]:
         return reject(Flaw.DISAGREES, f"calls {', '.join(claimed) or 'nothing'} correct, gold is {question.gold}")
     said = {label: text for label, _, text in lines}
-    return Rationale(question_id=question.id, recall=recalls[0], analyses=tuple(said[label] for label in question.labels))
+    return Rationale(
+        question_id=question.id, recall=recalls[0], analyses=tuple(said[label] for label in question.labels)
+    )

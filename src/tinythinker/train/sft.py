@@ -20,6 +20,6 @@ def sft_objective(student: Student) -> Callable[[PreTrainedModel, Sequence[Stage
         prompts = encode_prompts(student, [example.prompt for example in examples])
         labels = encode_targets(student, [example.target for example in examples])
         logps = target_logps(model, prompts, labels)
-        return Loss(total=-logps.total.sum(), weight=int(logps.count.sum()), figures={})
+        return Loss(total=-logps.total.sum(), weight=int(logps.tokens.sum()), figures={})
 
     return objective
