@@ -165,9 +165,9 @@ class ReflectSettings(OptimSettings):
     """Recalls drawn per question, and sets of analyses drawn per chosen recall."""
     temperature: float = Field(0.7, gt=0)
     """Sampling temperature of the stage under reflection; the other stages decode greedily."""
-    top_p: float = Field(1.0, gt=0, le=1)
-    """Draw from the likeliest tokens that hold this share of the probability, cut before the temperature is applied;
-    1: from all (the paper). Less than 1 with a high temperature tries what the student thinks unlikely, not garbage."""
+    min_p: float = Field(0.0, ge=0, lt=1)
+    """Never draw a token whose probability, before the temperature, is under this share of the likeliest one's; 0: draw
+    from all (the paper). With a high temperature it tries what the student thinks unlikely, but no garbage."""
     stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
     """Which stages to make pairs of."""
     interval: int = Field(100, ge=1)

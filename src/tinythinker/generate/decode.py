@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -29,23 +30,20 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Draw at a temperature, from the full distribution (top_k = 0) unless `top_p` says otherwise."""
+    """Draw at a temperature, from the full distribution (top_k = 0) unless `min_p` says otherwise."""
 
     temperature: float
-    top_p: float
-    """Share of the probability to draw from, likeliest tokens first, cut before the temperature; 1 for all."""
+    min_p: float
+    """Tokens under this share of the likeliest one's probability, before the temperature, are never drawn."""
     seeds: Sequence[int]
     """One per prompt. A text depends on its own seed and prompt, not on its neighbours in the batch."""
 
 
-def _likeliest(logits: Tensor, share: float) -> Tensor:
-    """Logits with all but the likeliest tokens that together hold a share of the probability at minus infinity."""
-    if share >= 1:
+def _likely(logits: Tensor, min_p: float) -> Tensor:
+    """Logits with every token at minus infinity whose probability is under a share of the likeliest one's."""
+    if min_p <= 0:
         return logits
-    ordered, positions = logits.sort(dim=-1, descending=True)
-    before = ordered.softmax(dim=-1).cumsum(dim=-1).roll(1, dims=-1)
-    before[:, 0] = 0.0  # the likeliest is always kept
-    return logits.masked_fill((before >= share).scatter(-1, positions, before >= share), -torch.inf)
+    return logits.masked_fill(logits < logits.amax(dim=-1, keepdim=True) + math.log(min_p), -torch.inf)
 
 
 class _Draw(LogitsProcessor):
@@ -61,7 +59,7 @@ class _Draw(LogitsProcessor):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         step = input_ids.shape[1] - self._width
-        logits = _likeliest(scores.double(), self._sampling.top_p) / self._sampling.temperature
+        logits = _likely(scores.double(), self._sampling.min_p) / self._sampling.temperature
         cumulated = torch.softmax(logits, dim=-1).cumsum(dim=-1)
         target = self._uniforms[:, step : step + 1] * cumulated[:, -1:]
         token = torch.searchsorted(cumulated, target, right=True).clamp_(max=scores.shape[1] - 1)

@@ -23,7 +23,7 @@ class Draws:
     temperature: float
     seed: int
     stages: frozenset[Stage]
-    top_p: float = 1.0
+    min_p: float = 0.0
 
     def of(self, stage: Stage, thoughts: Sequence[Thought]) -> Sampling | None:
         """How this stage is sampled for these thoughts, one named stream per option; None if it is greedy."""
@@ -35,7 +35,7 @@ class Draws:
             for i in range(len(t.question.options) if stage is Stage.ANALYZE else 1)
         ]
         return Sampling(
-            self.temperature, self.top_p, [derive_seed(self.seed, "sample", stage, *name) for name in names]
+            self.temperature, self.min_p, [derive_seed(self.seed, "sample", stage, *name) for name in names]
         )
 
 

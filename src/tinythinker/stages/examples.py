@@ -39,7 +39,8 @@ def build_examples(
             for rationale in rationales
             for example in _examples(stages, template, by_id[rationale.question_id], rationale)
         ]
-    return list(dict.fromkeys(made))
+    # The question an example came from does not make it another example.
+    return list({(example.stage, example.prompt, example.target): example for example in reversed(made)}.values())[::-1]
 
 
 def _examples(

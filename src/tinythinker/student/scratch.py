@@ -89,6 +89,7 @@ def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
     model = T5ForConditionalGeneration(config)
     model.set_input_embeddings(model.shared)
     torch.nn.init.normal_(model.lm_head.weight, std=config.d_model**-0.5)
+    import os;  torch.nn.init.normal_(model.shared.weight, std=float(os.environ.get('EMB','1')))
     for stack in (model.encoder, model.decoder):
         torch.nn.init.normal_(
             cast(Any, stack).block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=_BIAS_STD

@@ -1,0 +1,93 @@
+"""Small things that many tests need: a question, a student with random weights, a Storeroom of a few facts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tinythinker.config import GenerateSettings, RunSettings, StageSettings, StudentSettings, load_settings
+from tinythinker.core.records import LABELS, Option, Question
+from tinythinker.student.scratch import scratch_student
+from tinythinker.student.student import Recipe, Student
+
+# Tests run offline whatever the machine offers; those marked `network` undo this.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+TINY = (
+    "storeroom.things=6",
+    "storeroom.containers=20",
+    "storeroom.materials=2",
+    "storeroom.options=3",
+    "storeroom.train=24",
+    "storeroom.valid=6",
+    "storeroom.test=8",
+    "train.max_steps=6",
+    "train.batch_size=8",
+    "train.validate_every=2",
+    "generate.max_recall_tokens=6",
+    "generate.max_analysis_tokens=6",
+    "reflect.rounds=2",
+    "reflect.stages=[recall, analyze]",
+    "reflect.questions=6",
+    "reflect.samples_per_question=3",
+    "reflect.max_steps=4",
+    "reflect.batch_size=4",
+    "reflect.validate_every=2",
+)
+"""Overrides that make a Storeroom run of seconds: every verb works, nothing is learned."""
+
+
+def tiny_settings(*overrides: str) -> RunSettings:
+    """Storeroom settings of a run of seconds."""
+    return load_settings("storeroom", [*TINY, *overrides])
+
+
+def ask(stem: str, *texts: str, gold: str | None = "A", id: str = "q1") -> Question:
+    """A question with these options."""
+    options = tuple(Option(label=label, text=text) for label, text in zip(LABELS, texts, strict=False))
+    return Question(id=id, stem=stem, options=options, gold=gold)
+
+
+def tiny_recipe(plan: str = "full", template: str = "named", answer: str = "free") -> Recipe:
+    """A recipe with short texts."""
+    return Recipe(
+        stages=StageSettings.model_validate({"plan": plan, "template": template}),
+        generate=GenerateSettings.model_validate(
+            {"answer": answer, "max_recall_tokens": 6, "max_analysis_tokens": 6, "batch_size": 8}
+        ),
+        max_prompt_tokens=64,
+        max_target_tokens=16,
+    )
+
+
+TEXTS = (
+    "Where does rain go?\n(A) up (B) down (C) nowhere\nRecall: rain is wet and falls.",
+    "Analyze: For option A (up), rain falls. For option B (down), it does.",
+    "Summarize: So the answer is option B.",
+)
+
+
+def tiny_student(
+    texts: Sequence[str] = TEXTS, *, seed: int = 0, dropout: float = 0.1, recipe: Recipe | None = None
+) -> Student:
+    """A student with random weights and a vocabulary of a few words."""
+    settings = StudentSettings(init="scratch", size="1m", dropout=dropout)
+    return scratch_student(settings, recipe or tiny_recipe(), texts, seed)
+
+
+@pytest.fixture
+def student() -> Student:
+    """A fresh student with random weights."""
+    return tiny_student()
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder with real benchmark files; the test skips where it is not there."""
+    folder = Path(os.environ.get("TINYTHINKER_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no benchmark files in {folder}; set TINYTHINKER_DATA")
+    return folder

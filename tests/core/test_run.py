@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tiny_settings
+from tinythinker.core.errors import DataError, SettingsError
+from tinythinker.core.run import RunDirectory, differences
+
+
+def begin(run: RunDirectory, verb: str, *overrides: str, force: bool = False) -> None:
+    settings = tiny_settings(*overrides)
+    run.begin(verb, settings.plain(), settings.bound(), force=force)
+
+
+def test_the_manifest_keeps_settings_and_versions(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    begin(run, "teach", "seed=5")
+    manifest = run.manifest()
+    assert manifest.settings["seed"] == 5
+    assert set(manifest.versions) >= {"tinythinker", "torch", "transformers"}
+
+
+def test_other_settings_on_a_begun_run_are_refused_and_named(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    begin(run, "teach", "seed=5")
+    with pytest.raises(SettingsError, match=r"`teach` was begun with other settings \(seed: was 5, now 6\).*--force"):
+        begin(run, "teach", "seed=6")
+    begin(run, "teach", "seed=5")
+
+
+def test_settings_of_a_verb_that_has_not_begun_may_still_change(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    begin(run, "teach")
+    begin(run, "train", "train.learning_rate=0.01")
+    assert run.manifest().begun["train"]["train.learning_rate"] == 0.01
+    with pytest.raises(SettingsError, match="`train` was begun"):
+        begin(run, "reflect", "train.learning_rate=0.02")
+
+
+def test_more_rounds_may_be_asked_for_later(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    begin(run, "reflect", "reflect.rounds=1")
+    begin(run, "reflect", "reflect.rounds=3")
+
+
+def test_force_deletes_what_this_verb_and_later_ones_made_and_nothing_else(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    for verb in ("teach", "train", "reflect"):
+        begin(run, verb)
+    for file in (run.usage, run.phase_1 / "x", run.round(1) / "x", run.verdicts("phase-1")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x")
+    begin(run, "train", "train.learning_rate=0.01", force=True)
+    assert run.usage.exists()
+    assert not run.phase_1.exists()
+    assert not run.round(1).exists()
+    assert not run.verdicts_folder.exists()
+
+
+def test_a_directory_with_other_files_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(SettingsError, match=r"found other files and no manifest\.json"):
+        begin(RunDirectory(tmp_path), "teach", force=True)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_a_directory_without_a_run_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"found no manifest\.json, expected a run directory"):
+        RunDirectory(tmp_path).manifest()
+
+
+def test_differences_are_listed_by_key() -> None:
+    assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: was 2, now 3", "c: was None, now 4"]

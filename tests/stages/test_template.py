@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import ask
+from tinythinker.stages.template import Template, conclusion, parse_answer
+
+QUESTION = ask("Where does rain go?", "up", "down, mostly", gold="B")
+ASKED = "Where does rain go?\n(A) up (B) down, mostly"
+
+
+def test_the_paper_template_is_the_published_text_to_the_letter() -> None:
+    paper = Template("paper")
+    assert paper.recall_prompt(QUESTION) == f"{ASKED}\nRecall:"
+    assert paper.analyze_prompt(QUESTION, "Rain falls.", "B") == f"{ASKED}\nRecall: Rain falls.\nAnalyze: For option B,"
+    assert paper.summarize_prompt(QUESTION, "Rain falls.", ("no.", "yes.")) == (
+        f"{ASKED}\nRecall: Rain falls.\nAnalyze: For option A, no. For option B, yes.\nSummarize:"
+    )
+    assert conclusion("B") == "So the answer is option B."
+
+
+def test_the_named_template_says_the_option_in_analyze_and_summarize() -> None:
+    named = Template("named")
+    assert named.analyze_prompt(QUESTION, "r.", "B").endswith("\nAnalyze: For option B (down, mostly),")
+    assert "For option A (up), x. For option B (down, mostly), y.\n" in named.summarize_prompt(QUESTION, "r.", ("x", "y"))
+
+
+def test_stages_that_a_plan_leaves_out_leave_no_trace() -> None:
+    paper = Template("paper")
+    assert paper.summarize_prompt(QUESTION, None, ()) == f"{ASKED}\nSummarize:"
+    assert paper.summarize_prompt(QUESTION, "r.", ()) == f"{ASKED}\nRecall: r.\nSummarize:"
+    assert paper.analyze_prompt(QUESTION, None, "A") == f"{ASKED}\nAnalyze: For option A,"
+
+
+@pytest.mark.parametrize(
+    ("recall", "written"),
+    [("Rain falls", "Rain falls."), ("Rain falls.", "Rain falls."), ('"Rain"', '"Rain"'), ("'Rain'", "'Rain'"), ("Rain!", "Rain!.")],
+)
+def test_knowledge_gets_a_full_stop_unless_it_ends_in_stop_or_quote(recall: str, written: str) -> None:
+    assert f"Recall: {written}\n" in Template().analyze_prompt(QUESTION, recall, "A")
+
+
+def test_knowledge_that_says_for_option_is_kept_apart_by_position_not_by_reading() -> None:
+    tricky = ("see For option B, no.", "For option A, yes.")
+    prompt = Template("paper").summarize_prompt(QUESTION, "r.", tricky)
+    assert prompt.endswith("Analyze: For option A, see For option B, no. For option B, For option A, yes.\nSummarize:")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("So the answer is option B.", "B"),
+        ("so The Answer Is Option A", "A"),
+        ("So the answer is option C.", None),
+        ("So the answer is option b.", None),
+        ("So the answer is option BA.", None),
+        ("The answer is B.", None),
+        ("", None),
+    ],
+)
+def test_an_answer_is_read_or_unreadable_but_never_guessed(text: str, answer: str | None) -> None:
+    assert parse_answer(text, ("A", "B")) == answer

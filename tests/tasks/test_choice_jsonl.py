@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tinythinker.core.errors import DataError
+from tinythinker.tasks.choice_jsonl import from_hub, read_choice_jsonl
+
+LINE = {
+    "id": "7-980",
+    "question": {"stem": "The sun is for", "choices": [{"text": "a, b", "label": "A"}, {"text": "c", "label": "B"}]},
+    "fact1": "the sun shines",
+    "humanScore": "1.00",
+    "answerKey": "B",
+}
+
+
+def test_an_official_line_is_read_with_its_fact_and_its_commas(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(json.dumps(LINE) + "\n")
+    (entry,) = read_choice_jsonl(tmp_path / "train.jsonl")
+    assert (entry.question.id, entry.question.gold, entry.fact) == ("7-980", "B", "the sun shines")
+    assert [option.text for option in entry.question.options] == ["a, b", "c"]
+
+
+def test_the_hub_rows_say_the_same_in_another_shape() -> None:
+    choices = {"text": ["a, b", "c"], "label": ["A", "B"]}
+    csqa = {"id": "x", "question": "The sun is for", "choices": choices, "answerKey": "B"}
+    obqa = {"id": "x", "question_stem": "The sun is for", "choices": choices, "answerKey": "B", "fact1": "shines"}
+    first, second = from_hub([csqa, obqa])
+    assert first.question == second.question
+    assert (first.question.stem, first.fact, second.fact) == ("The sun is for", None, "shines")
+
+
+def test_a_hidden_answer_is_no_gold_label() -> None:
+    row = {"id": "x", "question": "s", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": ""}
+    assert from_hub([row])[0].question.gold is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answerKey": "E"}, r"gold: found 'E', expected one of"),
+        ({"question": {"stem": "s", "choices": []}}, "number of options: found 0"),
+        ({"id": None}, "id: found None"),
+        ({"question": {"choices": []}}, r"question\.stem: found nothing, expected a value"),
+    ],
+)
+def test_a_bad_line_is_reported_with_file_and_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    (tmp_path / "train.jsonl").write_text(json.dumps(LINE) + "\n" + json.dumps(LINE | change) + "\n")
+    with pytest.raises(DataError, match=rf"train\.jsonl:2: .*{message}"):
+        read_choice_jsonl(tmp_path / "train.jsonl")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+
+from tinythinker.config import StoreroomSettings
+from tinythinker.core.errors import SettingsError
+from tinythinker.tasks.storeroom import build_questions, build_storeroom
+
+SETTINGS = StoreroomSettings(things=8, containers=30, materials=3, options=4, train=60, valid=10, test=20)
+WORLD = build_storeroom(SETTINGS, 1)
+QUESTIONS = build_questions(WORLD, SETTINGS, 1)
+
+
+def test_the_same_seed_makes_the_same_world_and_another_seed_another() -> None:
+    assert build_storeroom(SETTINGS, 1) == WORLD
+    assert build_questions(WORLD, SETTINGS, 1) == QUESTIONS
+    assert build_storeroom(SETTINGS, 2) != WORLD
+
+
+def test_exactly_one_option_is_of_the_needed_material() -> None:
+    for questions in QUESTIONS.values():
+        for question in questions:
+            needed = WORLD.needs[WORLD.property_of[WORLD.thing(question)]]
+            fitting = [option.label for option in question.options if WORLD.material_of[option.text] == needed]
+            assert fitting == [question.gold]
+
+
+def test_no_pair_of_thing_and_container_occurs_in_two_splits() -> None:
+    pairs = {
+        split: {(WORLD.thing(question), option.text) for question in questions for option in question.options}
+        for split, questions in QUESTIONS.items()
+    }
+    assert not pairs["train"] & pairs["test"]
+    assert not pairs["train"] & pairs["valid"]
+    assert not pairs["valid"] & pairs["test"]
+
+
+def test_every_thing_and_container_of_the_test_is_met_in_training() -> None:
+    words = {
+        split: {word for question in QUESTIONS[split] for word in (WORLD.thing(question), *(o.text for o in question.options))}
+        for split in ("train", "test")
+    }
+    assert words["test"] <= words["train"]
+
+
+def test_questions_are_all_different_and_gold_stands_anywhere() -> None:
+    train = QUESTIONS["train"]
+    assert len({question.id for question in train}) == len(train) == 60
+    assert len({(q.stem, frozenset(o.text for o in q.options)) for q in train}) == 60
+    assert {question.gold for question in train} == set("ABCD")
+
+
+def test_the_annotated_share_is_a_share_of_the_things() -> None:
+    assert len(build_storeroom(SETTINGS.model_copy(update={"annotated": 0.5}), 1).annotated) == 4
+    assert build_storeroom(SETTINGS.model_copy(update={"annotated": 1.0}), 1).annotated == set(WORLD.property_of)
+
+
+def test_facts_are_judged_by_truth_and_not_by_wording() -> None:
+    question = QUESTIONS["test"][0]
+    thing = WORLD.thing(question)
+    assert all(WORLD.recall_is_fact(question, recall) for recall in WORLD.recalls(thing))
+    wrong = next(prop for prop in WORLD.needs if prop != WORLD.property_of[thing])
+    assert not any(WORLD.recall_is_fact(question, recall) for recall in WORLD.recalls(thing, wrong))
+    for option in question.options:
+        said = WORLD.analyses(thing, option.text)
+        assert all(WORLD.analysis_is_fact(question, option.label, analysis) for analysis in said)
+        other = next(label for label in question.labels if WORLD.analyses(thing, _text(question, label)) != said)
+        assert not WORLD.analysis_is_fact(question, other, said[0])
+
+
+def _text(question: object, label: str) -> str:
+    from tinythinker.core.records import Question
+
+    assert isinstance(question, Question)
+    return question.options[question.labels.index(label)].text
+
+
+def test_too_few_containers_are_refused_with_what_to_change() -> None:
+    small = StoreroomSettings(things=4, containers=8, materials=4, options=4)
+    with pytest.raises(SettingsError, match=r"storeroom\.containers .*found 8, expected more"):
+        build_questions(build_storeroom(small, 0), small, 0)
+
+
+def test_more_questions_than_there_are_combinations_are_refused() -> None:
+    small = StoreroomSettings(things=2, containers=10, materials=2, options=2, train=9999, valid=1, test=1)
+    with pytest.raises(SettingsError, match=r"storeroom\.train: found 9999, expected fewer"):
+        build_questions(build_storeroom(small, 0), small, 0)

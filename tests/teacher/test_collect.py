@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ask, tiny_settings
+from tinythinker.config import load_settings
+from tinythinker.core.errors import SettingsError, TeacherError
+from tinythinker.tasks.load import Task, load_task
+from tinythinker.teacher.collect import collect_rationales
+
+PLAIN = Task({"train": [ask("Where?", "up", "down")], "valid": [], "test": []}, {})
+
+
+def test_what_was_collected_is_counted_for_people() -> None:
+    settings = tiny_settings("storeroom.annotated=0.5", "teacher.malformed=0.5")
+    task = load_task(settings)
+    counts = collect_rationales(settings, task).counts(task.splits["train"])
+    assert counts["questions"] == 24
+    malformed = sum(count for name, count in counts.items() if name.startswith("rejected_"))
+    assert malformed > 0
+    assert counts["rationales"] + malformed == 12
+    assert counts["questions_without_rationale"] == 24 - counts["rationales"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["teacher.source=scripted"], SettingsError, "only storeroom has a script"),
+        (["teacher.source=facts"], TeacherError, "found no facts with the questions"),
+        (["teacher.source=ecqa"], SettingsError, r"teacher\.path for teacher\.source=ecqa: found None"),
+        (["teacher.source=recorded"], SettingsError, r"teacher\.path for teacher\.source=recorded: found None"),
+    ],
+)
+def test_a_source_that_does_not_go_with_the_task_says_so(
+    overrides: list[str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        collect_rationales(load_settings("mine.jsonl", overrides), PLAIN)
+
+
+def test_a_teacher_that_gives_nothing_usable_is_an_error_unless_labels_are_enough(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text("")
+    overrides = ["teacher.source=recorded", f"teacher.path={tmp_path / 'r.jsonl'}"]
+    with pytest.raises(TeacherError, match=r"found no usable rationale for 1 training questions.*stages\.plan=summarize"):
+        collect_rationales(load_settings("mine.jsonl", overrides), PLAIN)
+    assert collect_rationales(load_settings("mine.jsonl", [*overrides, "stages.plan=summarize"]), PLAIN).rationales == ()

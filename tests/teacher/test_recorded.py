@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ask
+from tinythinker.core.errors import DataError
+from tinythinker.core.jsonl import write_records
+from tinythinker.core.records import Flaw, Rationale, Rejected
+from tinythinker.teacher.recorded import recorded_rationales
+
+TRAIN = [ask("Where?", "up", "down", id="q1")]
+
+
+def test_rationales_of_other_questions_are_rejected_as_a_leak(tmp_path: Path) -> None:
+    mine = Rationale(question_id="q1", recall="r", analyses=("a", "b"))
+    write_records(tmp_path / "r.jsonl", [mine, Rationale(question_id="test-7", recall="r")])
+    kept, leak = recorded_rationales(tmp_path / "r.jsonl", TRAIN)
+    assert kept == mine
+    assert isinstance(leak, Rejected)
+    assert (leak.question_id, leak.flaw) == ("test-7", Flaw.NOT_TRAIN)
+
+
+def test_analyses_that_do_not_match_the_options_are_an_error(tmp_path: Path) -> None:
+    write_records(tmp_path / "r.jsonl", [Rationale(question_id="q1", recall="r", analyses=("a",))])
+    with pytest.raises(DataError, match="analyses of question q1: found 1, expected 2"):
+        list(recorded_rationales(tmp_path / "r.jsonl", TRAIN))
