@@ -45,7 +45,7 @@ def tiny_settings(*overrides: str) -> RunSettings:
     return load_settings("storeroom", [*TINY, *overrides])
 
 
-def ask(stem: str, *texts: str, gold: str | None = "A", id: str = "q1") -> Question:
+def ask(stem: str, *texts: str, gold: str | None = "A", id: str = "q1") -> Question:  # noqa: A002
     """A question with these options."""
     options = tuple(Option(label=label, text=text) for label, text in zip(LABELS, texts, strict=False))
     return Question(id=id, stem=stem, options=options, gold=gold)

@@ -25,7 +25,11 @@ def test_presets_carry_the_published_hyper_parameters(task: str) -> None:
     assert (settings.student.max_prompt_tokens, settings.student.max_target_tokens) == (200, 200)
     assert (reflect.rounds, reflect.samples_per_question, reflect.temperature) == (5, 10, 0.7)
     assert (reflect.beta, reflect.alpha, reflect.learning_rate, reflect.batch_size) == (0.5, 0.5, 5e-6, 32)
-    assert (reflect.epochs, reflect.min_p, reflect.reference, reflect.stages) == (10, 0, "previous", ("recall", "analyze"))
+    assert (reflect.epochs, reflect.reference, reflect.stages) == (
+        10,
+        "previous",
+        ("recall", "analyze"),
+    )
 
 
 def test_every_preset_loads() -> None:
@@ -35,7 +39,9 @@ def test_every_preset_loads() -> None:
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_known_one() -> None:
-    with pytest.raises(SettingsError, match=r"'reflect.round': found no such setting, expected did you mean 'reflect.rounds'"):
+    with pytest.raises(
+        SettingsError, match=r"'reflect.round': found no such setting, expected did you mean 'reflect.rounds'"
+    ):
         load_settings("storeroom", ["reflect.round=3"])
 
 
@@ -78,7 +84,15 @@ def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("a=1e-4", 1e-4), ("a=3", 3), ("a=null", None), ("a=true", True), ("a=yes", "yes"), ("a=x=y", "x=y"), ("a=[r, s]", ["r", "s"])],
+    [
+        ("a=1e-4", 1e-4),
+        ("a=3", 3),
+        ("a=null", None),
+        ("a=true", True),
+        ("a=yes", "yes"),
+        ("a=x=y", "x=y"),
+        ("a=[r, s]", ["r", "s"]),
+    ],
 )
 def test_an_override_is_read_as_yaml_with_numbers_as_people_write_them(text: str, value: object) -> None:
     assert parse_override(text) == ("a", value)
@@ -92,5 +106,7 @@ def test_the_settings_survive_the_manifest() -> None:
 def test_every_setting_has_a_meaning_and_a_type() -> None:
     lines = list(describe_settings())
     assert [line.key for line in lines] == known_keys()
-    assert all(line.meaning.endswith((".", ")")) for line in lines), [x.key for x in lines if not x.meaning.endswith(".")]
+    assert all(line.meaning.endswith((".", ")")) for line in lines), [
+        x.key for x in lines if not x.meaning.endswith(".")
+    ]
     assert next(line for line in lines if line.key == "reflect.beta").allowed == "number > 0"

@@ -65,13 +65,13 @@ class StoreroomSettings(Settings):
     """Invented things; each has a property."""
     containers: int = Field(40, ge=8, le=400)
     """Invented containers; each is made of a material."""
-    materials: int = Field(6, ge=2, le=8)
+    materials: int = Field(5, ge=2, le=8)
     """Materials, and as many properties: every property needs one material."""
     options: int = Field(4, ge=2, le=26)
     """Containers offered per question; one of them fits."""
     train: int = Field(1500, ge=1)
     """Training questions."""
-    valid: int = Field(100, ge=1)
+    valid: int = Field(200, ge=1)
     """Validation questions: combinations of thing and container that no other split has."""
     test: int = Field(400, ge=1)
     """Test questions: combinations of thing and container that no other split has."""
@@ -113,8 +113,8 @@ class StudentSettings(Settings):
     """pretrained: load `student.name`; scratch: random weights of `student.size`."""
     name: str = "google-t5/t5-small"
     """pretrained: a Hugging Face name or a folder with an encoder-decoder model."""
-    size: Literal["1m", "3m", "t5-small", "t5-base"] = "1m"
-    """scratch: the shape of the T5; 1m and 3m count the weights outside the vocabulary."""
+    size: Literal["1m", "4m", "t5-small", "t5-base"] = "1m"
+    """scratch: the shape of the T5; 1m and 4m count the weights outside the vocabulary."""
     sentencepiece: Path | None = None
     """scratch: a SentencePiece vocabulary file; null trains a word-level vocabulary on the task."""
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -165,9 +165,6 @@ class ReflectSettings(OptimSettings):
     """Recalls drawn per question, and sets of analyses drawn per chosen recall."""
     temperature: float = Field(0.7, gt=0)
     """Sampling temperature of the stage under reflection; the other stages decode greedily."""
-    min_p: float = Field(0.0, ge=0, lt=1)
-    """Never draw a token whose probability, before the temperature, is under this share of the likeliest one's; 0: draw
-    from all (the paper). With a high temperature it tries what the student thinks unlikely, but no garbage."""
     stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
     """Which stages to make pairs of."""
     interval: int = Field(100, ge=1)

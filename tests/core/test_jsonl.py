@@ -7,7 +7,16 @@ import pytest
 
 from tinythinker.core import jsonl
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import appending, complete, read_json, read_objects, read_records, whole_folder, write_records, write_text
+from tinythinker.core.jsonl import (
+    appending,
+    complete,
+    read_json,
+    read_objects,
+    read_records,
+    whole_folder,
+    write_records,
+    write_text,
+)
 from tinythinker.core.records import Rationale
 
 
@@ -16,7 +25,7 @@ def rationale(name: str) -> Rationale:
 
 
 def test_records_come_back_as_they_were_written_byte_for_byte(tmp_path: Path) -> None:
-    odd = Rationale(question_id="é,\n\u2028\"", recall="tab\tcomma, 'quote' \U0001f600")
+    odd = Rationale(question_id='é,\n\u2028"', recall="tab\tcomma, 'quote' \U0001f600")
     write_records(tmp_path / "a.jsonl", [odd, rationale("q")])
     assert read_records(tmp_path / "a.jsonl", Rationale) == [odd, rationale("q")]
 

@@ -6,7 +6,7 @@ from tinythinker.core.records import Chain
 from tinythinker.evaluate.vote import vote
 
 
-def chains(*answers: str | None | tuple[str, float]) -> list[Chain]:
+def chains(*answers: str | tuple[str, float] | None) -> list[Chain]:
     made = []
     for i, answer in enumerate(answers):
         label, logp = answer if isinstance(answer, tuple) else (answer, None)

@@ -56,7 +56,9 @@ def test_exact_repeats_are_dropped_and_others_kept() -> None:
     assert stages == {Stage.RECALL: 1, Stage.ANALYZE: 3, Stage.SUMMARIZE: 2}
 
 
-def curriculum(questions: list[Question], rationales: list[Rationale], *, permute: bool = True, plan: str = "full") -> Curriculum:
+def curriculum(
+    questions: list[Question], rationales: list[Rationale], *, permute: bool = True, plan: str = "full"
+) -> Curriculum:
     return Curriculum(plan, PAPER, tuple(questions), tuple(rationales), 2, 1, permute, seed=3)
 
 

@@ -22,7 +22,9 @@ def test_the_paper_template_is_the_published_text_to_the_letter() -> None:
 def test_the_named_template_says_the_option_in_analyze_and_summarize() -> None:
     named = Template("named")
     assert named.analyze_prompt(QUESTION, "r.", "B").endswith("\nAnalyze: For option B (down, mostly),")
-    assert "For option A (up), x. For option B (down, mostly), y.\n" in named.summarize_prompt(QUESTION, "r.", ("x", "y"))
+    assert "For option A (up), x. For option B (down, mostly), y.\n" in named.summarize_prompt(
+        QUESTION, "r.", ("x", "y")
+    )
 
 
 def test_stages_that_a_plan_leaves_out_leave_no_trace() -> None:
@@ -34,7 +36,13 @@ def test_stages_that_a_plan_leaves_out_leave_no_trace() -> None:
 
 @pytest.mark.parametrize(
     ("recall", "written"),
-    [("Rain falls", "Rain falls."), ("Rain falls.", "Rain falls."), ('"Rain"', '"Rain"'), ("'Rain'", "'Rain'"), ("Rain!", "Rain!.")],
+    [
+        ("Rain falls", "Rain falls."),
+        ("Rain falls.", "Rain falls."),
+        ('"Rain"', '"Rain"'),
+        ("'Rain'", "'Rain'"),
+        ("Rain!", "Rain!."),
+    ],
 )
 def test_knowledge_gets_a_full_stop_unless_it_ends_in_stop_or_quote(recall: str, written: str) -> None:
     assert f"Recall: {written}\n" in Template().analyze_prompt(QUESTION, recall, "A")

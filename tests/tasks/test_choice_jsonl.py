@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinythinker.core.errors import DataError
+from tinythinker.core.jsonl import Json
 from tinythinker.tasks.choice_jsonl import from_hub, read_choice_jsonl
 
 LINE = {
@@ -26,15 +27,15 @@ def test_an_official_line_is_read_with_its_fact_and_its_commas(tmp_path: Path) -
 
 def test_the_hub_rows_say_the_same_in_another_shape() -> None:
     choices = {"text": ["a, b", "c"], "label": ["A", "B"]}
-    csqa = {"id": "x", "question": "The sun is for", "choices": choices, "answerKey": "B"}
-    obqa = {"id": "x", "question_stem": "The sun is for", "choices": choices, "answerKey": "B", "fact1": "shines"}
+    csqa: Json = {"id": "x", "question": "The sun is for", "choices": choices, "answerKey": "B"}
+    obqa: Json = {"id": "x", "question_stem": "The sun is for", "choices": choices, "answerKey": "B", "fact1": "shines"}
     first, second = from_hub([csqa, obqa])
     assert first.question == second.question
     assert (first.question.stem, first.fact, second.fact) == ("The sun is for", None, "shines")
 
 
 def test_a_hidden_answer_is_no_gold_label() -> None:
-    row = {"id": "x", "question": "s", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": ""}
+    row: Json = {"id": "x", "question": "s", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": ""}
     assert from_hub([row])[0].question.gold is None
 
 

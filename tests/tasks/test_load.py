@@ -13,7 +13,10 @@ from tinythinker.tasks.load import Task, load_task
 
 def own_file(folder: Path, count: int, name: str = "mine.jsonl", **more: object) -> Path:
     file = folder / name
-    rows = [{"id": f"{name}{i}", "question": f"Where {i}?", "options": ["up", "down"], "answer": 0} | more for i in range(count)]
+    rows = [
+        {"id": f"{name}{i}", "question": f"Where {i}?", "options": ["up", "down"], "answer": 0} | more
+        for i in range(count)
+    ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 
@@ -74,14 +77,20 @@ def test_a_missing_official_file_is_named_with_what_is_expected(tmp_path: Path) 
         load_task(load_settings("csqa", [f"data_dir={tmp_path}"]))
 
 
-@pytest.mark.parametrize(("task", "file"), [("csqa", "dev_rand_split"), ("obqa", "test_complete"), ("strategyqa", "strategyqa_train")])
-def test_without_network_and_data_dir_one_line_says_which_files_to_get(task: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("task", "file"), [("csqa", "dev_rand_split"), ("obqa", "test_complete"), ("strategyqa", "strategyqa_train")]
+)
+def test_without_network_and_data_dir_one_line_says_which_files_to_get(
+    task: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError("no route to host\nand more")
 
     monkeypatch.setattr("datasets.load_dataset", unreachable)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
-    with pytest.raises(DataError, match=rf"did not answer \(no route to host\); expected a network, or data_dir=.*{file}"):
+    with pytest.raises(
+        DataError, match=rf"did not answer \(no route to host\); expected a network, or data_dir=.*{file}"
+    ):
         load_task(load_settings(task))
 
 

@@ -39,7 +39,7 @@ def test_questions_may_differ_in_their_number_of_options(tmp_path: Path) -> None
     assert [len(q.options) for q in read_own(write(tmp_path, GOOD, many))] == [3, 26]
 
 
-ODD = ['comma, inside', 'quote " inside', "new\nline", "  spaces  ", "ünïcode \u2028 \U0001f600", "(A) B: C"]
+ODD = ["comma, inside", 'quote " inside', "new\nline", "  spaces  ", "ünïcode \u2028 \U0001f600", "(A) B: C"]
 
 
 def test_odd_characters_in_options_survive_json_byte_for_byte(tmp_path: Path) -> None:

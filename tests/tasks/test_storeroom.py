@@ -37,7 +37,11 @@ def test_no_pair_of_thing_and_container_occurs_in_two_splits() -> None:
 
 def test_every_thing_and_container_of_the_test_is_met_in_training() -> None:
     words = {
-        split: {word for question in QUESTIONS[split] for word in (WORLD.thing(question), *(o.text for o in question.options))}
+        split: {
+            word
+            for question in QUESTIONS[split]
+            for word in (WORLD.thing(question), *(o.text for o in question.options))
+        }
         for split in ("train", "test")
     }
     assert words["test"] <= words["train"]

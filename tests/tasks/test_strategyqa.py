@@ -21,7 +21,9 @@ def test_yes_is_a_and_no_is_b_and_the_facts_become_one_text(tmp_path: Path) -> N
     assert (second.question.gold, second.fact) == ("B", None)
 
 
-@pytest.mark.parametrize(("text", "message"), [("[{", "s.json:1: found malformed JSON"), ('[{"qid": "1"}]', "0.question")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("[{", "s.json:1: found malformed JSON"), ('[{"qid": "1"}]', "0.question")]
+)
 def test_a_bad_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s.json").write_text(text)
     with pytest.raises(DataError, match=message):

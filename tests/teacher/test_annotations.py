@@ -36,7 +36,13 @@ def test_one_sentence_per_option_is_sorted_out(sentences: list[str], said: list[
 
 
 def test_more_sentences_than_options_are_joined_by_the_option_they_name() -> None:
-    sentences = ["An attic is high.", "Attics are dry.", "A wine cellar is cool.", "A garage is big.", "A bath room is wet."]
+    sentences = [
+        "An attic is high.",
+        "Attics are dry.",
+        "A wine cellar is cool.",
+        "A garage is big.",
+        "A bath room is wet.",
+    ]
     assert assign(sentences, ROOMS) == ["An attic is high. Attics are dry.", *sentences[2:]]
 
 
@@ -86,7 +92,9 @@ def test_a_row_is_aligned_to_the_questions_own_order_of_options(tmp_path: Path) 
     ecqa(tmp_path, ROW)
     assert list(ecqa_rationales(ecqa_files(tmp_path), TRAIN)) == [
         Rationale(
-            question_id="q1", recall="Jugs hold water.", analyses=("Up is sky.", "Kitchens have jugs.", "A bed is soft.")
+            question_id="q1",
+            recall="Jugs hold water.",
+            analyses=("Up is sky.", "Kitchens have jugs.", "A bed is soft."),
         )
     ]
 

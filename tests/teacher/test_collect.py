@@ -43,6 +43,10 @@ def test_a_source_that_does_not_go_with_the_task_says_so(
 def test_a_teacher_that_gives_nothing_usable_is_an_error_unless_labels_are_enough(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text("")
     overrides = ["teacher.source=recorded", f"teacher.path={tmp_path / 'r.jsonl'}"]
-    with pytest.raises(TeacherError, match=r"found no usable rationale for 1 training questions.*stages\.plan=summarize"):
+    with pytest.raises(
+        TeacherError, match=r"found no usable rationale for 1 training questions.*stages\.plan=summarize"
+    ):
         collect_rationales(load_settings("mine.jsonl", overrides), PLAIN)
-    assert collect_rationales(load_settings("mine.jsonl", [*overrides, "stages.plan=summarize"]), PLAIN).rationales == ()
+    assert (
+        collect_rationales(load_settings("mine.jsonl", [*overrides, "stages.plan=summarize"]), PLAIN).rationales == ()
+    )

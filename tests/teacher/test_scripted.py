@@ -7,7 +7,9 @@ from tinythinker.core.records import Rationale, Rejected
 from tinythinker.tasks.storeroom import build_questions, build_storeroom
 from tinythinker.teacher.scripted import scripted_rationales
 
-SETTINGS = StoreroomSettings(things=10, containers=30, materials=3, options=4, train=400, valid=1, test=1, annotated=0.6)
+SETTINGS = StoreroomSettings(
+    things=10, containers=30, materials=3, options=4, train=400, valid=1, test=1, annotated=0.6
+)
 WORLD = build_storeroom(SETTINGS, 0)
 TRAIN = {question.id: question for question in build_questions(WORLD, SETTINGS, 0)["train"]}
 
@@ -46,7 +48,9 @@ def test_a_share_is_wrong_yet_defends_the_gold_label() -> None:
     for rationale in wrong:
         question = TRAIN[rationale.question_id]
         assert not WORLD.recall_is_fact(question, rationale.recall)
-        fitting = [label for label, text in zip(question.labels, rationale.analyses, strict=True) if "not fit" not in text]
+        fitting = [
+            label for label, text in zip(question.labels, rationale.analyses, strict=True) if "not fit" not in text
+        ]
         assert fitting == [question.gold]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -30,20 +29,11 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Draw at a temperature, from the full distribution (top_k = 0) unless `min_p` says otherwise."""
+    """Draw at a temperature, from the full distribution (top_k = 0)."""
 
     temperature: float
-    min_p: float
-    """Tokens under this share of the likeliest one's probability, before the temperature, are never drawn."""
     seeds: Sequence[int]
     """One per prompt. A text depends on its own seed and prompt, not on its neighbours in the batch."""
-
-
-def _likely(logits: Tensor, min_p: float) -> Tensor:
-    """Logits with every token at minus infinity whose probability is under a share of the likeliest one's."""
-    if min_p <= 0:
-        return logits
-    return logits.masked_fill(logits < logits.amax(dim=-1, keepdim=True) + math.log(min_p), -torch.inf)
 
 
 class _Draw(LogitsProcessor):
@@ -52,15 +42,14 @@ class _Draw(LogitsProcessor):
     Greedy search over what is left is then exact sampling, with randomness that belongs to rows and not to batches.
     """
 
-    def __init__(self, uniforms: Tensor, sampling: Sampling, width: int) -> None:
+    def __init__(self, uniforms: Tensor, temperature: float, width: int) -> None:
         self._uniforms = uniforms  # (rows, steps), float64 in [0, 1)
-        self._sampling = sampling
+        self._temperature = temperature
         self._width = width  # tokens that stood before the first drawn one
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         step = input_ids.shape[1] - self._width
-        logits = _likely(scores.double(), self._sampling.min_p) / self._sampling.temperature
-        cumulated = torch.softmax(logits, dim=-1).cumsum(dim=-1)
+        cumulated = torch.softmax(scores.double() / self._temperature, dim=-1).cumsum(dim=-1)
         target = self._uniforms[:, step : step + 1] * cumulated[:, -1:]
         token = torch.searchsorted(cumulated, target, right=True).clamp_(max=scores.shape[1] - 1)
         drawn = torch.full_like(scores, -torch.inf)
@@ -110,7 +99,7 @@ def _batch(
     processors = LogitsProcessorList()
     if sampling is not None:
         draws = [torch.from_numpy(stream(seed, "tokens").random(max_tokens)) for seed in sampling.seeds]
-        processors.append(_Draw(torch.stack(draws).to(student.device), sampling, width=1))
+        processors.append(_Draw(torch.stack(draws).to(student.device), sampling.temperature, width=1))
     config = model.config
     settings = GenerationConfig(
         max_new_tokens=max_tokens,

@@ -23,7 +23,6 @@ class Draws:
     temperature: float
     seed: int
     stages: frozenset[Stage]
-    min_p: float = 0.0
 
     def of(self, stage: Stage, thoughts: Sequence[Thought]) -> Sampling | None:
         """How this stage is sampled for these thoughts, one named stream per option; None if it is greedy."""
@@ -34,9 +33,7 @@ class Draws:
             for t in thoughts
             for i in range(len(t.question.options) if stage is Stage.ANALYZE else 1)
         ]
-        return Sampling(
-            self.temperature, self.min_p, [derive_seed(self.seed, "sample", stage, *name) for name in names]
-        )
+        return Sampling(self.temperature, [derive_seed(self.seed, "sample", stage, *name) for name in names])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -75,18 +74,17 @@ def score_pairs(student: Student, model: PreTrainedModel, pairs: Sequence[Prefer
     return PairScores(PairLogps(logps.total[:n], logps.total[n:]), -logps.total[:n] / logps.tokens[:n])
 
 
-@torch.no_grad()
 def score_reference(student: Student, batches: Sequence[Sequence[PreferencePair]]) -> dict[PreferencePair, ScoredPair]:
     """Reference log-probabilities of every pair, dropout off.
 
-    Scored in the very batches the first epoch trains on, so that sums are taken over the same shapes and the margin
-    before the first step is exactly 0.
+    Scored in the very batches the first epoch trains on and with gradients on, although none is taken: the same kernels
+    then add up the same shapes, and the margin before the first step is exactly 0.
     """
     student.model.eval()
     scored = {}
     for batch in batches:
         logps = score_pairs(student, student.model, batch).logps
-        for pair, chosen, rejected in zip(batch, logps.chosen.tolist(), logps.rejected.tolist(), strict=True):
+        for pair, chosen, rejected in zip(batch, logps.chosen.detach().tolist(), logps.rejected.detach().tolist(), strict=True):
             scored[pair] = ScoredPair(pair, chosen, rejected)
     return scored
 

@@ -114,7 +114,7 @@ def _pairs(
 def _sample(
     file: Path, student: Student, thoughts: Sequence[Thought], stage: Stage, settings: ReflectSettings, seed: int
 ) -> list[Chain]:
-    draws = Draws(settings.temperature, seed, frozenset({stage}), settings.min_p)
+    draws = Draws(settings.temperature, seed, frozenset({stage}))
     with Progress(f"{file.parent.name}: sampling to {stage}", len(thoughts)) as progress:
 
         def work(some: Sequence[Thought]) -> list[Chain]:

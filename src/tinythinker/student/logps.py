@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,6 +25,8 @@ def target_logps(model: PreTrainedModel, prompts: Encoded, labels: Tensor) -> Ta
         prompts: shapes (targets, prompt tokens).
         labels: (targets, target tokens), padding marked `IGNORED`.
     """
-    logits = model(input_ids=prompts.ids, attention_mask=prompts.mask, labels=labels).logits
-    losses = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    # Fed decoder inputs and not labels, the model computes no loss of its own.
+    shifted = cast(Any, model).prepare_decoder_input_ids_from_labels(labels)
+    logits = model(input_ids=prompts.ids, attention_mask=prompts.mask, decoder_input_ids=shifted).logits
+    losses = F.cross_entropy(logits.float().flatten(0, 1), labels.reshape(-1), ignore_index=IGNORED, reduction="none")
     return TargetLogps(-losses.view(labels.shape).sum(1), (labels != IGNORED).sum(1))

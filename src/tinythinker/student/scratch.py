@@ -26,7 +26,7 @@ from tinythinker.student.student import Recipe, Student, place
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "1m": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 2, "num_heads": 4, "feed_forward_proj": "relu"},
-    "3m": {"d_model": 192, "d_kv": 32, "d_ff": 768, "num_layers": 4, "num_heads": 6, "feed_forward_proj": "relu"},
+    "4m": {"d_model": 192, "d_kv": 32, "d_ff": 768, "num_layers": 4, "num_heads": 6, "feed_forward_proj": "relu"},
     "t5-small": {
         "d_model": 512,
         "d_kv": 64,
@@ -89,7 +89,6 @@ def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
     model = T5ForConditionalGeneration(config)
     model.set_input_embeddings(model.shared)
     torch.nn.init.normal_(model.lm_head.weight, std=config.d_model**-0.5)
-    import os;  torch.nn.init.normal_(model.shared.weight, std=float(os.environ.get('EMB','1')))
     for stack in (model.encoder, model.decoder):
         torch.nn.init.normal_(
             cast(Any, stack).block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=_BIAS_STD

@@ -7,6 +7,7 @@ so a run that was killed and starts again from its last checkpoint ends with the
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 import time
@@ -30,6 +31,9 @@ from tinythinker.student.student import Student, load_student
 from tinythinker.train.optim import build_optimizer
 
 Item = TypeVar("Item")
+
+# Every checkpoint of a model with shared embeddings would be announced as a warning.
+logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
 class Loss(NamedTuple):

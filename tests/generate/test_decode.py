@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests.conftest import tiny_student
+from tinythinker.generate import decode as module
+from tinythinker.generate.decode import Decoded, Sampling, decode, label_logps
+from tinythinker.stages.template import conclusion
+from tinythinker.student.encode import encode_prompts, encode_targets
+from tinythinker.student.logps import target_logps
+from tinythinker.student.student import Student
+
+PROMPTS = ["Where does rain go?", "rain", "rain is wet and falls. Where? (A) up (B) down", "down"]
+
+
+def greedy(student: Student, prompts: list[str], batch_size: int = 8) -> list[Decoded]:
+    return decode(student, prompts, max_tokens=6, batch_size=batch_size)
+
+
+def sampled(student: Student, prompts: list[str], seeds: list[int], *, size: int = 8, heat: float = 1.0) -> list[str]:
+    sampling = Sampling(heat, seeds)
+    return [text.text for text in decode(student, prompts, max_tokens=6, batch_size=size, sampling=sampling)]
+
+
+def test_a_text_does_not_depend_on_the_batch_it_was_decoded_in(student: Student) -> None:
+    assert greedy(student, PROMPTS) == greedy(student, PROMPTS, batch_size=1) == greedy(student, PROMPTS[::-1])[::-1]
+
+
+def test_equal_prompts_are_decoded_once_and_answered_each(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    plain = module._batch
+
+    def counted(student: Student, rows: list[list[int]], max_tokens: int, sampling: Sampling | None) -> list[Decoded]:
+        sizes.append(len(rows))
+        return plain(student, rows, max_tokens, sampling)
+
+    monkeypatch.setattr(module, "_batch", counted)
+    once = greedy(student, ["rain", "down"])
+    assert greedy(student, ["rain", "down", "rain"]) == [once[0], once[1], once[0]]
+    assert sizes == [2, 2]
+
+
+def test_a_sampled_text_depends_on_its_own_seed_and_prompt_alone(student: Student) -> None:
+    seeds = [11, 12, 13, 14]
+    together = sampled(student, PROMPTS, seeds)
+    assert sampled(student, PROMPTS, seeds, size=3) == together
+    assert sampled(student, PROMPTS[2:3], [13]) == together[2:3]
+    assert sampled(student, PROMPTS, [1, 2, 3, 4]) != together
+
+
+def first_tokens(student: Student, *, heat: float, count: int) -> torch.Tensor:
+    """Share of every token among many draws of the first token."""
+    ids = student.tokenizer(["rain"])["input_ids"] * count
+    drawn = module._batch(student, ids, 1, Sampling(heat, range(count)))
+    words = [text.text for text in drawn]
+    vocabulary = [
+        str(student.tokenizer.decode([i], skip_special_tokens=True)).strip() for i in range(len(student.tokenizer))
+    ]
+    return torch.tensor([words.count(word) / count if vocabulary.count(word) == 1 else math.nan for word in vocabulary])
+
+
+@torch.no_grad()
+def exact(student: Student) -> torch.Tensor:
+    encoded = encode_prompts(student, ["rain"])
+    start = torch.tensor([[student.model.config.decoder_start_token_id]])
+    student.model.eval()
+    logits: torch.Tensor = student.model(
+        input_ids=encoded.ids, attention_mask=encoded.mask, decoder_input_ids=start
+    ).logits
+    return logits[0, -1, : len(student.tokenizer)].double()
+
+
+@pytest.mark.parametrize("heat", [0.7, 2.0])
+def test_samples_follow_the_exact_distribution_at_the_temperature(heat: float) -> None:
+    student, count = tiny_student(), 8000
+    wanted = (exact(student) / heat).softmax(0)
+    found = first_tokens(student, heat=heat, count=count)
+    known = ~found.isnan()
+    # Five standard deviations of a share, for every token.
+    assert ((found - wanted)[known].abs() <= 5 * (wanted[known] * (1 - wanted[known]) / count).sqrt() + 1e-9).all()
+
+
+def test_the_tokens_of_a_text_are_counted_up_to_its_end() -> None:
+    student = tiny_student()
+    made = greedy(student, PROMPTS)
+    assert all(1 <= text.count_tokens <= 6 for text in made)
+    silenced = tiny_student()
+    with torch.no_grad():
+        silenced.model.lm_head.weight.zero_()
+    # All logits equal: greedy takes token 0, padding, and never ends.
+    assert [text.count_tokens for text in greedy(silenced, ["rain"])] == [6]
+
+
+def test_label_log_probabilities_match_scoring_each_whole_conclusion(student: Student) -> None:
+    labels = [("A", "B", "C"), ("A", "B")]
+    prompts = ["rain\nSummarize:", "Where does rain go?\nSummarize:"]
+    made = label_logps(student, prompts, labels, batch_size=8)
+    for prompt, own, logps in zip(prompts, labels, made, strict=True):
+        # The conclusions share all but their label and what follows it, so fed the same prefix the label decides.
+        encoded = encode_prompts(student, [prompt] * len(own))
+        heads = encode_targets(student, [conclusion(label).removesuffix(".") for label in own])[:, :-1]
+        with torch.no_grad():
+            scores = torch.log_softmax(target_logps(student.model, encoded, heads).total, 0)
+        assert list(logps.values()) == pytest.approx(scores.tolist(), abs=1e-4)
+        assert sum(math.exp(value) for value in logps.values()) == pytest.approx(1)

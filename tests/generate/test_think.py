@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.conftest import ask, tiny_recipe, tiny_student
+from tinythinker.core.records import Chain, Stage
+from tinythinker.generate import think as module
+from tinythinker.generate.decode import Decoded, Sampling
+from tinythinker.generate.think import Draws, Thought, think
+from tinythinker.student.student import Student
+
+TWO = ask("Where does rain go?", "up", "down", gold="B")
+THREE = ask("Where?", "up", "down", "nowhere", gold="C", id="q2")
+
+
+def test_every_option_of_every_question_is_analyzed_however_many_there_are(student: Student) -> None:
+    chains = think(student, [Thought(TWO), Thought(THREE)])
+    assert [len(chain.analyses) for chain in chains] == [2, 3]
+    assert [chain.question_id for chain in chains] == ["q1", "q2"]
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A student that writes what the test says, and a list of the prompts it saw."""
+    seen: list[str] = []
+
+    def decode(_: Student, prompts: list[str], **__: object) -> list[Decoded]:
+        seen.extend(prompts)
+        said = {"Recall:": "rain is wet", "Summarize:": "So the answer is option B."}
+        texts = [
+            next((text for cue, text in said.items() if prompt.endswith(cue)), f"({len(prompt)})") for prompt in prompts
+        ]
+        return [Decoded(text, 3, is_cut=len(prompt) > 120) for text, prompt in zip(texts, prompts, strict=True)]
+
+    monkeypatch.setattr(module, "decode", decode)
+    return seen
+
+
+def test_a_chain_feeds_every_stage_into_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = scripted(monkeypatch)
+    (chain,) = think(tiny_student(recipe=tiny_recipe(template="paper")), [Thought(TWO)])
+    asked = "Where does rain go?\n(A) up (B) down"
+    known = f"{asked}\nRecall: rain is wet."
+    first, second = f"{known}\nAnalyze: For option A,", f"{known}\nAnalyze: For option B,"
+    summary = f"{known}\nAnalyze: For option A, ({len(first)}). For option B, ({len(second)}).\nSummarize:"
+    assert seen == [f"{asked}\nRecall:", first, second, summary]
+    assert chain == Chain(
+        question_id="q1",
+        recall="rain is wet",
+        analyses=(f"({len(first)})", f"({len(second)})"),
+        conclusion="So the answer is option B.",
+        answer="B",
+        count_tokens=12,
+        count_cut=0,
+    )
+
+
+def test_a_recall_that_is_there_is_kept_and_not_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = scripted(monkeypatch)
+    (chain,) = think(tiny_student(), [Thought(TWO, recall="given")])
+    assert not any(prompt.endswith("Recall:") for prompt in seen)
+    assert (chain.recall, chain.count_tokens) == ("given", 9)
+
+
+@pytest.mark.parametrize(("plan", "count"), [("summarize", 1), ("recall_summarize", 2), ("analyze_summarize", 3)])
+def test_a_plan_asks_only_for_its_stages(plan: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = scripted(monkeypatch)
+    (chain,) = think(tiny_student(recipe=tiny_recipe(plan=plan)), [Thought(TWO)])
+    assert len(seen) == count
+    assert (chain.recall is None) == ("recall" not in plan)
+    assert (chain.analyses == ()) == ("analyze" not in plan)
+
+
+def test_only_the_stage_under_reflection_is_sampled_each_text_with_a_stream_of_its_own() -> None:
+    draws = Draws(0.7, 5, frozenset({Stage.ANALYZE}))
+    thoughts = [Thought(TWO, 0), Thought(THREE, 0), Thought(TWO, 1)]
+    assert draws.of(Stage.RECALL, thoughts) is None
+    sampling = draws.of(Stage.ANALYZE, thoughts)
+    assert isinstance(sampling, Sampling)
+    assert len(set(sampling.seeds)) == 2 + 3 + 2
+    alone = draws.of(Stage.ANALYZE, [Thought(TWO, 1)])
+    assert alone is not None
+    assert list(alone.seeds) == list(sampling.seeds)[5:]
+
+
+def test_constrained_answers_are_always_readable_and_free_ones_may_not_be() -> None:
+    thoughts = [Thought(TWO), Thought(THREE)]
+    constrained = think(tiny_student(recipe=tiny_recipe(answer="constrained")), thoughts)
+    assert all(chain.answer in thought.question.labels for chain, thought in zip(constrained, thoughts, strict=True))
+    free = think(tiny_student(), thoughts)
+    assert [chain.answer for chain in free] == [None, None]
+
+
+def test_a_scored_chain_says_how_likely_its_answer_was() -> None:
+    (chain,) = think(tiny_student(recipe=tiny_recipe(answer="constrained")), [Thought(TWO)], score=True)
+    assert chain.answer_logp is not None
+    assert math.log(0.5) <= chain.answer_logp <= 0

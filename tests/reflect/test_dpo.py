@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests.conftest import tiny_student
+from tinythinker.core.records import PreferencePair, Stage
+from tinythinker.reflect.dpo import PairLogps, ScoredPair, dpo_loss, dpo_margin, preference_objective, score_reference
+
+PAIRS = [
+    PreferencePair(question_id="q1", stage=Stage.RECALL, prompt="Where does rain go?", chosen="down.", rejected="rain is wet."),
+    PreferencePair(question_id="q2", stage=Stage.RECALL, prompt="rain", chosen="rain is wet and falls.", rejected="up"),
+    PreferencePair(question_id="q3", stage=Stage.ANALYZE, prompt="Where? rain is wet", chosen="up", rejected="nowhere"),
+]
+
+
+def pair(chosen: float, rejected: float) -> PairLogps:
+    return PairLogps(torch.tensor([chosen]), torch.tensor([rejected]))
+
+
+def test_dpo_loss_is_log_two_before_any_training() -> None:
+    untrained = pair(chosen=-3.0, rejected=-7.0)
+    assert dpo_loss(untrained, untrained, beta=0.5).item() == pytest.approx(math.log(2))
+
+
+def test_dpo_loss_matches_a_value_worked_by_hand() -> None:
+    # margin = (-1 - -4) - (-2 - -3) = 3 - 1 = 2;  loss = -log σ(0.5 * 2) = log(1 + e⁻¹)
+    policy, reference = pair(-1.0, -4.0), pair(-2.0, -3.0)
+    assert dpo_margin(policy, reference).item() == 2.0
+    assert dpo_loss(policy, reference, beta=0.5).item() == pytest.approx(math.log1p(math.exp(-1)))
+
+
+def test_dpo_loss_falls_as_the_margin_grows_and_pulls_on_both_sides() -> None:
+    chosen, rejected = torch.tensor([-2.0], requires_grad=True), torch.tensor([-3.0], requires_grad=True)
+    dpo_loss(PairLogps(chosen, rejected), pair(-2.0, -3.0), beta=0.5).sum().backward()  # type: ignore[no-untyped-call]
+    # d/dm -log σ(βm) at m = 0 is -β/2.
+    assert chosen.grad is not None
+    assert rejected.grad is not None
+    assert (chosen.grad.item(), rejected.grad.item()) == pytest.approx((-0.25, 0.25))
+
+
+def test_the_margin_is_exactly_0_at_step_0_with_dropout_in_the_config() -> None:
+    student = tiny_student(dropout=0.3)
+    scored = list(score_reference(student, [PAIRS]).values())
+    loss = preference_objective(student, beta=0.5, alpha=0.0)(student.model.eval(), scored)
+    assert loss.figures["margin"] == 0.0
+    assert loss.total.item() / loss.weight == pytest.approx(math.log(2), abs=1e-7)
+
+
+def test_the_nll_is_the_mean_per_token_of_the_chosen_and_knows_no_padding() -> None:
+    student = tiny_student(dropout=0.0)
+    scored = score_reference(student, [PAIRS])
+    losses = {
+        alpha: preference_objective(student, beta=0.5, alpha=alpha)(student.model, list(scored.values())).total.item()
+        for alpha in (0.0, 1.0)
+    }
+    by_hand = 0.0
+    for one in PAIRS:
+        ids = student.tokenizer(one.prompt, return_tensors="pt")["input_ids"]
+        labels = student.tokenizer(one.chosen, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            by_hand += student.model(input_ids=ids, labels=labels).loss.item()
+    assert losses[1.0] - losses[0.0] == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_training_on_pairs_makes_the_student_prefer_the_chosen() -> None:
+    student = tiny_student(dropout=0.0)
+    scored = list(score_reference(student, [PAIRS]).values())
+    objective = preference_objective(student, beta=0.5, alpha=0.0)
+    optimizer = torch.optim.AdamW(student.model.parameters(), lr=1e-3)
+    for _ in range(10):
+        loss = objective(student.model, scored)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+    final = objective(student.model, scored)
+    assert final.figures["reward_accuracy"] == len(PAIRS)
+    assert final.total.item() < 0.5 * math.log(2) * len(PAIRS)
+
+
+def test_a_fixed_reference_enters_the_margin_with_its_sign() -> None:
+    student = tiny_student(dropout=0.0)
+    (scored,) = score_reference(student, [PAIRS[:1]]).values()
+    moved = ScoredPair(scored.pair, scored.reference_chosen - 2.0, scored.reference_rejected - 1.0)
+    figures = preference_objective(student, beta=0.5, alpha=0.0)(student.model, [moved]).figures
+    # The student now prefers the chosen by 2 - 1 = 1 nat more than this reference does.
+    assert figures["margin"] == pytest.approx(1.0, abs=1e-5)

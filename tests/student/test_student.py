@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+from tests.conftest import tiny_recipe
+from tinythinker.config import StudentSettings
+from tinythinker.core.errors import StudentError
+from tinythinker.generate.decode import decode
+from tinythinker.student.student import Student, load_student, pretrained_student
+
+PROMPTS = ["Where does rain go?\n(A) up (B) down\nRecall:", "rain\nSummarize:"]
+
+
+def test_a_saved_student_comes_back_with_the_same_weights_and_recipe(student: Student, tmp_path: Path) -> None:
+    student.save(tmp_path / "student")
+    again = load_student(tmp_path / "student")
+    assert again.recipe == student.recipe
+    weights = student.model.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in again.model.state_dict().items())
+
+
+def test_a_saved_student_answers_the_same_in_plain_transformers(student: Student, tmp_path: Path) -> None:
+    student.save(tmp_path / "student")
+    ours = [text.text for text in decode(student, PROMPTS, max_tokens=6, batch_size=8)]
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "student")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "student")
+    for prompt, text in zip(PROMPTS, ours, strict=True):
+        written = model.generate(**tokenizer(prompt, return_tensors="pt"), max_new_tokens=6, do_sample=False)
+        assert str(tokenizer.decode(written[0], skip_special_tokens=True)).strip() == text
+
+
+def test_a_folder_that_is_no_student_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StudentError, match=r"found no tinythinker\.json, expected a student folder"):
+        load_student(tmp_path)
+
+
+def test_a_pretrained_folder_becomes_a_student_with_the_dropout_asked_for(student: Student, tmp_path: Path) -> None:
+    student.save(tmp_path / "base")
+    fresh = pretrained_student(StudentSettings(name=str(tmp_path / "base"), dropout=0.3), tiny_recipe())
+    rates = {module.p for module in fresh.model.modules() if isinstance(module, torch.nn.Dropout)}
+    assert rates == {0.3}
+
+
+def test_a_name_that_does_not_load_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StudentError, match=r"student .*none: found nothing that loads .*student\.init=scratch"):
+        pretrained_student(StudentSettings(name=str(tmp_path / "none")), tiny_recipe())
+
+
+def test_a_decoder_only_model_is_refused_as_such(tmp_path: Path) -> None:
+    GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=16)).save_pretrained(tmp_path / "gpt2")
+    with pytest.raises(StudentError, match="found a gpt2 model, expected an encoder-decoder"):
+        pretrained_student(StudentSettings(name=str(tmp_path / "gpt2")), tiny_recipe())

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import tiny_student
+from tinythinker.config import TrainSettings
+from tinythinker.core.errors import StudentError
+from tinythinker.core.records import Stage, StageExample
+from tinythinker.student.student import Student
+from tinythinker.train.loop import Job, Loss, fit
+from tinythinker.train.sft import sft_objective
+
+TARGETS = ["rain falls.", "down", "rain is wet", "up"]
+
+
+def examples() -> list[StageExample]:
+    return [StageExample(question_id=t, stage=Stage.RECALL, prompt=f"Where? {t}", target=t) for t in TARGETS]
+
+
+def job(student: Student, **changes: Any) -> Job[StageExample]:
+    """Two batches an epoch; validation accuracies come from a list."""
+    first, second = examples()[:2], examples()[2:]
+    fields: dict[str, Any] = {
+        "name": "test",
+        "epoch": lambda number: [("recall", first), ("recall", second)] if number % 2 else [("recall", second), ("recall", first)],
+        "objective": sft_objective(student),
+        "cycle": 2,
+        "validate": lambda: 0.5,
+        "dropout": True,
+        "keep_start": False,
+    }
+    return Job(**(fields | changes))
+
+
+SETTINGS = TrainSettings(epochs=4, learning_rate=1e-2, batch_size=2)
+
+
+def weights(student: Student) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in student.model.state_dict().items()}
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+class Killed(Exception):
+    """Stands in for a SIGKILL at a chosen moment."""
+
+
+def test_training_lowers_the_loss_and_logs_every_step(tmp_path: Path) -> None:
+    student = tiny_student(dropout=0.0)
+    fit(student, job(student), SETTINGS.model_copy(update={"epochs": 15}), seed=0, folder=tmp_path)
+    lines = [line for line in metrics(tmp_path) if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
+    assert {"stage", "learning_rate", "gradient_norm", "seconds"} <= set(lines[0])
+
+
+def test_the_best_checkpoint_is_kept_and_not_the_last(tmp_path: Path) -> None:
+    student = tiny_student()
+    seen: list[dict[str, torch.Tensor]] = []
+    accuracies = iter([0.2, 0.9, 0.4, 0.9])
+
+    def validate() -> float:
+        seen.append(weights(student))
+        return next(accuracies)
+
+    best = fit(student, job(student, validate=validate), SETTINGS, seed=0, folder=tmp_path)
+    assert same(weights(best), seen[1])  # the earliest of equals
+    assert [line["valid_accuracy"] for line in metrics(tmp_path) if "valid_accuracy" in line] == [0.2, 0.9, 0.4, 0.9]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "student"]
+
+
+def test_a_start_that_training_does_not_better_is_kept(tmp_path: Path) -> None:
+    student = tiny_student()
+    before = weights(student)
+    accuracies = iter([0.7, 0.5, 0.7, 0.1, 0.6])
+    fields = {"validate": lambda: next(accuracies), "keep_start": True}
+    assert same(weights(fit(student, job(student, **fields), SETTINGS, seed=0, folder=tmp_path)), before)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 5, 8])
+def test_a_killed_training_ends_with_the_same_weights_and_metrics(tmp_path: Path, stop: int) -> None:
+    student = tiny_student()
+    undisturbed = fit(student, job(student), SETTINGS, seed=0, folder=tmp_path / "whole")
+
+    def dies(student: Student) -> Any:
+        plain, calls = sft_objective(student), iter(range(1, 100))
+
+        def objective(model: Any, items: Sequence[StageExample]) -> Loss:
+            if next(calls) == stop:
+                raise Killed
+            return plain(model, items)
+
+        return objective
+
+    student = tiny_student()
+    with pytest.raises(Killed):
+        fit(student, job(student, objective=dies(student)), SETTINGS, seed=0, folder=tmp_path / "torn")
+    student = tiny_student()
+    resumed = fit(student, job(student), SETTINGS, seed=0, folder=tmp_path / "torn")
+    assert same(weights(resumed), weights(undisturbed))
+    timeless = [
+        [{key: value for key, value in line.items() if key != "seconds"} for line in metrics(tmp_path / name)]
+        for name in ("whole", "torn")
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
+    student = tiny_student()
+    first = fit(student, job(student), SETTINGS, seed=0, folder=tmp_path)
+
+    def never(number: int) -> Any:
+        raise AssertionError("trained again")
+
+    assert same(weights(fit(student, job(student, epoch=never), SETTINGS, seed=0, folder=tmp_path)), weights(first))
+
+
+def test_micro_batches_add_up_to_the_whole_batch(tmp_path: Path) -> None:
+    ends = []
+    for size in (None, 1):
+        student = tiny_student(dropout=0.0)
+        settings = SETTINGS.model_copy(update={"micro_batch_size": size, "max_steps": 1, "warmup": 0.0})
+        ends.append(weights(fit(student, job(student), settings, seed=0, folder=tmp_path / str(size))))
+    gradient = [json.loads((tmp_path / str(size) / "metrics.jsonl").read_text().splitlines()[0]) for size in (None, 1)]
+    assert gradient[0]["loss"] == pytest.approx(gradient[1]["loss"], rel=1e-5)
+    assert gradient[0]["gradient_norm"] == pytest.approx(gradient[1]["gradient_norm"], rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_with_a_clear_error_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    student = tiny_student()
+    plain, calls = sft_objective(student), iter(range(1, 100))
+
+    def breaks(model: Any, items: Sequence[StageExample]) -> Loss:
+        loss = plain(model, items)
+        return loss._replace(total=loss.total * float("nan")) if next(calls) == 4 else loss
+
+    with pytest.raises(StudentError, match=r"test, step 4, recall loss: found nan, expected a finite number"):
+        fit(student, job(student, objective=breaks), SETTINGS, seed=0, folder=tmp_path)
+    assert (tmp_path / "checkpoint-00000002").is_dir()
+
+
+def test_dropout_is_on_only_where_the_job_says_so(tmp_path: Path) -> None:
+    for dropout in (True, False):
+        student = tiny_student()
+        modes: list[bool] = []
+        plain = sft_objective(student)
+
+        def objective(
+            model: Any, items: Sequence[StageExample], plain: Any = plain, modes: list[bool] = modes
+        ) -> Loss:
+            modes.append(model.training)
+            return plain(model, items)  # type: ignore[no-any-return]
+
+        fit(student, job(student, objective=objective, dropout=dropout), SETTINGS, seed=0, folder=tmp_path / str(dropout))
+        assert set(modes) == {dropout}
