@@ -10,7 +10,9 @@ from tinythinker.core.records import PreferencePair, Stage
 from tinythinker.reflect.dpo import PairLogps, ScoredPair, dpo_loss, dpo_margin, preference_objective, score_reference
 
 PAIRS = [
-    PreferencePair(question_id="q1", stage=Stage.RECALL, prompt="Where does rain go?", chosen="down.", rejected="rain is wet."),
+    PreferencePair(
+        question_id="q1", stage=Stage.RECALL, prompt="Where does rain go?", chosen="down.", rejected="rain is wet."
+    ),
     PreferencePair(question_id="q2", stage=Stage.RECALL, prompt="rain", chosen="rain is wet and falls.", rejected="up"),
     PreferencePair(question_id="q3", stage=Stage.ANALYZE, prompt="Where? rain is wet", chosen="up", rejected="nowhere"),
 ]

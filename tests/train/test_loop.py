@@ -28,7 +28,9 @@ def job(student: Student, **changes: Any) -> Job[StageExample]:
     first, second = examples()[:2], examples()[2:]
     fields: dict[str, Any] = {
         "name": "test",
-        "epoch": lambda number: [("recall", first), ("recall", second)] if number % 2 else [("recall", second), ("recall", first)],
+        "epoch": lambda number: (
+            [("recall", first), ("recall", second)] if number % 2 else [("recall", second), ("recall", first)]
+        ),
         "objective": sft_objective(student),
         "cycle": 2,
         "validate": lambda: 0.5,
@@ -53,7 +55,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands in for a SIGKILL at a chosen moment."""
 
 
@@ -99,13 +101,13 @@ def test_a_killed_training_ends_with_the_same_weights_and_metrics(tmp_path: Path
 
         def objective(model: Any, items: Sequence[StageExample]) -> Loss:
             if next(calls) == stop:
-                raise Killed
+                raise KilledError
             return plain(model, items)
 
         return objective
 
     student = tiny_student()
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(student, job(student, objective=dies(student)), SETTINGS, seed=0, folder=tmp_path / "torn")
     student = tiny_student()
     resumed = fit(student, job(student), SETTINGS, seed=0, folder=tmp_path / "torn")
@@ -157,11 +159,15 @@ def test_dropout_is_on_only_where_the_job_says_so(tmp_path: Path) -> None:
         modes: list[bool] = []
         plain = sft_objective(student)
 
-        def objective(
-            model: Any, items: Sequence[StageExample], plain: Any = plain, modes: list[bool] = modes
-        ) -> Loss:
+        def objective(model: Any, items: Sequence[StageExample], plain: Any = plain, modes: list[bool] = modes) -> Loss:
             modes.append(model.training)
             return plain(model, items)  # type: ignore[no-any-return]
 
-        fit(student, job(student, objective=objective, dropout=dropout), SETTINGS, seed=0, folder=tmp_path / str(dropout))
+        fit(
+            student,
+            job(student, objective=objective, dropout=dropout),
+            SETTINGS,
+            seed=0,
+            folder=tmp_path / str(dropout),
+        )
         assert set(modes) == {dropout}

@@ -55,13 +55,19 @@ def read_text(path: Path) -> str:
         return file.read()
 
 
-def read_objects(path: Path) -> Iterator[tuple[int, Json]]:
+def read_objects(path: Path, *, is_growing: bool = False) -> Iterator[tuple[int, Json]]:
     """Every JSON object of a JSON Lines file with its line number, from 1; blank lines are passed over.
+
+    Args:
+        is_growing: the file may be in the middle of being added to: an unfinished last line is passed over.
 
     Raises:
         DataError: the file is missing, or a line is not a JSON object; names file and line.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    lines = read_text(path).split("\n")
+    if is_growing:
+        lines.pop()
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -76,14 +82,14 @@ def read_objects(path: Path) -> Iterator[tuple[int, Json]]:
         yield number, value
 
 
-def read_records(path: Path, kind: type[R]) -> list[R]:
+def read_records(path: Path, kind: type[R], *, is_growing: bool = False) -> list[R]:
     """Every record of a JSON Lines file.
 
     Raises:
         DataError: the file is missing or a line is not such a record; names file and line.
     """
     records = []
-    for number, value in read_objects(path):
+    for number, value in read_objects(path, is_growing=is_growing):
         try:
             records.append(kind.model_validate(value))
         except ValidationError as error:
@@ -174,9 +180,7 @@ def complete(
     """
     done: list[R] = []
     if path.exists():
-        with appending(path):
-            pass
-        found = read_records(path, kind)
+        found = read_records(path, kind, is_growing=True)
         done = found if len(found) == len(items) else found[: len(found) // chunk * chunk]
         if len(done) < len(found):
             write_records(path, done)

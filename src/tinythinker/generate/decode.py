@@ -69,6 +69,8 @@ def decode(
     Returns:
         One text per prompt, in order.
     """
+    if not prompts:
+        return []
     if sampling is None:
         distinct = list(dict.fromkeys(prompts))
         texts = dict(zip(distinct, _decode(student, distinct, max_tokens, batch_size, None), strict=True))

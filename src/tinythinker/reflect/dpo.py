@@ -84,7 +84,9 @@ def score_reference(student: Student, batches: Sequence[Sequence[PreferencePair]
     scored = {}
     for batch in batches:
         logps = score_pairs(student, student.model, batch).logps
-        for pair, chosen, rejected in zip(batch, logps.chosen.detach().tolist(), logps.rejected.detach().tolist(), strict=True):
+        for pair, chosen, rejected in zip(
+            batch, logps.chosen.detach().tolist(), logps.rejected.detach().tolist(), strict=True
+        ):
             scored[pair] = ScoredPair(pair, chosen, rejected)
     return scored
 

@@ -36,7 +36,7 @@ class Shown:
 def read_verdicts(run: RunDirectory) -> dict[str, list[Verdict]]:
     """All verdicts of a run by the name of their file, students in order, empty files left out."""
     files = sorted(run.verdicts_folder.glob("*.jsonl"), key=lambda path: _order(path.stem))
-    found = {file.stem: read_records(file, Verdict) for file in files}
+    found = {file.stem: read_records(file, Verdict, is_growing=True) for file in files}
     return {name: verdicts for name, verdicts in found.items() if verdicts}
 
 
@@ -113,12 +113,7 @@ def _progress(run: RunDirectory, manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _metrics(path: Path) -> list[Json]:
-    """Lines of metrics.jsonl; one that is just being written is passed over."""
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    complete = path.with_name("metrics.jsonl") if text.endswith("\n") or not text else None
-    return [line for _, line in read_objects(complete)] if complete else []
+    return [line for _, line in read_objects(path, is_growing=True)] if path.exists() else []
 
 
 def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]:

@@ -214,7 +214,7 @@ def _drop_metrics_after(metrics: Path, step: int) -> None:
     """Forget figures of steps that will be done again."""
     if not metrics.exists():
         return
-    with appending(metrics):
-        pass
-    kept: list[Json] = [line for _, line in read_objects(metrics) if step and int(str(line["step"])) <= step]
+    kept: list[Json] = [
+        line for _, line in read_objects(metrics, is_growing=True) if step and int(str(line["step"])) <= step
+    ]
     write_text(metrics, "".join(json.dumps(line) + "\n" for line in kept))

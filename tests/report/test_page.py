@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY
+from tinythinker import api
+from tinythinker.core.errors import DataError
+from tinythinker.core.run import RunDirectory
+from tinythinker.report.page import write_page
+
+
+class Tags(HTMLParser):
+    """Counts tags, and complains of what is opened and not closed."""
+
+    VOID = frozenset({"meta", "link", "br", "input", "img", "path", "use", "rect"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+
+
+def read(run: RunDirectory) -> str:
+    page = run.report.read_text(encoding="utf-8")
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    return page
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    run = api.start("storeroom", tmp_path_factory.mktemp("runs") / "run", *TINY)
+    api.run_all(run)
+    return run
+
+
+def test_the_page_stands_alone(finished: RunDirectory) -> None:
+    page = read(finished)
+    assert not re.findall(r'(?:src|href)="(?!#)', page)
+    assert page.count("<svg") >= 5
+
+
+def test_the_page_has_a_row_per_student_and_every_stage_of_the_chains(finished: RunDirectory) -> None:
+    page = read(finished)
+    assert [name for name in ("phase-1", "round-1", "round-2") if f"<tr><td>{name}</td>" in page] == [
+        "phase-1",
+        "round-1",
+        "round-2",
+    ]
+    assert page.count('<details class="chain') == 8
+    # Eight questions, first and last student, one recall and three analyses each.
+    assert page.count("<b>Recall</b>") == 16
+    assert page.count("<b>Analyze ") == 48
+    assert len(re.findall(r'class="step (?:right|wrong)"><b>Recall', page)) == 16
+
+
+@pytest.mark.parametrize("left", [("questions", "teacher"), ("questions", "teacher", "phase-1"), ()])
+def test_a_half_finished_run_has_a_page_too(finished: RunDirectory, tmp_path: Path, left: tuple[str, ...]) -> None:
+    run = RunDirectory(tmp_path / "half")
+    run.root.mkdir()
+    shutil.copy(finished.manifest_file, run.manifest_file)
+    for name in left:
+        shutil.copytree(finished.root / name, run.root / name)
+    write_page(run)
+    assert "No test verdicts yet." in read(run)
+
+
+def test_files_that_are_being_written_do_not_disturb_the_page(finished: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "running")
+    shutil.copytree(finished.root, run.root)
+    for file in (run.phase_1 / "metrics.jsonl", run.verdicts("round-2.test.greedy")):
+        with file.open("a") as more:
+            more.write('{"step": 7, "lo')
+    write_page(run)
+    assert "Phase 1" in read(run)
+
+
+def test_texts_are_escaped(finished: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "odd")
+    shutil.copytree(finished.root, run.root)
+    file = run.questions("test")
+    file.write_text(file.read_text().replace("What should", "<script>alert(1)</script> What should"))
+    write_page(run)
+    assert "<script>alert" not in read(run)
+
+
+def test_runs_inside_the_directory_are_shown_beside_it(finished: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "outer")
+    shutil.copytree(finished.root, run.root)
+    shutil.copytree(finished.root, run.root / "label-only")
+    shutil.rmtree(run.root / "label-only" / "round-1")
+    for file in (run.root / "label-only" / "verdicts").glob("round-*"):
+        file.unlink()
+    write_page(run)
+    assert "<tr><td>label-only</td>" in read(run)
+
+
+def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"found no manifest\.json"):
+        write_page(RunDirectory(tmp_path))

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from tests.conftest import TINY
+from tinythinker import api
+from tinythinker.core.errors import DataError, SettingsError, StudentError, TeacherError
+from tinythinker.core.jsonl import read_records
+from tinythinker.core.records import Question, Rationale, Verdict
+from tinythinker.core.run import RunDirectory
+from tinythinker.stages.template import Template
+from tinythinker.student.student import load_student
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A finished run of seconds."""
+    started = api.start("storeroom", tmp_path_factory.mktemp("runs") / "run", *TINY)
+    api.run_all(started)
+    return started
+
+
+def test_a_run_leaves_every_file_of_the_run_directory(run: RunDirectory) -> None:
+    made = {str(path.relative_to(run.root)) for path in run.root.rglob("*") if path.is_file()}
+    assert made >= {
+        "manifest.json",
+        "questions/train.jsonl",
+        "questions/valid.jsonl",
+        "questions/test.jsonl",
+        "teacher/rationales.jsonl",
+        "teacher/rejected.jsonl",
+        "teacher/usage.json",
+        "phase-1/metrics.jsonl",
+        "phase-1/student/model.safetensors",
+        "round-1/chains.jsonl",
+        "round-1/pairs.jsonl",
+        "round-2/student/config.json",
+        "verdicts/phase-1.test.greedy.jsonl",
+        "verdicts/round-2.test.greedy.jsonl",
+        "report.html",
+    }
+    assert not [name for name in made if "checkpoint" in name or "/best/" in name or ".tmp" in name]
+
+
+def test_there_is_one_verdict_per_test_question(run: RunDirectory) -> None:
+    questions = read_records(run.questions("test"), Question)
+    for name in ("phase-1", "round-1", "round-2"):
+        verdicts = read_records(run.verdicts(f"{name}.test.greedy"), Verdict)
+        assert [verdict.question_id for verdict in verdicts] == [question.id for question in questions]
+
+
+def test_a_finished_run_is_not_done_again(run: RunDirectory) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.root.rglob("*.jsonl")} | {
+        path: path.stat().st_mtime_ns for path in run.root.rglob("*.safetensors")
+    }
+    api.run_all(api.start("storeroom", run.root, *TINY))
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_same_seed_gives_the_same_verdicts(run: RunDirectory, tmp_path: Path) -> None:
+    again = api.start("storeroom", tmp_path / "again", *TINY)
+    api.run_all(again)
+    for file in run.verdicts_folder.glob("*.jsonl"):
+        assert (again.verdicts_folder / file.name).read_text() == file.read_text()
+
+
+def test_all_plans_of_a_seed_start_from_the_same_weights_and_vocabulary(tmp_path: Path) -> None:
+    students = []
+    for plan in ("full", "summarize", "recall_summarize"):
+        started = api.start(
+            "storeroom", tmp_path / plan, *TINY, f"stages.plan={plan}", "train.max_steps=1", "train.warmup=1"
+        )
+        api.teach(started)
+        students.append(load_student(api.train(started)))  # the first step's learning rate is 0
+    first = students[0]
+    for other in students[1:]:
+        assert other.tokenizer.get_vocab() == first.tokenizer.get_vocab()
+        weights = first.model.state_dict()
+        assert all(torch.equal(weights[name], tensor) for name, tensor in other.model.state_dict().items())
+
+
+def test_a_student_answers_the_three_prompts_in_plain_transformers_as_it_does_when_asked(run: RunDirectory) -> None:
+    question = read_records(run.questions("test"), Question)[0]
+    chain = api.think(run.root, question.stem, [option.text for option in question.options])
+    folder = run.round(2) / "student"
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+    def write(prompt: str, tokens: int) -> str:
+        output = model.generate(**tokenizer(prompt, return_tensors="pt"), max_new_tokens=tokens, do_sample=False)
+        return str(tokenizer.decode(output[0], skip_special_tokens=True)).strip()
+
+    template = Template("named")
+    assert write(template.recall_prompt(question), 6) == chain.recall
+    for label, analysis in zip(question.labels, chain.analyses, strict=True):
+        assert write(template.analyze_prompt(question, chain.recall, label), 6) == analysis
+
+
+def test_verbs_out_of_order_say_what_to_run_first(tmp_path: Path) -> None:
+    started = api.start("storeroom", tmp_path / "run", *TINY)
+    with pytest.raises(DataError, match=r"found no finished `teach`"):
+        api.train(started)
+    with pytest.raises(StudentError, match=r"run `tinythinker train"):
+        api.reflect(started)
+    with pytest.raises(StudentError, match=r"run `tinythinker train"):
+        api.evaluate(started)
+
+
+def test_a_plan_that_the_rationales_cannot_teach_is_refused_before_any_training(tmp_path: Path) -> None:
+    started = api.start("storeroom", tmp_path / "a", *TINY)
+    api.teach(started)
+    recall_only = tmp_path / "recall-only.jsonl"
+    recall_only.write_text(
+        "".join(
+            r.model_copy(update={"analyses": ()}).model_dump_json() + "\n"
+            for r in read_records(started.rationales, Rationale)
+        )
+    )
+    overrides = (*TINY, "teacher.source=recorded", f"teacher.path={recall_only}")
+    other = api.start("storeroom", tmp_path / "b", *overrides)
+    assert api.teach(other)["rationales_without_analyses"] > 0
+    with pytest.raises(TeacherError, match=r"stages\.plan=recall_summarize"):
+        api.train(other)
+    assert api.train(other, "stages.plan=recall_summarize", force=True).exists()
+
+
+def test_rationales_travel_from_one_run_to_another(run: RunDirectory, tmp_path: Path) -> None:
+    overrides = (*TINY, "teacher.source=recorded", f"teacher.path={run.rationales}")
+    other = api.start("storeroom", tmp_path / "run", *overrides)
+    api.teach(other)
+    assert other.rationales.read_text() == run.rationales.read_text()
+    assert str(run.rationales) in other.manifest().inputs
+
+
+def test_a_run_may_be_evaluated_again_with_votes(run: RunDirectory) -> None:
+    scores = api.evaluate(run, "evaluate.votes=3")
+    assert run.verdicts("round-2.test.vote-3-at-0.7").exists()
+    assert scores["phase-1"].n == 8
+
+
+def test_texts_that_are_too_long_are_counted_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    started = api.start(
+        "storeroom", tmp_path / "run", *TINY, "student.max_prompt_tokens=20", "student.max_target_tokens=4"
+    )
+    api.teach(started)
+    api.train(started)
+    data = json.loads((started.phase_1 / "data.json").read_text())
+    assert data["cut_prompts"] > 0
+    assert data["cut_targets"] > 0
+    assert f"{data['cut_prompts']} prompts lose their front" in capsys.readouterr().err
+    assert api.evaluate(started)["phase-1"].cut == 1.0
+
+
+@pytest.mark.parametrize(("question", "options"), [("", ["a", "b"]), ("q", ["a"]), ("q", ["a", ""]), ("q", ["a"] * 27)])
+def test_a_question_that_cannot_be_asked_is_refused(run: RunDirectory, question: str, options: list[str]) -> None:
+    with pytest.raises(DataError, match="found"):
+        api.think(run.root, question, options)
+
+
+def test_changed_settings_are_refused_and_force_starts_over(run: RunDirectory, tmp_path: Path) -> None:
+    started = api.start("storeroom", tmp_path / "run", *TINY)
+    api.teach(started)
+    with pytest.raises(SettingsError, match=r"seed: was 42, now 1"):
+        api.start("storeroom", tmp_path / "run", *TINY, "seed=1")
+    again = api.start("storeroom", tmp_path / "run", *TINY, "seed=1", force=True)
+    assert not again.usage.exists()
+    api.teach(again)
+    assert again.rationales.read_text() != run.rationales.read_text()
