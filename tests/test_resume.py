@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
+import os
+import shutil
 import time
-from collections.abc import Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import TINY
 from tinythinker.core.seeds import stream
@@ -20,50 +19,50 @@ def verdicts(folder: Path) -> dict[str, str]:
     return {file.name: file.read_text() for file in sorted((folder / "verdicts").glob("*.jsonl"))}
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    """A process that imports first and then waits for a line, so that kills hit the work and not the imports."""
-    code = (
-        "import sys; from tinythinker import api; print('ready', flush=True); sys.stdin.readline();"
-        f"api.run_all(api.start('storeroom', {str(folder)!r}, *{TINY!r}))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    assert process.stdin is not None
-    process.stdin.write(b"go\n")
-    process.stdin.flush()
+def work(folder: Path) -> None:
+    """All verbs of a tiny run, in a process of its own."""
+    from tinythinker import api
+
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    api.run_all(api.start("storeroom", folder, *TINY))
+
+
+def start(folder: Path) -> ForkServerProcess:
+    """The run in a process that a server with everything imported forks off, so that kills hit the work."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tinythinker.api"])
+    process = context.Process(target=work, args=(folder,))
+    process.start()
     return process
 
 
-@pytest.fixture
-def spare(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-
-
-def test_a_run_killed_at_random_moments_ends_with_the_verdicts_of_an_undisturbed_run(spare: Path) -> None:
+def test_a_run_killed_at_random_moments_ends_with_the_verdicts_of_an_undisturbed_run(tmp_path: Path) -> None:
+    start(tmp_path / "warm").join()  # the first one waits for the server's imports
     began = time.monotonic()
-    assert start(spare / "whole").wait(timeout=120) == 0
-    whole_seconds = time.monotonic() - began
-    undisturbed = verdicts(spare / "whole")
+    whole = start(tmp_path / "whole")
+    whole.join()
+    seconds = time.monotonic() - began
+    assert whole.exitcode == 0
+    undisturbed = verdicts(tmp_path / "whole")
     assert len(undisturbed) == 3
 
     rng = stream(int(time.time()), "kills")  # other moments each time; a failure prints them
-    torn, moments, killed = spare / "torn", [], 0
+    torn, moments, killed = tmp_path / "torn", [], 0
     while killed < KILLS:
+        moments.append(float(rng.uniform(0, seconds / 2)))
         process = start(torn)
-        moments.append(float(rng.uniform(0, whole_seconds / 3)))
-        try:
-            process.wait(timeout=moments[-1])
-            (torn / "report.html").unlink()  # done already: begin anew with what a kill could have left least of
-            for file in (torn / "verdicts").glob("*.jsonl"):
-                file.write_text(file.read_text()[:-40])
-        except subprocess.TimeoutExpired:
+        process.join(timeout=moments[-1])
+        if process.is_alive():
             process.kill()
-            process.wait()
+            process.join()
             killed += 1
-    assert start(torn).wait(timeout=120) == 0, moments
+        else:
+            assert process.exitcode == 0, moments
+            shutil.rmtree(torn)  # done before the kills were: begin again
+    last = start(torn)
+    last.join()
+    assert last.exitcode == 0, moments
     assert verdicts(torn) == undisturbed, moments
     assert (torn / "report.html").exists()
     assert not list(torn.rglob("*.tmp"))
