@@ -1,7 +1,6 @@
 # Two commands for a fresh clone: `make quickstart` and `make test`. Both make .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-export OMP_WAIT_POLICY ?= passive
 
 .PHONY: quickstart test test-slow clean
 

@@ -75,7 +75,7 @@ def test_settings_of_a_verb_are_listed_with_their_meaning() -> None:
     assert code == 0
     assert "reflect.beta = 0.5    [number > 0]\n    DPO beta" in out
     assert "train." not in out
-    assert "train.max_steps = 450" in call("settings", "--task", "storeroom")[1]
+    assert "train.max_steps = 400" in call("settings", "--task", "storeroom")[1]
 
 
 @pytest.mark.parametrize(

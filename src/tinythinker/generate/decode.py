@@ -136,20 +136,19 @@ def label_logps(
     """
     every = sorted({label for own in labels for label in own})
     sentences: list[list[int]] = student.tokenizer([conclusion(label) for label in every])["input_ids"]
-    width = (
-        next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
-        if len(every) > 1
-        else 0
-    )
+    # The conclusions are the same up to their label; a question has at least two.
+    width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
     token_of = {label: sentence[width] for label, sentence in zip(every, sentences, strict=True)}
     model = student.model.eval()
-    results: list[dict[str, float]] = []
-    for start in range(0, len(prompts), batch_size):
-        encoded = encode_prompts(student, prompts[start : start + batch_size])
-        opening = [model.config.decoder_start_token_id, *sentences[0][:width]]
-        fed = torch.tensor([opening] * len(encoded.ids), device=student.device)
+    opening = [model.config.decoder_start_token_id, *sentences[0][:width]]
+    asked = sorted({(prompt, tuple(own)) for prompt, own in zip(prompts, labels, strict=True)}, key=lambda a: len(a[0]))
+    found: dict[tuple[str, tuple[str, ...]], dict[str, float]] = {}
+    for start in range(0, len(asked), batch_size):
+        some = asked[start : start + batch_size]
+        encoded = encode_prompts(student, [prompt for prompt, _ in some])
+        fed = torch.tensor([opening] * len(some), device=student.device)
         logits = model(input_ids=encoded.ids, attention_mask=encoded.mask, decoder_input_ids=fed).logits[:, -1].float()
-        for row, own in zip(logits, labels[start : start + batch_size], strict=True):
-            values = torch.log_softmax(row[[token_of[label] for label in own]], dim=0).tolist()
-            results.append(dict(zip(own, values, strict=True)))
-    return results
+        for key, row in zip(some, logits, strict=True):
+            values = torch.log_softmax(row[[token_of[label] for label in key[1]]], dim=0).tolist()
+            found[key] = dict(zip(key[1], values, strict=True))
+    return [found[prompt, tuple(own)] for prompt, own in zip(prompts, labels, strict=True)]
