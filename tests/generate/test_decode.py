@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import tiny_student
 from tinythinker.generate import decode as module
-from tinythinker.generate.decode import Decoded, Sampling, decode, label_logps
+from tinythinker.generate.decode import Decoded, Sampling, decode, draw_tokens, label_logps
 from tinythinker.stages.template import conclusion
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps
@@ -81,6 +81,26 @@ def test_samples_follow_the_exact_distribution_at_the_temperature(heat: float) -
     known = ~found.isnan()
     # Five standard deviations of a share, for every token.
     assert ((found - wanted)[known].abs() <= 5 * (wanted[known] * (1 - wanted[known]) / count).sqrt() + 1e-9).all()
+
+
+def test_a_uniform_number_picks_the_token_it_falls_on() -> None:
+    # Probabilities 0.5, 0, 0.25, 0.25: cumulated 0.5, 0.5, 0.75, 1.
+    logits = torch.tensor([[0.5, 0.0, 0.25, 0.25]]).log().repeat(5, 1)
+    uniforms = torch.tensor([0.0, 0.499, 0.501, 0.751, 0.999], dtype=torch.float64)
+    assert draw_tokens(logits, uniforms, 1.0).tolist() == [0, 0, 2, 3, 3]
+    # At temperature 0.5 probabilities are squared and scaled: 2/3, 0, 1/6, 1/6.
+    assert draw_tokens(logits[:2], torch.tensor([0.66, 0.67], dtype=torch.float64), 0.5).tolist() == [0, 2]
+
+
+def test_a_whole_batch_is_decoded_as_plain_transformers_does(student: Student) -> None:
+    prompts = [f"{'rain is wet and falls. ' * (i % 4)}Where? (A) up (B) down {i}" for i in range(40)]
+    encoded = encode_prompts(student, prompts)
+    student.model.eval()
+    output = student.model.generate(  # type: ignore[operator]
+        input_ids=encoded.ids, attention_mask=encoded.mask, max_new_tokens=12, do_sample=False
+    )
+    plain = [text.strip() for text in student.tokenizer.batch_decode(output, skip_special_tokens=True)]
+    assert [text.text for text in decode(student, prompts, max_tokens=12, batch_size=16)] == plain
 
 
 def test_the_tokens_of_a_text_are_counted_up_to_its_end() -> None:

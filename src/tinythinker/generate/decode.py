@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
 
 from tinythinker.core.seeds import stream
 from tinythinker.stages.template import conclusion
@@ -34,27 +35,6 @@ class Sampling:
     temperature: float
     seeds: Sequence[int]
     """One per prompt. A text depends on its own seed and prompt, not on its neighbours in the batch."""
-
-
-class _Draw(LogitsProcessor):
-    """Leaves one token per row: that on which the row's own uniform number falls in the cumulated distribution.
-
-    Greedy search over what is left is then exact sampling, with randomness that belongs to rows and not to batches.
-    """
-
-    def __init__(self, uniforms: Tensor, temperature: float, width: int) -> None:
-        self._uniforms = uniforms  # (rows, steps), float64 in [0, 1)
-        self._temperature = temperature
-        self._width = width  # tokens that stood before the first drawn one
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        step = input_ids.shape[1] - self._width
-        cumulated = torch.softmax(scores.double() / self._temperature, dim=-1).cumsum(dim=-1)
-        target = self._uniforms[:, step : step + 1] * cumulated[:, -1:]
-        token = torch.searchsorted(cumulated, target, right=True).clamp_(max=scores.shape[1] - 1)
-        drawn = torch.full_like(scores, -torch.inf)
-        drawn.scatter_(1, token, 0.0)
-        return drawn  # type: ignore[return-value]
 
 
 def decode(
@@ -96,30 +76,58 @@ def _decode(
 def _batch(
     student: Student, rows: Sequence[Sequence[int]], max_tokens: int, sampling: Sampling | None
 ) -> list[Decoded]:
-    model, tokenizer = student.model, student.tokenizer
-    encoded = pad(rows, int(tokenizer.pad_token_id or 0), student.device)
-    processors = LogitsProcessorList()
-    if sampling is not None:
-        draws = [torch.from_numpy(stream(seed, "tokens").random(max_tokens)) for seed in sampling.seeds]
-        processors.append(_Draw(torch.stack(draws).to(student.device), sampling.temperature, width=1))
-    config = model.config
-    settings = GenerationConfig(
-        max_new_tokens=max_tokens,
-        do_sample=False,
-        num_beams=1,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=config.decoder_start_token_id,
-    )
-    model.eval()
-    output: Tensor = cast(Any, model).generate(
-        input_ids=encoded.ids, attention_mask=encoded.mask, generation_config=settings, logits_processor=processors
-    )
-    written = output[:, 1:].tolist()
+    """Decode one batch, token by token; rows that have ended leave it."""
+    model, tokenizer = cast(Any, student.model).eval(), student.tokenizer
+    ids, mask = pad(rows, int(tokenizer.pad_token_id or 0), student.device)
+    encoded = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    uniforms = None if sampling is None else _uniforms(sampling.seeds, max_tokens).to(student.device)
+    written: list[list[int]] = [[] for _ in rows]
+    alive = torch.arange(len(rows), device=student.device)
+    last = torch.full((len(rows), 1), model.config.decoder_start_token_id, device=student.device)
+    for step in range(max_tokens):
+        logits = model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
+            attention_mask=mask,
+            decoder_input_ids=last,
+            past_key_values=cache,
+            use_cache=True,
+        ).logits[:, -1]
+        if uniforms is None or sampling is None:
+            tokens = logits.argmax(dim=-1)
+        else:
+            tokens = draw_tokens(logits, uniforms[alive, step], sampling.temperature)
+        for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
+            written[row].append(token)
+        going = (tokens != tokenizer.eos_token_id).nonzero().squeeze(1)
+        if len(going) == 0:
+            break
+        last = tokens[going].unsqueeze(1)
+        if len(going) < len(alive):
+            alive, encoded, mask = alive[going], encoded[going], mask[going]
+            cache.batch_select_indices(going)
     texts = tokenizer.batch_decode(written, skip_special_tokens=True)
-    eos = tokenizer.eos_token_id
-    counts = [row.index(eos) + 1 if eos in row else len(row) for row in written]
-    return [Decoded(text.strip(), count) for text, count in zip(texts, counts, strict=True)]
+    return [Decoded(text.strip(), len(row)) for text, row in zip(texts, written, strict=True)]
+
+
+def _uniforms(seeds: Sequence[int], count: int) -> Tensor:
+    """Numbers in [0, 1), shape (seeds, count), float64, every row from a stream of its own."""
+    return torch.stack([torch.from_numpy(stream(seed, "tokens").random(count)) for seed in seeds])
+
+
+def draw_tokens(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
+    """The token on which each row's uniform number falls in the row's cumulated distribution: exact sampling.
+
+    Args:
+        logits: (rows, vocabulary).
+        uniforms: (rows,), float64 in [0, 1).
+
+    Returns:
+        Token ids, shape (rows,).
+    """
+    cumulated = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)
+    target = uniforms.unsqueeze(1) * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, target, right=True).squeeze(1).clamp_(max=logits.shape[1] - 1)
 
 
 @torch.inference_mode()
