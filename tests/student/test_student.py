@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from tests.conftest import tiny_recipe
 from tinythinker.config import StudentSettings
-from tinythinker.core.errors import StudentError
+from tinythinker.core.errors import DataError, StudentError
 from tinythinker.generate.decode import decode
 from tinythinker.student.student import Student, load_student, pretrained_student
 
@@ -54,3 +55,16 @@ def test_a_decoder_only_model_is_refused_as_such(tmp_path: Path) -> None:
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=16)).save_pretrained(tmp_path / "gpt2")
     with pytest.raises(StudentError, match="found a gpt2 model, expected an encoder-decoder"):
         pretrained_student(StudentSettings(name=str(tmp_path / "gpt2")), tiny_recipe())
+
+
+def test_a_disk_that_fills_up_while_weights_are_written_is_one_line_and_leaves_nothing(
+    student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path) -> None:
+        (folder / "model.safetensors").write_text("half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(student.model, "save_pretrained", full)
+    with pytest.raises(DataError, match=r"student: Error while serializing.*No space left.*nothing was half-written"):
+        student.save(tmp_path / "student")
+    assert list(tmp_path.iterdir()) == []

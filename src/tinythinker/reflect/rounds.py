@@ -108,6 +108,8 @@ def _pairs(
 
     pairs = list(dict.fromkeys(pairs))
     write_records(file, pairs)
+    counts = ", ".join(f"{sum(pair.stage is stage for pair in pairs)} {stage}" for stage in settings.stages)
+    say(f"{folder.name}: {counts} pairs from {len({pair.question_id for pair in pairs})} of {len(asked)} questions")
     return pairs
 
 
@@ -122,7 +124,12 @@ def _sample(
             progress.advance(len(some))
             return chains
 
-        return complete(file, Chain, thoughts, work, CHUNK)
+        chains = complete(file, Chain, thoughts, work, CHUNK)
+    if cut := sum(chain.count_cut > 0 for chain in chains):
+        say(
+            f"{file.parent.name}: {cut} of {len(chains)} chains had a prompt that lost its front (student.max_prompt_tokens)"
+        )
+    return chains
 
 
 def _train(

@@ -46,7 +46,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 }
 """Shapes by `student.size`; the last two are those of the published models."""
 
-_BIAS_STD = 1.5
+BIAS_STD = 1.5
 """Standard deviation of fresh relative position biases, in logits."""
 
 _WORD = Regex(r"▁?\([A-Z]\)|▁?\w+(?:['’-]\w+)*|▁?[^\w\s▁]|▁")
@@ -91,7 +91,7 @@ def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
     torch.nn.init.normal_(model.lm_head.weight, std=config.d_model**-0.5)
     for stack in (model.encoder, model.decoder):
         torch.nn.init.normal_(
-            cast(Any, stack).block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=_BIAS_STD
+            cast(Any, stack).block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=BIAS_STD
         )
     return model
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -22,6 +25,15 @@ transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 _RECIPE = "tinythinker.json"
+
+
+@contextmanager
+def tensor_file_errors(path: Path) -> Iterator[None]:
+    """Turn the tensor libraries' own failures to write (a full disk, mostly) into the usual data errors."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        raise OSError(None, str(error).strip().split("\n")[0]) from None
 
 
 class Recipe(Record):
@@ -57,7 +69,7 @@ class Student:
 
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder, whole or not at all. Raises DataError."""
-        with whole_folder(folder) as temporary:
+        with whole_folder(folder) as temporary, tensor_file_errors(folder):
             self.model.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
             write_json(temporary / _RECIPE, self.recipe.model_dump(mode="json"))

@@ -27,7 +27,7 @@ from tinythinker.core.errors import StudentError, expected
 from tinythinker.core.jsonl import Json, appending, read_json, read_objects, whole_folder, write_json, write_text
 from tinythinker.core.progress import Progress
 from tinythinker.core.seeds import seed_torch
-from tinythinker.student.student import Student, load_student
+from tinythinker.student.student import Student, load_student, tensor_file_errors
 from tinythinker.train.optim import build_optimizer
 
 Item = TypeVar("Item")
@@ -103,7 +103,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
     accelerator = Accelerator(mixed_precision="bf16" if _wants_bf16(settings, student) else "no")
     optimizer, scheduler = build_optimizer(student.model, settings, count_steps)
     model, optimizer, scheduler = accelerator.prepare(student.model, optimizer, scheduler)
-    position = _resume(accelerator, folder, best)
+    position = _resume(accelerator, folder)
     metrics = folder / "metrics.jsonl"
     _drop_metrics_after(metrics, position.step)
 
@@ -189,7 +189,8 @@ def _step(
 
 def _checkpoint(accelerator: Accelerator, folder: Path, position: Position) -> None:
     """Save everything a continuation needs: weights, optimizer, schedule, random state, position."""
-    with whole_folder(folder / f"checkpoint-{position.step:08d}") as temporary:
+    checkpoint = folder / f"checkpoint-{position.step:08d}"
+    with whole_folder(checkpoint) as temporary, tensor_file_errors(checkpoint):
         accelerator.save_state(str(temporary))
         write_json(temporary / "position.json", position.model_dump())
     _remove_checkpoints(folder, before=position.step)
@@ -201,7 +202,7 @@ def _remove_checkpoints(folder: Path, before: float = math.inf) -> None:
             shutil.rmtree(checkpoint)
 
 
-def _resume(accelerator: Accelerator, folder: Path, best: Path) -> Position:
+def _resume(accelerator: Accelerator, folder: Path) -> Position:
     """Load the last checkpoint, if there is one."""
     checkpoints = sorted(folder.glob("checkpoint-*"))
     if not checkpoints:
