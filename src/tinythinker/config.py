@@ -34,7 +34,7 @@ class LimitSettings(Settings):
     train: int | None = Field(None, ge=1)
     """Training questions to keep; null keeps all."""
     valid: int | None = Field(None, ge=1)
-    """Validation questions to keep; null keeps all."""
+    """Validation questions to keep; null keeps all, or as many as limit.train where that is set."""
     test: int | None = Field(None, ge=1)
     """Test questions to keep; null keeps all."""
 

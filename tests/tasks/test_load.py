@@ -72,6 +72,11 @@ def test_a_limit_is_a_seeded_draw_in_file_order(tmp_path: Path) -> None:
     assert kept != all_ids[:5]
 
 
+def test_a_limit_on_training_limits_validation_too_unless_that_has_its_own(tmp_path: Path) -> None:
+    assert len(ids(load_task(own(tmp_path, 100, "limit.train=3")))["valid"]) == 3
+    assert len(ids(load_task(own(tmp_path, 100, "limit.train=3", "limit.valid=7")))["valid"]) == 7
+
+
 def test_a_missing_official_file_is_named_with_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"found no train_rand_split\.jsonl, expected the CommonsenseQA files"):
         load_task(load_settings("csqa", [f"data_dir={tmp_path}"]))

@@ -126,9 +126,8 @@ def _sample(
 
         chains = complete(file, Chain, thoughts, work, CHUNK)
     if cut := sum(chain.count_cut > 0 for chain in chains):
-        say(
-            f"{file.parent.name}: {cut} of {len(chains)} chains had a prompt that lost its front (student.max_prompt_tokens)"
-        )
+        name = file.parent.name
+        say(f"{name}: {cut} of {len(chains)} chains had a prompt that lost its front (student.max_prompt_tokens)")
     return chains
 
 

@@ -54,7 +54,8 @@ def load_task(settings: RunSettings) -> Task:
     else:
         task = _own(settings)
     _check(task)
-    limits = settings.limit.model_dump()
+    limit = settings.limit
+    limits = {"train": limit.train, "valid": limit.valid or limit.train, "test": limit.test}
     splits = {name: draw(task.splits[name], limits[name], settings.seed, name) for name in SPLITS}
     return Task(splits, task.facts, task.inputs, task.world)
 
