@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from tests.conftest import TINY
+from tests.conftest import TINY, tiny_settings
 from tinythinker import api
 from tinythinker.core.errors import DataError, SettingsError, StudentError, TeacherError
 from tinythinker.core.jsonl import read_records
@@ -140,6 +141,15 @@ def test_a_run_may_be_evaluated_again_with_votes(run: RunDirectory) -> None:
     scores = api.evaluate(run, "evaluate.votes=3")
     assert run.verdicts("round-2.test.vote-3-at-0.7").exists()
     assert scores["phase-1"].n == 8
+    assert run.manifest().settings["evaluate"] == tiny_settings().plain()["evaluate"]  # votes were for that call
+
+
+def test_a_damaged_student_is_one_line(run: RunDirectory, tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    shutil.copytree(run.round(2) / "student", folder)
+    (folder / "model.safetensors").write_bytes(b"not a tensor")
+    with pytest.raises(StudentError, match="found nothing that loads"):
+        api.think(folder, "Where?", ["up", "down"])
 
 
 def test_texts_that_are_too_long_are_counted_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,8 @@ def test_an_unknown_key_in_a_file_is_refused_too(tmp_path: Path) -> None:
         ("storeroom.annotated=1.5", r"setting storeroom\.annotated: found 1\.5, expected less than or equal to 1"),
         ("train=3", r"train: found 3, expected a group of settings"),
         ("seed", r"setting: found 'seed', expected key\.path=value"),
+        ("task=obqa", r"settings, task: found 'obqa', expected no such key"),
+        ("reflect.beta=.inf", r"setting reflect\.beta: found inf, expected a finite number"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_key(override: str, message: str) -> None:
@@ -110,3 +112,13 @@ def test_every_setting_has_a_meaning_and_a_type() -> None:
         x.key for x in lines if not x.meaning.endswith(".")
     ]
     assert next(line for line in lines if line.key == "reflect.beta").allowed == "number > 0"
+
+
+def test_a_folder_may_be_called_like_a_number() -> None:
+    assert load_settings("csqa", ["data_dir=2024"]).data_dir == Path("2024")
+
+
+def test_keys_of_a_file_must_be_names(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("1: 2\n")
+    with pytest.raises(SettingsError, match=r"a\.yaml, key: found 1, expected the name of a setting"):
+        load_settings("csqa", [], tmp_path / "a.yaml")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tinythinker.answer import answer_all, verdicts_name, write_verdicts
 from tinythinker.config import EvaluateSettings, RunSettings, load_settings, override, validate
-from tinythinker.core.errors import DataError, StudentError
-from tinythinker.core.jsonl import read_records, write_json, write_records
+from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
+from tinythinker.core.jsonl import read_json, read_records, write_json, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import LABELS, Chain, Option, Question, Rationale
 from tinythinker.core.run import RunDirectory
@@ -27,13 +27,14 @@ from tinythinker.generate.think import think as think_all
 from tinythinker.reflect.rounds import reflect_rounds
 from tinythinker.report.page import write_page
 from tinythinker.stages.examples import Curriculum, count_by_stage
+from tinythinker.stages.plan import PLANS
 from tinythinker.stages.template import Template
 from tinythinker.student.encode import prompt_ids, target_ids
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student, load_student
 from tinythinker.tasks.load import SPLITS, load_task, load_world
 from tinythinker.teacher.collect import collect_rationales
-from tinythinker.train.loop import Job, fit
+from tinythinker.train.loop import Job, fit, is_finished
 from tinythinker.train.sft import sft_objective
 
 
@@ -57,9 +58,11 @@ def start(task: str, out: str | Path, *overrides: str, config: Path | None = Non
 
 
 def _settings(run: RunDirectory, verb: str, overrides: Sequence[str], force: bool) -> RunSettings:
-    """The run's settings with overrides on top, registered for a verb."""
-    settings = override(validate(run.manifest().settings), overrides)
-    run.begin(verb, settings.plain(), settings.bound(), force=force)
+    """The run's settings with overrides on top, registered for a verb; those of `evaluate` are for this call only."""
+    before = validate(run.manifest().settings)
+    settings = override(before, overrides)
+    kept = settings.model_copy(update={"evaluate": before.evaluate})
+    run.begin(verb, kept.plain(), settings.bound(), force=force)
     return settings
 
 
@@ -100,8 +103,6 @@ def teach(run: RunDirectory, *overrides: str, force: bool = False) -> dict[str, 
 
 
 def _teacher_counts(run: RunDirectory) -> dict[str, int]:
-    from tinythinker.core.jsonl import read_json
-
     return {name: count for name, count in read_json(run.usage).items() if isinstance(count, int)}
 
 
@@ -125,7 +126,7 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     settings = _settings(run, "train", overrides, force)
     questions, rationales = _questions(run, "train"), read_records(run.rationales, Rationale)
     folder = run.phase_1 / "student"
-    if folder.exists():
+    if is_finished(run.phase_1):
         return folder
     with _timed(run, "train"):
         curriculum = Curriculum(
@@ -194,6 +195,10 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     """
     settings = _settings(run, "reflect", overrides, force)
     _student_of(run, "phase-1")
+    stages = {str(stage) for stage in PLANS[settings.stages.plan]} & set(settings.reflect.stages)
+    if settings.reflect.rounds and not stages:
+        wanted = f"a stage that stages.plan={settings.stages.plan} has, or reflect.rounds=0"
+        raise SettingsError(expected("reflect.stages", list(settings.reflect.stages), wanted))
     if len(run.rounds()) < settings.reflect.rounds:
         with _timed(run, "reflect"):
             valid = _questions(run, "valid")
@@ -278,7 +283,10 @@ def last_student(path: Path) -> Path:
 
 
 def run_all(run: RunDirectory) -> dict[str, Score]:
-    """Every verb in order on a started run; returns the scores by student."""
+    """Every verb in order on a started run; returns the scores by student.
+
+    A plan without a stage to reflect on (labels only) ends with phase 1.
+    """
     teach(run)
     train(run)
     reflect(run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from tinythinker.core.errors import TinyThinkerError
+from tinythinker.core.errors import DataError, TinyThinkerError
 
 if TYPE_CHECKING:
     from tinythinker.core.records import Chain
@@ -46,6 +46,9 @@ def friendly_errors() -> Iterator[None]:
     except TinyThinkerError as error:
         typer.echo("error: " + " ".join(str(error).split("\n")), err=True)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        typer.echo(f"error: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        raise typer.Exit(DataError.exit_code) from None
     except KeyboardInterrupt:
         typer.echo("interrupted: finished work is kept; run the same command again to go on", err=True)
         raise typer.Exit(130) from None
@@ -133,12 +136,15 @@ def evaluate(run: Run, overrides: Overrides = None, force: Force = False) -> Non
 
 
 @app.command()
-def report(run: Run) -> None:
-    """Write report.html from whatever the run directory holds so far."""
+def report(run: Run, overrides: Overrides = None) -> None:
+    """Write report.html from whatever the run directory holds so far; settings only confirm the run's own."""
     with friendly_errors():
+        from tinythinker.config import override, validate
         from tinythinker.report.page import write_page
 
         started = _open(run)
+        manifest = started.manifest()
+        started.refuse_changes(manifest.begun, override(validate(manifest.settings), overrides or ()).bound())
         write_page(started)
     typer.echo(started.report)
 
@@ -167,12 +173,12 @@ def settings(
 ) -> None:
     """Every setting: its value, what is allowed, and what it means."""
     with friendly_errors():
-        from tinythinker.config import SECTIONS, describe_settings, flatten, load_settings
+        from tinythinker.config import SECTIONS, as_yaml, describe_settings, flatten, load_settings
         from tinythinker.core.errors import SettingsError, expected
 
         if verb is not None and verb not in SECTIONS:
             raise SettingsError(expected("verb", verb, f"one of {', '.join(SECTIONS)}"))
-        values = flatten(load_settings(task).plain()) if task else {}
+        values = {key: as_yaml(value) for key, value in flatten(load_settings(task).plain()).items()} if task else {}
         for line in describe_settings(verb):
             value = values.get(line.key, line.default)
             typer.echo(f"{line.key} = {value}    [{line.allowed}]")

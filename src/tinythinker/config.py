@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.jsonl import Json, read_text
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Folder = Annotated[Path, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+"""A path; a folder called 2024 is no number."""
 
 
 class Settings(BaseModel):
     """Base of every settings model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class LimitSettings(Settings):
@@ -85,8 +90,8 @@ class TeacherSettings(Settings):
     source: Literal["ecqa", "facts", "recorded", "scripted"] = "recorded"
     """ecqa: human explanations of CommonsenseQA; facts: the facts in OpenBookQA's and StrategyQA's own files (recall
     only); recorded: a rationales file of yours; scripted: Storeroom's."""
-    path: Path | None = None
-    """ecqa: the folder with ecqa_*.jsonl; recorded: the rationales file; facts: a folder, if not data_dir."""
+    path: Folder | None = None
+    """ecqa: the folder with ecqa_*.jsonl; recorded: the rationales file."""
     wrong: Share = 0.0
     """scripted: share of the rationales that state a wrong fact and still defend the right answer."""
     malformed: Share = 0.0
@@ -146,7 +151,7 @@ class OptimSettings(Settings):
     """Gradients are clipped to this norm."""
     validate_every: int | None = Field(None, ge=1)
     """Optimizer steps between validations and checkpoints; null: once per cycle of the stages."""
-    bf16: Literal["auto", "yes", "no"] = "auto"
+    bf16: Literal["auto", "always", "never"] = "auto"
     """Mixed precision in bfloat16; auto: on GPUs that have it."""
 
 
@@ -210,7 +215,7 @@ class RunSettings(Settings):
 
     task: str
     """csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file of your own questions."""
-    data_dir: Path | None = None
+    data_dir: Folder | None = None
     """Folder with the benchmark's official files; null fetches them from the Hugging Face Hub."""
     seed: int = Field(42, ge=0)
     """Seed of every random stream: splits, draws, weights, dropout, samples."""
@@ -247,12 +252,11 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "train": ("stages", "student", "train", "generate"),
     "reflect": ("reflect",),
     "evaluate": ("evaluate",),
-    "report": (),
 }
 """Which settings each verb reads first; later verbs build on what earlier ones read."""
 
-EXTENDABLE = frozenset({"reflect.rounds", "generate.batch_size"})
-"""Settings that may change on a run that has begun: they add work or change its speed, never what was done."""
+EXTENDABLE = frozenset({"reflect.rounds"})
+"""Settings that may change on a run that has begun: they add work and never change what was done."""
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
@@ -287,13 +291,15 @@ def _lines(key: str, field: FieldInfo) -> Iterator[FieldLine]:
         for name, inner in field.annotation.model_fields.items():
             yield from _lines(f"{key}.{name}", inner)
         return
-    default = "required" if field.is_required() else yaml.safe_dump(_plain(field.default), default_flow_style=True)
+    default = "required" if field.is_required() else as_yaml(field.default)
     meaning = " ".join((field.description or "").split())
-    yield FieldLine(key=key, default=default.split("\n")[0], allowed=_allowed(field), meaning=meaning)
+    yield FieldLine(key=key, default=default, allowed=_allowed(field), meaning=meaning)
 
 
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+def as_yaml(value: object) -> str:
+    """A setting's value on one line, as one would write it in a file."""
+    plain = list(value) if isinstance(value, tuple) else value
+    return str(yaml.safe_dump(plain, default_flow_style=True)).split("\n")[0]
 
 
 def _allowed(field: FieldInfo) -> str:
@@ -308,6 +314,8 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Annotated:
+        return _type_name(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return " | ".join(get_args(annotation))
     if get_origin(annotation) is tuple:
@@ -334,6 +342,13 @@ def _unknown(key: str) -> SettingsError:
 
 def _check_keys(tree: Json, where: str) -> None:
     """Refuse unknown keys with the nearest known one, before pydantic sees them."""
+    for key in _all_keys(tree):
+        if not isinstance(key, str):
+            raise SettingsError(expected(f"{where}, key", key, "the name of a setting"))
+    if "task" in tree:
+        raise SettingsError(
+            expected(f"{where}, task", tree["task"], "no such key: the task is the command's first word")
+        )
     keys = set(known_keys())
     sections = {key.split(".")[0] for key in keys if "." in key}
     for key, value in flatten(tree).items():
@@ -341,6 +356,13 @@ def _check_keys(tree: Json, where: str) -> None:
             raise SettingsError(expected(f"{where}, {key}", value, f"a group of settings, such as {key}.x=..."))
         if key not in keys:
             raise _unknown(key)
+
+
+def _all_keys(tree: Mapping[Any, Any]) -> Iterator[object]:
+    for key, value in tree.items():
+        yield key
+        if isinstance(value, Mapping):
+            yield from _all_keys(value)
 
 
 def parse_override(text: str) -> tuple[str, object]:
@@ -354,13 +376,15 @@ def parse_override(text: str) -> tuple[str, object]:
         raise SettingsError(expected("setting", text, "key.path=value"))
     try:
         return key.strip(), _yaml(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return key.strip(), value
 
 
 def _yaml(text: str) -> Any:
     """YAML 1.1 reads `1e-4` as text and `yes` as true; settings want the number and the word."""
     value = yaml.safe_load(text)
+    if isinstance(value, date):  # a folder named like a day
+        return text.strip()
     if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
         return text.strip()
     if isinstance(value, str):

@@ -9,7 +9,6 @@ from tinythinker import api
 from tinythinker.core.jsonl import write_text
 from tinythinker.core.progress import say
 from tinythinker.core.records import Record
-from tinythinker.core.run import RunDirectory
 from tinythinker.evaluate.score import Score
 
 
@@ -68,9 +67,9 @@ def quickstart(out: Path, seed: int, *, force: bool = False) -> Summary:
         "storeroom", out / "label-only", f"seed={seed}", "stages.plan=summarize", "reflect.rounds=0", force=force
     )
     say("1/2: a student that sees labels only")
-    label_scores = _work(labels)
+    label_scores = api.run_all(labels)
     say("2/2: the same student, taught to recall, analyze and summarize, then to reflect")
-    scores = _work(thinker)
+    scores = api.run_all(thinker)
     last = list(scores.values())[-1]
     summary = Summary(
         seed=seed,
@@ -82,15 +81,7 @@ def quickstart(out: Path, seed: int, *, force: bool = False) -> Summary:
         seconds=round(sum(sum(run.manifest().seconds.values()) for run in (labels, thinker)), 1),
     )
     write_text(out / "summary.json", summary.model_dump_json(indent=2) + "\n")
-    api.report(thinker)
     return summary
-
-
-def _work(run: RunDirectory) -> dict[str, Score]:
-    api.teach(run)
-    api.train(run)
-    api.reflect(run)
-    return api.evaluate(run)
 
 
 def _result(own: Score) -> Result:

@@ -120,3 +120,18 @@ def test_an_interrupted_file_is_completed_as_an_undisturbed_one(tmp_path: Path, 
     assert read_records(tmp_path / "a.jsonl", Rationale) == [rationale(name) for name in names]
     # Whole chunks of three are kept, and the complete file of seven; the rest is asked for again.
     assert asked == names[{0: 0, 1: 0, 2: 0, 3: 3, 4: 3, 5: 3, 6: 6, 7: 7}[left] :]
+
+
+def test_a_character_torn_by_a_kill_is_no_obstacle_to_going_on(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(rationale("a").model_dump_json().encode() + b"\n" + '{"question_id": "é'.encode()[:-1])
+    made = complete(file, Rationale, ["a", "b"], lambda names: [rationale(name) for name in names], chunk=1)
+    assert [record.question_id for record in made] == ["a", "b"]
+    assert read_records(file, Rationale) == made
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}"])
+def test_json_that_the_parser_gives_up_on_is_one_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match=r"a\.jsonl:1: found malformed JSON"):
+        list(read_objects(tmp_path / "a.jsonl"))

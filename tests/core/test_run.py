@@ -73,3 +73,23 @@ def test_a_directory_without_a_run_says_what_to_do(tmp_path: Path) -> None:
 
 def test_differences_are_listed_by_key() -> None:
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: was 2, now 3", "c: was None, now 4"]
+
+
+def test_force_that_is_refused_deletes_nothing(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    begin(run, "teach")
+    begin(run, "train")
+    run.phase_1.mkdir()
+    with pytest.raises(SettingsError, match="`teach` was begun with other settings"):
+        begin(run, "train", "seed=7", force=True)
+    assert run.phase_1.exists()
+
+
+def test_a_folder_that_only_looks_like_a_round_is_left_alone(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    begin(run, "reflect")
+    for name in ("round-1", "round-10", "round-1.bak"):
+        (run.root / name / "student").mkdir(parents=True)
+    assert run.rounds() == [1, 10]
+    begin(run, "reflect", force=True)
+    assert [path.name for path in run.root.glob("round-*")] == ["round-1.bak"]

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from tests.conftest import tiny_student
+from tests.conftest import tiny_recipe, tiny_student
+from tinythinker.config import StudentSettings
+from tinythinker.core.records import LABELS
 from tinythinker.generate import decode as module
 from tinythinker.generate.decode import Decoded, Sampling, decode, draw_tokens, label_logps
 from tinythinker.stages.template import conclusion
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps
+from tinythinker.student.scratch import scratch_student
 from tinythinker.student.student import Student
 
 PROMPTS = ["Where does rain go?", "rain", "rain is wet and falls. Where? (A) up (B) down", "down"]
@@ -118,11 +122,20 @@ def test_label_log_probabilities_match_scoring_each_whole_conclusion(student: St
     labels = [("A", "B", "C"), ("A", "B")]
     prompts = ["rain\nSummarize:", "Where does rain go?\nSummarize:"]
     made = label_logps(student, prompts, labels, batch_size=8)
-    for prompt, own, logps in zip(prompts, labels, made, strict=True):
+    for prompt, own, scored in zip(prompts, labels, made, strict=True):
         # The conclusions share all but their label and what follows it, so fed the same prefix the label decides.
         encoded = encode_prompts(student, [prompt] * len(own))
         heads = encode_targets(student, [conclusion(label).removesuffix(".") for label in own])[:, :-1]
         with torch.no_grad():
             scores = torch.log_softmax(target_logps(student.model, encoded, heads).total, 0)
-        assert list(logps.values()) == pytest.approx(scores.tolist(), abs=1e-4)
-        assert sum(math.exp(value) for value in logps.values()) == pytest.approx(1)
+        assert list(scored.logps.values()) == pytest.approx(scores.tolist(), abs=1e-4)
+        assert sum(math.exp(value) for value in scored.logps.values()) == pytest.approx(1)
+
+
+@pytest.mark.data
+def test_labels_that_begin_with_the_same_token_are_told_apart(data_dir: Path) -> None:
+    settings = StudentSettings(init="scratch", sentencepiece=data_dir / "t5" / "spiece.model")
+    student = scratch_student(settings, tiny_recipe(), [], 0)
+    labels = tuple(LABELS)
+    (made,) = label_logps(student, ["rain\nSummarize:"], [labels], batch_size=8)
+    assert len(set(made.logps.values())) == 26

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from tests.conftest import ask, tiny_recipe, tiny_student
 from tinythinker.core.records import Chain, Stage
@@ -96,3 +97,18 @@ def test_a_scored_chain_says_how_likely_its_answer_was() -> None:
     (chain,) = think(tiny_student(recipe=tiny_recipe(answer="constrained")), [Thought(TWO)], score=True)
     assert chain.answer_logp is not None
     assert math.log(0.5) <= chain.answer_logp <= 0
+
+
+def test_a_summarize_prompt_that_was_cut_is_counted_in_both_ways_of_answering() -> None:
+    for answer in ("free", "constrained"):
+        recipe = tiny_recipe(plan="summarize", answer=answer).model_copy(update={"max_prompt_tokens": 8})
+        (chain,) = think(tiny_student(recipe=recipe), [Thought(TWO)])
+        assert chain.count_cut == 1
+
+
+def test_texts_that_reach_their_limit_are_counted() -> None:
+    student = tiny_student(recipe=tiny_recipe(answer="constrained"))
+    with torch.no_grad():
+        student.model.lm_head.weight.zero_()  # never ends
+    (chain,) = think(student, [Thought(TWO)])
+    assert chain.count_stopped == 3

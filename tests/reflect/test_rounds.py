@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from tests.conftest import tiny_settings
 from tinythinker import api
 from tinythinker.config import ReflectSettings
+from tinythinker.core.errors import SettingsError
 from tinythinker.core.jsonl import read_records
 from tinythinker.core.records import Chain, PreferencePair, Question, Stage
 from tinythinker.core.run import RunDirectory
@@ -93,9 +95,11 @@ def test_without_any_pair_the_round_says_so_and_keeps_the_student(
 def test_the_initial_reference_is_phase_1s_student(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Student] = []
 
-    def watched(student: Student, batches: Sequence[Sequence[PreferencePair]]) -> dict[PreferencePair, ScoredPair]:
+    def watched(
+        student: Student, batches: Sequence[Sequence[PreferencePair]], *, bf16: bool
+    ) -> dict[PreferencePair, ScoredPair]:
         seen.append(student)
-        return score_reference(student, batches)
+        return score_reference(student, batches, bf16=bf16)
 
     monkeypatch.setattr("tinythinker.reflect.rounds.score_reference", watched)
     api.reflect(run, "reflect.rounds=1", "reflect.reference=initial")
@@ -118,3 +122,23 @@ def test_a_round_draws_its_questions_afresh_and_leaves_out_those_without_an_answ
     assert len(first) == len(second) == 5
     assert first != second
     assert "hidden" not in {q.id for q in draw_questions([hidden, *QUESTIONS], ReflectSettings(), 1)}
+
+
+@pytest.mark.parametrize("bf16", ["never", "always"])
+def test_the_first_step_of_a_round_starts_from_a_margin_of_exactly_0(run: RunDirectory, bf16: str) -> None:
+    api.reflect(run, "reflect.rounds=1", f"reflect.bf16={bf16}", "reflect.stages=[recall]")
+    lines = (run.round(1) / "metrics.jsonl").read_text().splitlines()
+    first = next(json.loads(line) for line in lines if "margin" in line)
+    assert first["margin"] == 0.0
+
+
+def test_a_plan_without_the_stages_to_reflect_on_is_refused(tmp_path: Path) -> None:
+    from tests.conftest import TINY
+
+    started = api.start("storeroom", tmp_path / "run", *TINY, "stages.plan=summarize")
+    api.teach(started)
+    api.train(started)
+    with pytest.raises(
+        SettingsError, match=r"reflect\.stages: found .* expected a stage that stages\.plan=summarize has"
+    ):
+        api.reflect(started)

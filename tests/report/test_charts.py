@@ -4,7 +4,7 @@ from tinythinker.core.records import Stage
 from tinythinker.evaluate.score import Score
 from tinythinker.report.charts import accuracy_bars, first_wrong_bars, training_curves
 
-SCORE = Score(accuracy=0.5, low=0.4, high=0.6, n=100, unreadable=0.0, tokens_per_answer=12.0, cut=0.0)
+SCORE = Score(accuracy=0.5, low=0.4, high=0.6, n=100, unreadable=0.0, tokens_per_answer=12.0, cut=0.0, stopped=0.0)
 
 
 def test_bars_name_every_student_and_its_accuracy() -> None:

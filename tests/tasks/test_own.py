@@ -66,6 +66,16 @@ def test_csv_options_may_be_json_in_one_column(tmp_path: Path) -> None:
     assert (question.id, question.gold, len(question.options)) == ("x", "B", 2)
 
 
+def test_a_number_may_be_the_text_of_an_option(tmp_path: Path) -> None:
+    numbers = {"options": ["3", "4", "5"]}
+    rows = [
+        GOOD | numbers | {"answer": 4},
+        GOOD | numbers | {"answer": "5"},
+        GOOD | {"options": ["1", "2"], "answer": "1"},
+    ]
+    assert [question.gold for question in read_own(write(tmp_path, *rows))] == ["B", "C", "A"]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -77,9 +87,10 @@ def test_csv_options_may_be_json_in_one_column(tmp_path: Path) -> None:
         (GOOD | {"answer": True}, r"mine\.jsonl:2, answer: found True"),
         (GOOD | {"answer": None}, r"mine\.jsonl:2, answer: found None"),
         (GOOD | {"options": "up,down"}, r"mine\.jsonl:2, options: found 'up,down', expected a list"),
-        (GOOD | {"options": ["up", ""]}, r"mine\.jsonl:2, options: found '', expected texts"),
-        (GOOD | {"options": ["B", "A"], "answer": "A"}, r"not the label of one option and the text of another"),
-        (GOOD | {"options": ["x", "x"], "answer": "x"}, r"two options have this text"),
+        (GOOD | {"options": ["up", " "]}, r"mine\.jsonl:2, options: found ' ', expected texts that are not blank"),
+        (GOOD | {"options": ["B", "A"], "answer": "A"}, r"found 'A', expected .*, and only one option meant"),
+        (GOOD | {"options": ["1", "2", "3"], "answer": 1}, r"found 1, expected .*, and only one option meant"),
+        (GOOD | {"options": ["x", "x"], "answer": "x"}, r"found 'x', expected .*, and only one option meant"),
     ],
 )
 def test_a_bad_question_is_one_line_with_file_and_line(tmp_path: Path, row: dict[str, Any], message: str) -> None:

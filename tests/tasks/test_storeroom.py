@@ -87,5 +87,5 @@ def test_too_few_containers_are_refused_with_what_to_change() -> None:
 
 def test_more_questions_than_there_are_combinations_are_refused() -> None:
     small = StoreroomSettings(things=2, containers=10, materials=2, options=2, train=9999, valid=1, test=1)
-    with pytest.raises(SettingsError, match=r"storeroom\.train: found 9999, expected fewer"):
+    with pytest.raises(SettingsError, match=r"storeroom\.train: found 9999, expected at most"):
         build_questions(build_storeroom(small, 0), small, 0)

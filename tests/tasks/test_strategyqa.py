@@ -22,7 +22,12 @@ def test_yes_is_a_and_no_is_b_and_the_facts_become_one_text(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("[{", "s.json:1: found malformed JSON"), ('[{"qid": "1"}]', "0.question")]
+    ("text", "message"),
+    [
+        ("[{", "s.json:1: found malformed JSON"),
+        ('[{"qid": "1"}]', "0.question"),
+        ('[{"qid": "7", "question": " ", "answer": true}]', "question '7', question text"),
+    ],
 )
 def test_a_bad_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s.json").write_text(text)

@@ -26,3 +26,12 @@ def test_analyses_that_do_not_match_the_options_are_an_error(tmp_path: Path) -> 
     write_records(tmp_path / "r.jsonl", [Rationale(question_id="q1", recall="r", analyses=("a",))])
     with pytest.raises(DataError, match="analyses of question q1: found 1, expected 2"):
         list(recorded_rationales(tmp_path / "r.jsonl", TRAIN))
+
+
+@pytest.mark.parametrize(
+    "line", ['{"question_id": "q1", "recall": " "}', '{"question_id": "q1", "recall": "r", "analyses": ["a", ""]}']
+)
+def test_a_rationale_that_says_nothing_is_an_error_with_file_and_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "r.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match=r"r\.jsonl:1: .*expected texts that are not blank"):
+        list(recorded_rationales(tmp_path / "r.jsonl", TRAIN))

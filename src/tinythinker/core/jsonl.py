@@ -51,8 +51,15 @@ def describe(error: ValidationError) -> str:
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, byte order mark removed, line ends as they are. Raises DataError."""
-    with file_errors(path), path.open(encoding="utf-8-sig", newline="") as file:
-        return file.read()
+    return _read(path)
+
+
+def _read(path: Path, *, is_growing: bool = False) -> str:
+    with file_errors(path):
+        content = path.read_bytes()
+        if is_growing:  # cut before decoding: a kill may have torn a character
+            content = content[: content.rfind(b"\n") + 1]
+        return content.decode("utf-8-sig")
 
 
 def read_objects(path: Path, *, is_growing: bool = False) -> Iterator[tuple[int, Json]]:
@@ -64,18 +71,15 @@ def read_objects(path: Path, *, is_growing: bool = False) -> Iterator[tuple[int,
     Raises:
         DataError: the file is missing, or a line is not a JSON object; names file and line.
     """
-    lines = read_text(path).split("\n")
-    if is_growing:
-        lines.pop()
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_read(path, is_growing=is_growing).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
+            reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             raise DataError(
-                f"{path}:{number}: found malformed JSON ({error.msg} at column {error.colno}), "
-                "expected one JSON object on this line"
+                f"{path}:{number}: found malformed JSON ({reason}), expected one JSON object on this line"
             ) from None
         if not isinstance(value, dict):
             raise DataError(expected(f"{path}:{number}", value, "a JSON object"))

@@ -82,6 +82,12 @@ class Rationale(Record):
     analyses: tuple[str, ...] = ()
     """One per option in the question's order; empty if the teacher said nothing about single options."""
 
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.recall.strip() or not all(analysis.strip() for analysis in self.analyses):
+            raise ValueError(expected("recall and analyses", [self.recall, *self.analyses], "texts that are not blank"))
+        return self
+
     def permuted(self, order: Sequence[int]) -> Rationale:
         """The rationale of `Question.permuted(order)`."""
         analyses = tuple(self.analyses[i] for i in order) if self.analyses else ()
@@ -141,6 +147,8 @@ class Chain(Record):
     """Tokens generated for this chain, all stages together."""
     count_cut: int = Field(0, ge=0)
     """Prompts of this chain that were longer than the student reads, and lost their front."""
+    count_stopped: int = Field(0, ge=0)
+    """Texts of this chain that reached the most tokens they may have before they ended by themselves."""
 
 
 class PreferencePair(Record):

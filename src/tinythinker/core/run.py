@@ -33,7 +33,7 @@ class Manifest(Record):
     git: str | None = None
     """Commit of the working directory's repository, with `+changes` if it was not clean."""
     inputs: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of every file the questions and rationales were read from, and of the run's own copies."""
+    """SHA-256 of every file the questions and rationales were read from."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Wall-clock seconds each verb worked, summed over its calls."""
 
@@ -88,7 +88,12 @@ class RunDirectory:
 
     def rounds(self) -> list[int]:
         """Numbers of the rounds that have a student, in order."""
-        return sorted(int(folder.parent.name.removeprefix("round-")) for folder in self.root.glob("round-*/student"))
+        return [number for number in self.begun_rounds() if (self.round(number) / "student").exists()]
+
+    def begun_rounds(self) -> list[int]:
+        """Numbers of the rounds that have a folder, in order."""
+        names = (folder.name.removeprefix("round-") for folder in self.root.glob("round-*"))
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def verdicts(self, name: str) -> Path:
         """Verdicts of one student, split and way of answering, such as `round-1.test.greedy`."""
@@ -99,7 +104,7 @@ class RunDirectory:
         made: dict[str, list[Path]] = {
             "teach": [self.root / "questions", self.root / "teacher"],
             "train": [self.phase_1],
-            "reflect": sorted(self.root.glob("round-*")),
+            "reflect": [self.round(number) for number in self.begun_rounds()],
             "evaluate": [self.verdicts_folder, self.report],
         }
         return made[verb]
@@ -142,22 +147,25 @@ class RunDirectory:
                 f"{self.root}: found other files and no manifest.json, expected a new, empty or run directory"
             )
         manifest = self.manifest() if self.exists else Manifest(settings=settings)
-        begun, seconds = dict(manifest.begun), dict(manifest.seconds)
-        if force:
-            for later in VERBS[VERBS.index(verb) :]:
-                begun.pop(later, None)
-                seconds.pop(later, None)
-                for path in self.made_by(later):
-                    _remove(path)
-        for other in VERBS:
-            if other in begun and (changed := differences(begun[other], bound[other])):
-                raise SettingsError(
-                    f"{self.root}: `{other}` was begun with other settings ({'; '.join(changed)}); use the same "
-                    f"settings, another directory, or `{other}` with --force to start over from there"
-                )
+        again = VERBS[VERBS.index(verb) :] if force else ()
+        begun = {other: own for other, own in manifest.begun.items() if other not in again}
+        seconds = {other: own for other, own in manifest.seconds.items() if other not in again}
+        self.refuse_changes(begun, bound)
+        for other in again:
+            for path in self.made_by(other):
+                _remove(path)
         begun[verb] = dict(bound[verb])
         state = {"settings": settings, "begun": begun, "seconds": seconds, "versions": _versions(), "git": _git()}
         self.save(manifest.model_copy(update=state))
+
+    def refuse_changes(self, begun: Mapping[str, Flat], bound: Mapping[str, Flat]) -> None:
+        """Raise SettingsError if a verb began with other settings than these."""
+        for verb in VERBS:
+            if verb in begun and (changed := differences(begun[verb], bound[verb])):
+                raise SettingsError(
+                    f"{self.root}: `{verb}` was begun with other settings ({'; '.join(changed)}); use the same "
+                    f"settings, another directory, or `{verb}` with --force to start over from there"
+                )
 
     def add_inputs(self, files: Iterable[Path]) -> None:
         """Record the hashes of files the run was made from."""

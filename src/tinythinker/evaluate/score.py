@@ -36,6 +36,8 @@ class Score(Record):
     """Mean number of tokens generated per question, all chains together."""
     cut: float
     """Share of the questions with a prompt that was too long for the student and lost its front."""
+    stopped: float
+    """Share of the questions with a text that was stopped at its most tokens."""
     recall_facts: float | None = None
     """Share of the first chains' recalls that are true; None where truth cannot be checked."""
     analyze_facts: float | None = None
@@ -109,6 +111,7 @@ def score(verdicts: Sequence[Verdict]) -> Score:
         unreadable=sum(verdict.answer is None for verdict in verdicts) / n,
         tokens_per_answer=sum(chain.count_tokens for verdict in verdicts for chain in verdict.chains) / n,
         cut=sum(any(chain.count_cut for chain in verdict.chains) for verdict in verdicts) / n,
+        stopped=sum(any(chain.count_stopped for chain in verdict.chains) for verdict in verdicts) / n,
         recall_facts=sum(recalls) / len(recalls) if recalls else None,
         analyze_facts=sum(analyses) / len(analyses) if analyses else None,
         first_wrong={stage: wrong.count(stage) for stage in Stage if stage in wrong},

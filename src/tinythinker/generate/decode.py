@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from tinythinker.core.seeds import stream
 from tinythinker.stages.template import conclusion
-from tinythinker.student.encode import encode_prompts, pad, prompt_ids
+from tinythinker.student.encode import encode_targets, pad, prompt_ids
+from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student
 
 
@@ -26,6 +27,8 @@ class Decoded:
     """Tokens it took, its end included."""
     is_cut: bool = False
     """Was its prompt longer than the student reads?"""
+    is_stopped: bool = False
+    """Did it reach the most tokens it may have without an end of its own?"""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,10 @@ def _batch(
             alive, encoded, mask = alive[going], encoded[going], mask[going]
             cache.batch_select_indices(going)
     texts = tokenizer.batch_decode(written, skip_special_tokens=True)
-    return [Decoded(text.strip(), len(row)) for text, row in zip(texts, written, strict=True)]
+    return [
+        Decoded(text.strip(), len(row), is_stopped=row[-1] != tokenizer.eos_token_id)
+        for text, row in zip(texts, written, strict=True)
+    ]
 
 
 def _uniforms(seeds: Sequence[int], count: int) -> Tensor:
@@ -130,33 +136,53 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
     return torch.searchsorted(cumulated, target, right=True).squeeze(1).clamp_(max=logits.shape[1] - 1)
 
 
+class LabelLogps(NamedTuple):
+    """How likely every label of a question is as its answer."""
+
+    logps: dict[str, float]
+    """Log-probabilities by label, nats, normalised over the question's labels."""
+    is_cut: bool
+    """Was the prompt longer than the student reads?"""
+
+
 @torch.inference_mode()
 def label_logps(
     student: Student, prompts: Sequence[str], labels: Sequence[Sequence[str]], *, batch_size: int
-) -> list[dict[str, float]]:
-    """Log-probability of every option label as the answer, one forward pass per batch.
+) -> list[LabelLogps]:
+    """Score every option label as the answer to a summarize prompt; equal prompts are scored once.
 
-    The conclusion is fed up to its label; the distribution over the next token is normalised over the question's
-    labels. Differs from free decoding only in that the answer is always readable.
+    The conclusion is fed up to its label, so one forward pass gives all labels. Where the vocabulary writes two labels
+    with the same first token, whole conclusions are scored instead. Differs from free decoding only in that the answer
+    is always readable.
 
     Returns:
-        For each prompt its labels' log-probabilities, nats, in label order.
+        One per prompt, in order.
     """
     every = sorted({label for own in labels for label in own})
     sentences: list[list[int]] = student.tokenizer([conclusion(label) for label in every])["input_ids"]
     # The conclusions are the same up to their label; a question has at least two.
     width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
     token_of = {label: sentence[width] for label, sentence in zip(every, sentences, strict=True)}
+    is_one_pass = len(set(token_of.values())) == len(every)
     model = student.model.eval()
     opening = [model.config.decoder_start_token_id, *sentences[0][:width]]
     asked = sorted({(prompt, tuple(own)) for prompt, own in zip(prompts, labels, strict=True)}, key=lambda a: len(a[0]))
-    found: dict[tuple[str, tuple[str, ...]], dict[str, float]] = {}
+    found: dict[tuple[str, tuple[str, ...]], LabelLogps] = {}
     for start in range(0, len(asked), batch_size):
         some = asked[start : start + batch_size]
-        encoded = encode_prompts(student, [prompt for prompt, _ in some])
-        fed = torch.tensor([opening] * len(some), device=student.device)
-        logits = model(input_ids=encoded.ids, attention_mask=encoded.mask, decoder_input_ids=fed).logits[:, -1].float()
-        for key, row in zip(some, logits, strict=True):
-            values = torch.log_softmax(row[[token_of[label] for label in key[1]]], dim=0).tolist()
-            found[key] = dict(zip(key[1], values, strict=True))
+        rows = prompt_ids(student, [prompt for prompt, _ in some])
+        encoded = pad(rows.ids, int(student.tokenizer.pad_token_id or 0), student.device)
+        if is_one_pass:
+            fed = torch.tensor([opening] * len(some), device=student.device)
+            scores = (
+                model(input_ids=encoded.ids, attention_mask=encoded.mask, decoder_input_ids=fed).logits[:, -1].float()
+            )
+            by_label = {label: scores[:, token] for label, token in token_of.items()}
+        else:
+            targets = {label: encode_targets(student, [conclusion(label)] * len(some)) for label in every}
+            by_label = {label: target_logps(model, encoded, target).total for label, target in targets.items()}
+        for i, key in enumerate(some):
+            own = torch.stack([by_label[label][i] for label in key[1]])
+            values = torch.log_softmax(own, dim=0).tolist()
+            found[key] = LabelLogps(dict(zip(key[1], values, strict=True)), rows.is_cut[i])
     return [found[prompt, tuple(own)] for prompt, own in zip(prompts, labels, strict=True)]

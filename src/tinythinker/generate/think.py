@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.core.seeds import derive_seed
-from tinythinker.generate.decode import Decoded, Sampling, decode, label_logps
+from tinythinker.generate.decode import Decoded, LabelLogps, Sampling, decode, label_logps
 from tinythinker.stages.plan import PLANS
 from tinythinker.stages.template import conclusion, parse_answer
 from tinythinker.student.student import Student
@@ -93,11 +93,13 @@ def think(
         for thought, recall, analysis in zip(thoughts, recalls, analyses, strict=True)
     ]
     labels = [thought.question.labels for thought in thoughts]
-    logps: list[dict[str, float]] | None = None
+    scores: list[LabelLogps] | None = None
     if score or how.answer == "constrained":
-        logps = label_logps(student, prompts, labels, batch_size=how.batch_size)
-    if how.answer == "constrained" and logps is not None:
-        conclusions = [Decoded(conclusion(max(own, key=lambda label: own[label])), 1) for own in logps]
+        scores = label_logps(student, prompts, labels, batch_size=how.batch_size)
+    if how.answer == "constrained" and scores is not None:
+        conclusions = [
+            Decoded(conclusion(max(own.logps, key=own.logps.__getitem__)), 1, is_cut=own.is_cut) for own in scores
+        ]
     else:
         conclusions = decode(student, prompts, max_tokens=MAX_CONCLUSION_TOKENS, batch_size=how.batch_size)
 
@@ -112,9 +114,10 @@ def think(
                 analyses=analyses[i],
                 conclusion=conclusions[i].text,
                 answer=answer,
-                answer_logp=logps[i][answer] if logps is not None and answer is not None else None,
+                answer_logp=scores[i].logps[answer] if scores is not None and answer is not None else None,
                 count_tokens=sum(text.count_tokens for text in (*written[i], conclusions[i])),
                 count_cut=sum(text.is_cut for text in (*written[i], conclusions[i])),
+                count_stopped=sum(text.is_stopped for text in (*written[i], conclusions[i])),
             )
         )
     return chains

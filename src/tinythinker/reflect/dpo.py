@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -74,16 +75,19 @@ def score_pairs(student: Student, model: PreTrainedModel, pairs: Sequence[Prefer
     return PairScores(PairLogps(logps.total[:n], logps.total[n:]), -logps.total[:n] / logps.tokens[:n])
 
 
-def score_reference(student: Student, batches: Sequence[Sequence[PreferencePair]]) -> dict[PreferencePair, ScoredPair]:
+def score_reference(
+    student: Student, batches: Sequence[Sequence[PreferencePair]], *, bf16: bool = False
+) -> dict[PreferencePair, ScoredPair]:
     """Reference log-probabilities of every pair, dropout off.
 
-    Scored in the very batches the first epoch trains on and with gradients on, although none is taken: the same kernels
-    then add up the same shapes, and the margin before the first step is exactly 0.
+    Scored in the very batches the first epoch trains on, in the same precision and with gradients on, although none is
+    taken: the same kernels then add up the same shapes, and the margin before the first step is exactly 0.
     """
     student.model.eval()
     scored = {}
     for batch in batches:
-        logps = score_pairs(student, student.model, batch).logps
+        with torch.autocast(student.device.type, torch.bfloat16, enabled=bf16):
+            logps = score_pairs(student, student.model, batch).logps
         for pair, chosen, rejected in zip(
             batch, logps.chosen.detach().tolist(), logps.rejected.detach().tolist(), strict=True
         ):

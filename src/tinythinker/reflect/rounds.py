@@ -17,7 +17,8 @@ from tinythinker.preferences import analyze_pairs, chosen_and_rejected, recall_p
 from tinythinker.reflect.dpo import ScoredPair, preference_objective, score_reference
 from tinythinker.stages.plan import PLANS, order_batches
 from tinythinker.student.student import Student, load_student
-from tinythinker.train.loop import Job, fit
+from tinythinker.tasks.load import draw
+from tinythinker.train.loop import Job, fit, is_finished, wants_bf16
 
 CHUNK = 512
 """Chains between two writes to disk."""
@@ -42,7 +43,7 @@ def reflect_rounds(
     student = load_student(run.phase_1 / "student")
     for number in range(1, settings.rounds + 1):
         folder = run.round(number)
-        if (folder / "student").exists():
+        if is_finished(folder):
             student = load_student(folder / "student")
             continue
         pairs = _pairs(folder, student, questions, rationales, settings, derive_seed(seed, "round", number))
@@ -53,11 +54,7 @@ def reflect_rounds(
 
 def draw_questions(questions: Sequence[Question], settings: ReflectSettings, seed: int) -> list[Question]:
     """The questions of one round: those with a known answer, or a seeded draw of them in their own order."""
-    labelled = [question for question in questions if question.gold is not None]
-    if settings.questions is None or settings.questions >= len(labelled):
-        return labelled
-    kept = stream(seed, "questions").permutation(len(labelled))[: settings.questions]
-    return [labelled[i] for i in sorted(kept)]
+    return draw([question for question in questions if question.gold is not None], settings.questions, seed, "round")
 
 
 def _pairs(
@@ -108,7 +105,7 @@ def _pairs(
 
     pairs = list(dict.fromkeys(pairs))
     write_records(file, pairs)
-    counts = ", ".join(f"{sum(pair.stage is stage for pair in pairs)} {stage}" for stage in settings.stages)
+    counts = ", ".join(f"{sum(pair.stage == stage for pair in pairs)} {stage}" for stage in settings.stages)
     say(f"{folder.name}: {counts} pairs from {len({pair.question_id for pair in pairs})} of {len(asked)} questions")
     return pairs
 
@@ -155,7 +152,7 @@ def _train(
 
     size = settings.micro_batch_size or settings.batch_size
     passes = [batch[i : i + size] for _, batch in order(0) for i in range(0, len(batch), size)]
-    scored = score_reference(reference, passes)
+    scored = score_reference(reference, passes, bf16=wants_bf16(settings, reference))
 
     def epoch(number: int) -> list[tuple[Stage, list[ScoredPair]]]:
         return [(stage, [scored[pair] for pair in batch]) for stage, batch in order(number)]

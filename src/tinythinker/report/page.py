@@ -97,11 +97,13 @@ def _progress(run: RunDirectory, manifest: Manifest) -> list[tuple[str, str]]:
     """Every verb with `done`, `begun` or `not yet`, and its seconds."""
     rounds = manifest.settings["reflect"]
     wanted = int(str(rounds["rounds"])) if isinstance(rounds, dict) else 0
+    verdicts = {name: own for name, own in read_verdicts(run).items() if ".test." in name}
+    count_questions = len(read_records(run.questions("test"), Question)) if verdicts else 0
     done = {
         "teach": run.usage.exists(),
         "train": (run.phase_1 / "student").exists(),
         "reflect": "reflect" in manifest.begun and len(run.rounds()) >= wanted,
-        "evaluate": bool(list(run.verdicts_folder.glob("*.jsonl"))),
+        "evaluate": bool(verdicts) and all(len(own) == count_questions for own in verdicts.values()),
     }
     lines = []
     for verb in VERBS:
@@ -121,9 +123,9 @@ def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]
     if scores:
         figures += [accuracy_bars(scores), token_bars(scores), first_wrong_bars(scores)]
     figures.append(training_curves(_metrics(run.phase_1 / "metrics.jsonl"), "Phase 1: reasoning acquisition"))
-    for folder in sorted(run.root.glob("round-*"), key=lambda path: int(path.name.removeprefix("round-"))):
-        title = f"Phase 2: self-reflection, {folder.name.replace('-', ' ')}"
-        figures.append(training_curves(_metrics(folder / "metrics.jsonl"), title))
+    for number in run.begun_rounds():
+        title = f"Phase 2: self-reflection, round {number}"
+        figures.append(training_curves(_metrics(run.round(number) / "metrics.jsonl"), title))
     return figures
 
 
@@ -136,7 +138,9 @@ def _chains(run: RunDirectory) -> list[Shown]:
         if run.questions(split).exists()
         for question in read_records(run.questions(split), Question)
     }
-    names = [name for name in verdicts if ".greedy" in name] or list(verdicts)
+    how = [name.partition(".")[2] for name in verdicts]
+    usual = "test.greedy" if "test.greedy" in how else how[-1] if how else ""
+    names = [name for name in verdicts if name.partition(".")[2] == usual]
     names = names if len(names) < 3 else [names[0], names[-1]]
     by_name = {name: {verdict.question_id: verdict for verdict in verdicts[name]} for name in names}
     shown = [

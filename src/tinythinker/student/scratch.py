@@ -132,8 +132,8 @@ def sentencepiece_tokenizer(file: Path) -> PreTrainedTokenizerBase:
     if not file.is_file():
         raise StudentError(f"student.sentencepiece: found no file {file}, expected a SentencePiece vocabulary")
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(file, Path(folder) / "spiece.model")
         try:
+            shutil.copy(file, Path(folder) / "spiece.model")
             tokenizer: PreTrainedTokenizerBase = T5Tokenizer.from_pretrained(folder, extra_ids=0)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             reason = str(error).split("\n")[0]

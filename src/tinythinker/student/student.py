@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,13 +92,7 @@ def load_student(folder: Path) -> Student:
 
 def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
     """A fresh student from a Hugging Face name or folder. Raises StudentError."""
-    model, tokenizer = _load_pretrained(settings.name)
-    for name in ("dropout_rate", "dropout"):
-        if isinstance(getattr(model.config, name, None), float):
-            setattr(model.config, name, settings.dropout)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = settings.dropout
+    model, tokenizer = _load_pretrained(settings.name, dropout=settings.dropout)
     return Student(model, tokenizer, recipe)
 
 
@@ -109,16 +102,20 @@ def place(model: PreTrainedModel) -> PreTrainedModel:
     return cast(Any, model).to(device)  # type: ignore[no-any-return]
 
 
-def _load_pretrained(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer; a dropout is set before the model is built, since attention keeps a copy of the number."""
     try:
         config: Any = AutoConfig.from_pretrained(name)
         if not config.is_encoder_decoder:
             raise StudentError(
                 f"student {name}: found a {config.model_type} model, expected an encoder-decoder such as T5 or BART"
             )
-        model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
+        for field in ("dropout_rate", "dropout"):
+            if dropout is not None and isinstance(getattr(config, field, None), float | int):
+                setattr(config, field, dropout)
+        model = AutoModelForSeq2SeqLM.from_pretrained(name, config=config, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise StudentError(
             f"student {name}: found nothing that loads ({reason}), expected a folder made by save_pretrained or, with "

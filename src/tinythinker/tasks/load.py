@@ -220,7 +220,7 @@ def _own(settings: RunSettings) -> Task:
     for name, file in given.items():
         if file.resolve() == path.resolve():
             raise SettingsError(expected(f"split.{name}_file", str(file), "another file than the training questions"))
-        splits[name] = read_own(file)
+        splits[name] = read_own(file, f"{name}-")
         inputs.append(file)
     return Task(splits, {}, tuple(inputs))
 

@@ -20,14 +20,17 @@ from tinythinker.core.jsonl import Json, describe, read_objects, read_text
 from tinythinker.core.records import LABELS, Option, Question
 
 
-def read_own(path: Path) -> list[Question]:
+def read_own(path: Path, prefix: str = "") -> list[Question]:
     """Every question of a .jsonl or .csv file.
+
+    Args:
+        prefix: what the ids made up for questions without one begin with; then come the file's name and the line.
 
     Raises:
         DataError: names file and line and says what is wrong.
     """
     rows = _csv_rows(path) if path.suffix.lower() == ".csv" else read_objects(path)
-    questions = [_question(row, f"{path}:{number}", f"{path.stem}-{number}") for number, row in rows]
+    questions = [_question(row, f"{path}:{number}", f"{prefix}{path.stem}-{number}") for number, row in rows]
     if not questions:
         raise DataError(f"{path}: found no question, expected at least one")
     return questions
@@ -38,9 +41,10 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Json]]:
     try:
         columns = list(reader.fieldnames or ())
         letters = [name for name in columns if name in LABELS and len(name) == 1]
-        start = reader.line_num + 1
+        if len(set(columns)) < len(columns):
+            raise DataError(expected(f"{path}:1", columns, "column names that differ"))
         for cells in reader:
-            where, start = start, reader.line_num + 1
+            where = reader.line_num
             if None in cells:
                 raise DataError(
                     expected(f"{path}:{where}", f"{len(cells[None])} cells too many", f"{len(columns)} cells")
@@ -82,10 +86,10 @@ def _question(row: Json, where: str, default_id: str) -> Question:
     if not 2 <= len(texts) <= len(LABELS):
         raise DataError(expected(f"{where}, number of options", len(texts), f"2 to {len(LABELS)}"))
     for text in texts:
-        if not isinstance(text, str) or not text:
-            raise DataError(expected(f"{where}, options", text, "texts that are not empty"))
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(expected(f"{where}, options", text, "texts that are not blank"))
     gold = LABELS[_position(row.get("answer"), names, texts, where)]
-    identity = row.get("id", default_id)
+    identity = default_id if row.get("id") is None else row["id"]
     try:
         return Question(
             id=str(identity),
@@ -98,30 +102,14 @@ def _question(row: Json, where: str, default_id: str) -> Question:
 
 
 def _position(answer: object, names: list[str], texts: list[str], where: str) -> int:
-    """Where the answer stands among the options: by label, else by text, else by position from 0."""
-    if isinstance(answer, int) and not isinstance(answer, bool) and str(answer) not in names:
-        if 0 <= answer < len(texts):
-            return answer
-    elif answer is not None and not isinstance(answer, bool):
-        said = str(answer)
-        by_text = [i for i, text in enumerate(texts) if text == said]
-        by_name = [i for i, name in enumerate(names) if name == said]
-        if by_name and by_text and by_name != by_text:
-            raise DataError(
-                expected(
-                    f"{where}, answer", answer, "a label or a text, not the label of one option and the text of another"
-                )
-            )
-        if len(by_text) > 1 and not by_name:
-            raise DataError(expected(f"{where}, answer", answer, "a label, since two options have this text"))
-        if found := by_name or by_text:
-            return found[0]
-        if said.isdecimal() and int(said) < len(texts):
-            return int(said)
-    raise DataError(
-        expected(
-            f"{where}, answer",
-            answer,
-            f"a label ({', '.join(names)}), an option's text, or a position from 0 to {len(texts) - 1}",
-        )
-    )
+    """Where the answer stands among the options: by label, by text, or else by position from 0; never by guessing."""
+    said = "" if answer is None or isinstance(answer, bool) else str(answer)
+    by_name = [i for i, name in enumerate(names) if name == said]
+    by_text = [i for i, text in enumerate(texts) if text == said]
+    by_position = [int(said)] if said.isdecimal() and int(said) < len(texts) else []
+    is_number = isinstance(answer, int) and not isinstance(answer, bool)
+    meant: set[int] = {*by_name, *by_text, *(by_position if is_number else ())} or set(by_position)
+    if len(meant) == 1:
+        return meant.pop()
+    wanted = f"a label ({', '.join(names)}), an option's text, or a position from 0 to {len(texts) - 1}"
+    raise DataError(expected(f"{where}, answer", answer, f"{wanted}{', and only one option meant' if meant else ''}"))

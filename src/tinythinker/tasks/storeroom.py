@@ -8,6 +8,7 @@ is known, recall and analyze can be judged as facts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -152,8 +153,10 @@ def _draw(
 ) -> Iterator[Question]:
     rng = stream(seed, "storeroom", "questions", split)
     things = list(world.property_of)
+    most = len(things) * min(len(own[split][0]) * math.comb(len(own[split][1]), options - 1) for own in pools.values())
+    if count > most:
+        raise SettingsError(expected(f"storeroom.{split}", count, f"at most {most}, so many different questions exist"))
     seen: set[tuple[str, ...]] = set()
-    misses = 0
     while len(seen) < count:
         thing = things[len(seen) % len(things)]
         fitting, others = pools[thing][split]
@@ -161,11 +164,6 @@ def _draw(
         offered = _shuffled([gold, *rng.choice(others, size=options - 1, replace=False)], rng)
         key = (thing, *sorted(offered))
         if key in seen:
-            misses += 1
-            if misses > 100 * count:
-                raise SettingsError(
-                    expected(f"storeroom.{split}", count, f"fewer: about {len(seen)} different questions exist")
-                )
             continue
         seen.add(key)
         yield Question(

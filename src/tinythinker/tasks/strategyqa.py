@@ -33,10 +33,12 @@ def read_strategyqa(path: Path) -> list[Entry]:
         raise DataError(f"{path}:{error.lineno}: found malformed JSON ({error.msg}), expected one list") from None
     except ValidationError as error:
         raise DataError(f"{path}: {describe(error)}") from None
-    return [
-        Entry(
-            Question(id=item.qid, stem=item.question, options=_YES_NO, gold="A" if item.answer else "B"),
-            joined(fact for fact in item.facts if fact.strip()) or None,
-        )
-        for item in items
-    ]
+    return [_entry(item, path) for item in items]
+
+
+def _entry(item: _Item, path: Path) -> Entry:
+    try:
+        question = Question(id=item.qid, stem=item.question, options=_YES_NO, gold="A" if item.answer else "B")
+    except ValidationError as error:
+        raise DataError(f"{path}: question {item.qid!r}, {describe(error)}") from None
+    return Entry(question, joined(fact for fact in item.facts if fact.strip()) or None)

@@ -18,7 +18,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from pydantic import BaseModel
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -91,8 +93,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
         StudentError: the loss is no longer a number.
     """
     final, best = folder / "student", folder / "best"
-    if final.exists():
-        _remove_checkpoints(folder)
+    if is_finished(folder):
         return load_student(final)
     first = job.epoch(0)
     count_steps = settings.epochs * len(first)
@@ -100,7 +101,8 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
         count_steps = min(count_steps, settings.max_steps)
     every = min(settings.validate_every or job.cycle, count_steps)
 
-    accelerator = Accelerator(mixed_precision="bf16" if _wants_bf16(settings, student) else "no")
+    AcceleratorState._reset_state()  # the phases of one process may differ in precision
+    accelerator = Accelerator(mixed_precision="bf16" if wants_bf16(settings, student) else "no")
     optimizer, scheduler = build_optimizer(student.model, settings, count_steps)
     model, optimizer, scheduler = accelerator.prepare(student.model, optimizer, scheduler)
     position = _resume(accelerator, folder)
@@ -127,13 +129,8 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
             model.train(job.dropout)
             seed_torch(seed, "dropout", job.name, step)
             started = time.perf_counter()
-            line = _step(accelerator, model, optimizer, job, items, settings)
+            line = _step(accelerator, model, optimizer, job, items, settings, f"{job.name}, step {step + 1}, {stage}")
             scheduler.step()
-            if not math.isfinite(line["loss"]):
-                raise StudentError(
-                    expected(f"{job.name}, step {step + 1}, {stage} loss", line["loss"], "a finite number")
-                    + "; try a smaller learning_rate or bf16=no. The last checkpoint is kept."
-                )
             log.add(
                 {
                     "step": step + 1,
@@ -153,10 +150,19 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
     return load_student(final)
 
 
-def _wants_bf16(settings: OptimSettings, student: Student) -> bool:
+def is_finished(folder: Path) -> bool:
+    """Has a training left its student in this folder? What a kill at the very end left beside it is removed."""
+    if not (folder / "student").exists():
+        return False
+    _remove_checkpoints(folder)
+    return True
+
+
+def wants_bf16(settings: OptimSettings, student: Student) -> bool:
+    """Does a training with these settings run in bfloat16 on this student's device?"""
     if settings.bf16 == "auto":
         return student.device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return settings.bf16 == "yes"
+    return settings.bf16 == "always"
 
 
 def _step(
@@ -166,8 +172,12 @@ def _step(
     job: Job[Item],
     items: Sequence[Item],
     settings: OptimSettings,
+    where: str,
 ) -> dict[str, float]:
-    """One optimizer step over a batch, in micro-batches whose gradients add up to the batch's."""
+    """One optimizer step over a batch, in micro-batches whose gradients add up to the batch's.
+
+    Raises StudentError, and leaves the weights as they are, if the loss or its gradient is no longer a number.
+    """
     size = settings.micro_batch_size or len(items)
     total, weight = 0.0, 0
     figures: dict[str, float] = {}
@@ -180,11 +190,17 @@ def _step(
             figures[name] = figures.get(name, 0.0) + value
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     torch._foreach_div_(gradients, weight)
-    norm = accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
+    norm = float(accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm) or 0.0)
+    for name, value in (("loss", total), ("gradient norm", norm)):
+        if not math.isfinite(value):
+            raise StudentError(
+                expected(f"{where} {name}", value, "a finite number")
+                + "; start over with --force and a smaller learning_rate, or bf16=never"
+            )
     optimizer.step()
     optimizer.zero_grad()
     means = {name: value / weight for name, value in figures.items()}
-    return {"loss": total / weight, "gradient_norm": float(norm or 0.0), **means}
+    return {"loss": total / weight, "gradient_norm": norm, **means}
 
 
 def _checkpoint(accelerator: Accelerator, folder: Path, position: Position) -> None:
@@ -207,8 +223,15 @@ def _resume(accelerator: Accelerator, folder: Path) -> Position:
     checkpoints = sorted(folder.glob("checkpoint-*"))
     if not checkpoints:
         return Position(step=0, best_step=None, best_accuracy=-1.0)
-    accelerator.load_state(str(checkpoints[-1]))
-    return Position.model_validate(read_json(checkpoints[-1] / "position.json"))
+    last = checkpoints[-1]
+    try:
+        accelerator.load_state(str(last))
+        return Position.model_validate(read_json(last / "position.json"))
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise StudentError(
+            f"{last}: found a damaged checkpoint ({reason}); delete it to start this training over"
+        ) from None
 
 
 def _drop_metrics_after(metrics: Path, step: int) -> None:
