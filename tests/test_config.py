@@ -94,6 +94,8 @@ def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
         ("a=yes", "yes"),
         ("a=x=y", "x=y"),
         ("a=[r, s]", ["r", "s"]),
+        ("a=2024-01-05", "2024-01-05"),
+        ("a=2024-13-05", "2024-13-05"),
     ],
 )
 def test_an_override_is_read_as_yaml_with_numbers_as_people_write_them(text: str, value: object) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tinythinker.config import EvaluateSettings
 from tinythinker.core.jsonl import complete
-from tinythinker.core.progress import Progress
 from tinythinker.core.records import Question, Stage, Verdict
 from tinythinker.core.seeds import derive_seed
 from tinythinker.evaluate.score import judge
@@ -50,11 +49,8 @@ def write_verdicts(
     world: Storeroom | None,
 ) -> list[Verdict]:
     """The verdicts of a file, as far as they are missing worked out and added."""
-    with Progress(f"evaluate {file.stem}", len(questions)) as progress:
 
-        def work(some: Sequence[Question]) -> list[Verdict]:
-            verdicts = answer_all(student, some, settings, seed, world)
-            progress.advance(len(some))
-            return verdicts
+    def work(some: Sequence[Question]) -> list[Verdict]:
+        return answer_all(student, some, settings, seed, world)
 
-        return complete(file, Verdict, questions, work, max(1, CHUNK // settings.votes))
+    return complete(file, Verdict, questions, work, chunk=max(1, CHUNK // settings.votes), name=f"evaluate {file.stem}")

@@ -116,7 +116,9 @@ def test_an_interrupted_file_is_completed_as_an_undisturbed_one(tmp_path: Path, 
 
     names = list("abcdefg")
     write_records(tmp_path / "a.jsonl", [rationale(name) for name in names[:left]])
-    assert complete(tmp_path / "a.jsonl", Rationale, names, work, chunk=3) == [rationale(name) for name in names]
+    assert complete(tmp_path / "a.jsonl", Rationale, names, work, chunk=3, name="test") == [
+        rationale(name) for name in names
+    ]
     assert read_records(tmp_path / "a.jsonl", Rationale) == [rationale(name) for name in names]
     # Whole chunks of three are kept, and the complete file of seven; the rest is asked for again.
     assert asked == names[{0: 0, 1: 0, 2: 0, 3: 3, 4: 3, 5: 3, 6: 6, 7: 7}[left] :]
@@ -125,7 +127,9 @@ def test_an_interrupted_file_is_completed_as_an_undisturbed_one(tmp_path: Path, 
 def test_a_character_torn_by_a_kill_is_no_obstacle_to_going_on(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(rationale("a").model_dump_json().encode() + b"\n" + '{"question_id": "é'.encode()[:-1])
-    made = complete(file, Rationale, ["a", "b"], lambda names: [rationale(name) for name in names], chunk=1)
+    made = complete(
+        file, Rationale, ["a", "b"], lambda names: [rationale(name) for name in names], chunk=1, name="test"
+    )
     assert [record.question_id for record in made] == ["a", "b"]
     assert read_records(file, Rationale) == made
 

@@ -13,6 +13,7 @@ from typing import IO, TypeVar
 from pydantic import ValidationError
 
 from tinythinker.core.errors import DataError, expected
+from tinythinker.core.progress import Progress
 from tinythinker.core.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -175,12 +176,15 @@ class Appender:
 
 
 def complete(
-    path: Path, kind: type[R], items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], chunk: int
+    path: Path, kind: type[R], items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], *, chunk: int, name: str
 ) -> list[R]:
     """One record per item, in order, worked out chunk by chunk and appended to a file as it comes.
 
     Whole chunks that are in the file already are kept, a part of one is done again: chunks always have the same
     borders, so an interrupted file ends as an undisturbed one. Raises DataError.
+
+    Args:
+        name: what the progress bar calls it.
     """
     done: list[R] = []
     if path.exists():
@@ -188,11 +192,12 @@ def complete(
         done = found if len(found) == len(items) else found[: len(found) // chunk * chunk]
         if len(done) < len(found):
             write_records(path, done)
-    with appending(path) as file:
+    with appending(path) as file, Progress(name, len(items), len(done)) as progress:
         while len(done) < len(items):
             made = work(items[len(done) : len(done) + chunk])
             file.add(*made)
             done.extend(made)
+            progress.advance(len(made))
     return done
 
 

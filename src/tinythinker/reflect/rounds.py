@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinythinker.config import ReflectSettings
 from tinythinker.core.jsonl import complete, read_records, write_records
-from tinythinker.core.progress import Progress, say
+from tinythinker.core.progress import say
 from tinythinker.core.records import Chain, PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import derive_seed, stream
@@ -114,16 +114,13 @@ def _sample(
     file: Path, student: Student, thoughts: Sequence[Thought], stage: Stage, settings: ReflectSettings, seed: int
 ) -> list[Chain]:
     draws = Draws(settings.temperature, seed, frozenset({stage}))
-    with Progress(f"{file.parent.name}: sampling to {stage}", len(thoughts)) as progress:
+    name = file.parent.name
 
-        def work(some: Sequence[Thought]) -> list[Chain]:
-            chains = think(student, some, draws=draws)
-            progress.advance(len(some))
-            return chains
+    def work(some: Sequence[Thought]) -> list[Chain]:
+        return think(student, some, draws=draws)
 
-        chains = complete(file, Chain, thoughts, work, CHUNK)
+    chains = complete(file, Chain, thoughts, work, chunk=CHUNK, name=f"{name}: sampling to {stage}")
     if cut := sum(chain.count_cut > 0 for chain in chains):
-        name = file.parent.name
         say(f"{name}: {cut} of {len(chains)} chains had a prompt that lost its front (student.max_prompt_tokens)")
     return chains
 

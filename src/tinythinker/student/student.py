@@ -108,7 +108,7 @@ def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTraine
         config: Any = AutoConfig.from_pretrained(name)
         if not config.is_encoder_decoder:
             raise StudentError(
-                f"student {name}: found a {config.model_type} model, expected an encoder-decoder such as T5 or BART"
+                f"student {name}: found a {config.model_type} model, expected an encoder-decoder such as T5"
             )
         for field in ("dropout_rate", "dropout"):
             if dropout is not None and isinstance(getattr(config, field, None), float | int):
