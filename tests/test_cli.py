@@ -173,7 +173,7 @@ def test_an_unknown_verb_or_task_is_exit_code_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["", *VERBS])
 def test_help_is_there_at_once(verb: str) -> None:
     words = [sys.executable, "-m", "tinythinker", *([verb] if verb else []), "--help"]
-    took = []
+    took: list[float] = []
     while not took or (min(took) >= 0.5 and len(took) < 6):  # a busy machine gets more tries, not more time
         started = time.monotonic()
         shown = subprocess.run(words, capture_output=True, text=True, check=True)
