@@ -285,7 +285,8 @@ def last_student(path: Path) -> Path:
 def run_all(run: RunDirectory) -> dict[str, Score]:
     """Every verb in order on a started run; returns the scores by student.
 
-    A plan without a stage to reflect on (labels only) ends with phase 1.
+    Raises:
+        SettingsError: there are rounds to do and the plan has no stage to reflect on; phase 1 is kept.
     """
     teach(run)
     train(run)
