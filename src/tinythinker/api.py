@@ -17,7 +17,7 @@ from pathlib import Path
 from tinythinker.answer import answer_all, verdicts_name, write_verdicts
 from tinythinker.config import EvaluateSettings, RunSettings, load_settings, override, validate
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
-from tinythinker.core.jsonl import read_json, read_records, write_json, write_records
+from tinythinker.core.jsonl import read_records, write_json, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import LABELS, Chain, Option, Question, Rationale
 from tinythinker.core.run import RunDirectory
@@ -34,8 +34,28 @@ from tinythinker.student.make import make_student
 from tinythinker.student.student import Student, load_student
 from tinythinker.tasks.load import SPLITS, load_task, load_world
 from tinythinker.teacher.collect import collect_rationales
+from tinythinker.teacher.cost import Estimate
+from tinythinker.teacher.llm import batch_export, batch_import, estimate_cost, show_prompt
+from tinythinker.teacher.quality import Quality, read_quality
+from tinythinker.teacher.rationales import read_rationales, write_rationales
 from tinythinker.train.loop import Job, fit, is_finished
 from tinythinker.train.sft import sft_objective
+
+__all__ = [
+    "batch_export",
+    "batch_import",
+    "cost",
+    "evaluate",
+    "last_student",
+    "reflect",
+    "report",
+    "run_all",
+    "show_prompt",
+    "start",
+    "teach",
+    "think",
+    "train",
+]
 
 
 def start(task: str, out: str | Path, *overrides: str, config: Path | None = None, force: bool = False) -> RunDirectory:
@@ -75,39 +95,49 @@ def _timed(run: RunDirectory, verb: str) -> Iterator[None]:
         run.add_seconds(verb, time.monotonic() - started)
 
 
-def teach(run: RunDirectory, *overrides: str, force: bool = False) -> dict[str, int]:
+def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
     """Read the questions, and collect the teacher's rationales for the training split.
 
+    A language model's answers are kept as they come: a call that was stopped, by whatever, is gone on with by the
+    next one, and no answer is asked for twice, not even with `force`.
+
     Returns:
-        Counts: rationales, rejected ones by flaw, questions without a rationale.
+        Figures of what was kept and what was not; also in `teacher/quality.json`.
 
     Raises:
         DataError, TeacherError: the questions or the rationales cannot be had.
+        KeyboardInterrupt: a person stopped it.
     """
     settings = _settings(run, "teach", overrides, force)
-    if run.usage.exists():
-        return _teacher_counts(run)
+    if run.quality.exists():
+        return read_quality(run.quality)
     with _timed(run, "teach"):
         task = load_task(settings)
-        collected = collect_rationales(settings, task)
+        say(f"teach: {', '.join(f'{len(task.splits[split])} {split}' for split in SPLITS)} questions")
+        collected = collect_rationales(settings, task, run)
         for split in SPLITS:
-            write_records(run.questions(split), task.splits[split])
-        write_records(run.rationales, collected.rationales)
+            write_records(run.questions(split), collected.questions if split == "train" else task.splits[split])
+        write_rationales(run.rationales, collected.header, collected.rationales)
         write_records(run.rejected, collected.rejected)
         run.add_inputs([*task.inputs, *collected.inputs])
-        counts = collected.counts(task.splits["train"])
-        write_json(run.usage, {"source": settings.teacher.source, "cost": 0.0, **counts})
-    say(f"teach: {', '.join(f'{len(task.splits[split])} {split}' for split in SPLITS)} questions")
-    say("teach: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
-    return counts
+        write_json(run.usage, collected.usage)
+        write_json(run.quality, collected.quality.model_dump(mode="json"))  # last: says that all is there
+    for line in collected.quality.lines():
+        say(f"teach: {line}")
+    return collected.quality
 
 
-def _teacher_counts(run: RunDirectory) -> dict[str, int]:
-    return {name: count for name, count in read_json(run.usage).items() if isinstance(count, int)}
+def cost(task: str, *overrides: str, config: Path | None = None, run: str | Path | None = None) -> Estimate:
+    """What asking a language model would take, before anything is sent (see `teacher.llm.estimate_cost`)."""
+    return estimate_cost(task, overrides, config, Path(run) if run is not None else None)
+
+
+def _rationales(run: RunDirectory) -> list[Rationale]:
+    return read_rationales(run.rationales)[1]
 
 
 def _questions(run: RunDirectory, split: str) -> list[Question]:
-    if not run.usage.exists():
+    if not run.quality.exists():
         raise DataError(f"{run.root}: found no finished `teach`, expected one; run `tinythinker teach` first")
     return read_records(run.questions(split), Question)
 
@@ -124,7 +154,7 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
         StudentError: the student does not load, or its loss is no longer a number.
     """
     settings = _settings(run, "train", overrides, force)
-    questions, rationales = _questions(run, "train"), read_records(run.rationales, Rationale)
+    questions, rationales = _questions(run, "train"), _rationales(run)
     folder = run.phase_1 / "student"
     if is_finished(run.phase_1):
         return folder
@@ -205,7 +235,7 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
             reflect_rounds(
                 run,
                 _questions(run, "train"),
-                read_records(run.rationales, Rationale),
+                _rationales(run),
                 lambda student: _accuracy(student, valid),
                 settings.reflect,
                 settings.seed,

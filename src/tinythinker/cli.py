@@ -105,6 +105,68 @@ def teach(
 
 
 @app.command()
+def cost(
+    task: Task,
+    overrides: Overrides = None,
+    config: Config = None,
+    run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="run directory whose answers count as received", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the estimate as JSON")] = False,
+    show_prompt: Annotated[bool, typer.Option("--show-prompt", help="print what would be sent first, and end")] = False,
+) -> None:
+    """What asking a language model would cost at most, before anything is sent."""
+    with friendly_errors():
+        from tinythinker.teacher import llm
+
+        if show_prompt:
+            messages = llm.show_prompt(task, overrides or (), config)
+            typer.echo("\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages))
+            return
+        estimate = llm.estimate_cost(task, overrides or (), config, run)
+        typer.echo(estimate.model_dump_json(indent=2) if json else "\n".join(estimate.lines()))
+
+
+@app.command()
+def batch_export(
+    task: Task,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="run directory")] = ...,  # type: ignore[assignment]
+    config: Config = None,
+) -> None:
+    """Write the requests still to be made as a batch file, for you to hand in yourself; nothing is sent."""
+    with friendly_errors():
+        from tinythinker.config import load_settings
+        from tinythinker.core.run import RunDirectory
+        from tinythinker.teacher import llm
+
+        started, settings = RunDirectory(out), load_settings(task, overrides or (), config)
+        started.begin("teach", settings.plain(), settings.bound())
+        path = llm.batch_export(started)
+    if path is None:
+        typer.echo("nothing to ask: run `tinythinker teach` to finish", err=True)
+    else:
+        typer.echo(path)
+
+
+@app.command()
+def batch_import(
+    run: Run, file: Annotated[Path, typer.Argument(help="a batch's output file, or its error file")]
+) -> None:
+    """Take in the output file of a batch that you handed in yourself."""
+    with friendly_errors():
+        from tinythinker.teacher import llm
+
+        started = _open(run)
+        taken = llm.batch_import(started, file)
+        typer.echo(f"{taken.replies} answers taken in, {taken.known} were there, {len(taken.failed)} failed", err=True)
+        for question, reason in list(taken.failed.items())[:1]:
+            typer.echo(f"the first failure is that of question {question}: {reason}", err=True)
+    typer.echo(started.completions)
+
+
+@app.command()
 def train(run: Run, overrides: Overrides = None, force: Force = False) -> None:
     """Phase 1, reasoning acquisition: supervised training on every stage."""
     with friendly_errors():

@@ -7,14 +7,16 @@ task's preset (`presets/*.yaml`), a `--config` file, and `key.path=value` overri
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from tinythinker.core.errors import SettingsError, expected
@@ -23,6 +25,20 @@ from tinythinker.core.jsonl import Json, read_text
 Share = Annotated[float, Field(ge=0, le=1)]
 Folder = Annotated[Path, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
 """A path; a folder called 2024 is no number."""
+
+
+def _is_env_name(value: object) -> object:
+    """Refuse what cannot name an environment variable, without repeating it: it may be a key."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError(
+            "setting teacher.key_env: found something else than the name of an environment variable (not shown), "
+            "expected a name such as OPENAI_API_KEY; never the key itself"
+        )
+    return value
+
+
+EnvName = Annotated[str, BeforeValidator(_is_env_name)]
+"""The name of an environment variable."""
 
 
 class Settings(BaseModel):
@@ -87,15 +103,86 @@ class StoreroomSettings(Settings):
 class TeacherSettings(Settings):
     """Where rationales come from."""
 
-    source: Literal["ecqa", "facts", "recorded", "scripted"] = "recorded"
-    """ecqa: human explanations of CommonsenseQA; facts: the facts in OpenBookQA's and StrategyQA's own files (recall
-    only); recorded: a rationales file of yours; scripted: Storeroom's."""
+    source: Literal["openai", "ecqa", "facts", "recorded", "scripted"] = "recorded"
+    """openai: a language model behind an OpenAI-compatible endpoint; ecqa: human explanations of CommonsenseQA; facts:
+    the facts in OpenBookQA's and StrategyQA's own files (recall only); recorded: a file of rationales; scripted:
+    Storeroom's."""
     path: Folder | None = None
     """ecqa: the folder with ecqa_*.jsonl; recorded: the rationales file."""
+    licence: str | None = None
+    """Note on the licence of the rationales, kept in the header of their file; null: what is known of the source."""
+    label_policy: Literal["gold", "teacher"] = "gold"
+    """Rationales whose verdicts contradict the gold label: gold drops them; teacher lets them replace the label where
+    they are most of a question's (FIDELITY, defect 12)."""
     wrong: Share = 0.0
     """scripted: share of the rationales that state a wrong fact and still defend the right answer."""
     malformed: Share = 0.0
     """scripted: share of the completions that are garbled."""
+    model: str | None = None
+    """openai: the model, as the endpoint names it."""
+    base_url: str = "https://api.openai.com/v1"
+    """openai: address of the endpoint, such as http://localhost:11434/v1 (Ollama)."""
+    key_env: EnvName = "OPENAI_API_KEY"
+    """openai: the environment variable that holds the API key; the key itself is never a setting."""
+    prompt: Folder | None = None
+    """openai: a YAML file with your own instruction and worked examples; null: those of the task's family."""
+    show_gold: bool = True
+    """openai: tell the teacher the right answer, so that it explains a known one (the paper)."""
+    examples: int = Field(7, ge=0)
+    """openai: worked examples to show, a seeded draw from those there are."""
+    structured: bool = False
+    """openai: ask for JSON by schema (response_format), for endpoints that have it."""
+    samples: int = Field(8, ge=1, le=128)
+    """openai: usable completions wanted per question."""
+    temperature: float | None = Field(0.8, ge=0)
+    """openai: sampling temperature; null leaves it to the endpoint."""
+    max_tokens: int = Field(256, ge=1)
+    """openai: most tokens of a completion; doubled, up to eightfold, for a question whose completion was cut off."""
+    waves: int = Field(3, ge=0)
+    """openai: how often to ask, each time only for what is missing; 0 asks nothing and uses what has been received."""
+    keep: int | None = Field(None, ge=1)
+    """openai: most rationales to keep per question; null keeps all that are usable."""
+    duplicate_distance: int = Field(10, ge=0)
+    """openai: a recall within this many edited characters of one already kept is a duplicate; 0: only if equal."""
+    reject_leaks: bool = False
+    """openai: reject rationales whose recall names the text of the option they argue for."""
+    mode: Literal["direct", "batch"] = "direct"
+    """openai: direct asks request by request; batch hands in batch jobs (half the price at OpenAI, up to a day)."""
+    poll_seconds: float = Field(60.0, gt=0)
+    """openai, batch: seconds between looks at a job."""
+    concurrency: int = Field(32, ge=1, le=1000)
+    """openai: most requests under way at once."""
+    requests_per_minute: int | None = Field(None, ge=1)
+    """openai: the endpoint's limit on requests; null: none."""
+    tokens_per_minute: int | None = Field(None, ge=1)
+    """openai: the endpoint's limit on tokens, prompt and most completion tokens together; null: none."""
+    timeout_seconds: float = Field(120.0, gt=0)
+    """openai: longest a request may take in all."""
+    attempts: int = Field(10, ge=1)
+    """openai: how often a request is tried before it is passed over."""
+    backoff_seconds: float = Field(1.0, gt=0)
+    """openai: wait before the second try; doubles up to a minute, with jitter. A server's Retry-After goes first."""
+    budget: float | None = Field(None, ge=0)
+    """openai: most US dollars to spend; the run stops before a request that could exceed it. null: no limit."""
+    budget_tokens: int | None = Field(None, ge=0)
+    """openai: most tokens to use, prompts and completions together. null: no limit."""
+    input_price: float | None = Field(None, ge=0)
+    """openai: US dollars per million prompt tokens; null: from the price table, if it has the model."""
+    output_price: float | None = Field(None, ge=0)
+    """openai: US dollars per million completion tokens; null: from the price table, if it has the model."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_plain_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(expected("setting teacher.base_url", value, "an address such as http://localhost:8000/v1"))
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError(
+                "setting teacher.base_url: found a user, password or query in it, expected a plain address: settings "
+                "are written to files; put the key into the environment (teacher.key_env)"
+            )
+        return value.rstrip("/")
 
 
 class StageSettings(Settings):
@@ -255,8 +342,12 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Which settings each verb reads first; later verbs build on what earlier ones read."""
 
-EXTENDABLE = frozenset({"reflect.rounds"})
-"""Settings that may change on a run that has begun: they add work and never change what was done."""
+_HOW_TO_ASK = (
+    "base_url key_env mode poll_seconds concurrency requests_per_minute tokens_per_minute timeout_seconds attempts "
+    "backoff_seconds budget budget_tokens input_price output_price waves"
+)
+EXTENDABLE = frozenset({"reflect.rounds", *(f"teacher.{name}" for name in _HOW_TO_ASK.split())})
+"""Settings that may change on a run that has begun: they add work or say how to do it, and change nothing done."""
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:

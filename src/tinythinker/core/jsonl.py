@@ -52,19 +52,14 @@ def describe(error: ValidationError) -> str:
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, byte order mark removed, line ends as they are. Raises DataError."""
-    return _read(path)
-
-
-def _read(path: Path, *, is_growing: bool = False) -> str:
     with file_errors(path):
-        content = path.read_bytes()
-        if is_growing:  # cut before decoding: a kill may have torn a character
-            content = content[: content.rfind(b"\n") + 1]
-        return content.decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
 
 
 def read_objects(path: Path, *, is_growing: bool = False) -> Iterator[tuple[int, Json]]:
     """Every JSON object of a JSON Lines file with its line number, from 1; blank lines are passed over.
+
+    Read line by line: a file may be larger than the memory.
 
     Args:
         is_growing: the file may be in the middle of being added to: an unfinished last line is passed over.
@@ -72,34 +67,43 @@ def read_objects(path: Path, *, is_growing: bool = False) -> Iterator[tuple[int,
     Raises:
         DataError: the file is missing, or a line is not a JSON object; names file and line.
     """
-    for number, line in enumerate(_read(path, is_growing=is_growing).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            raise DataError(
-                f"{path}:{number}: found malformed JSON ({reason}), expected one JSON object on this line"
-            ) from None
-        if not isinstance(value, dict):
-            raise DataError(expected(f"{path}:{number}", value, "a JSON object"))
-        yield number, value
+    with file_errors(path), path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            if is_growing and not raw.endswith(b"\n"):  # before decoding: a kill may have torn a character
+                return
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            if line.strip():
+                yield number, _object(line, f"{path}:{number}")
 
 
-def read_records(path: Path, kind: type[R], *, is_growing: bool = False) -> list[R]:
-    """Every record of a JSON Lines file.
+def _object(line: str, where: str) -> Json:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise DataError(f"{where}: found malformed JSON ({reason}), expected one JSON object on this line") from None
+    if not isinstance(value, dict):
+        raise DataError(expected(where, value, "a JSON object"))
+    return value
+
+
+def iterate_records(path: Path, kind: type[R], *, is_growing: bool = False) -> Iterator[R]:
+    """Every record of a JSON Lines file, one at a time.
 
     Raises:
         DataError: the file is missing or a line is not such a record; names file and line.
     """
-    records = []
     for number, value in read_objects(path, is_growing=is_growing):
         try:
-            records.append(kind.model_validate(value))
+            record = kind.model_validate(value)
         except ValidationError as error:
             raise DataError(f"{path}:{number}: {describe(error)}") from None
-    return records
+        yield record
+
+
+def read_records(path: Path, kind: type[R], *, is_growing: bool = False) -> list[R]:
+    """Every record of a JSON Lines file at once. Raises DataError, as `iterate_records` does."""
+    return list(iterate_records(path, kind, is_growing=is_growing))
 
 
 def _write(path: Path, text: str) -> None:
@@ -173,6 +177,10 @@ class Appender:
         lines = [v.model_dump_json() if isinstance(v, Record) else json.dumps(v, ensure_ascii=False) for v in values]
         self._file.write("".join(line + "\n" for line in lines))
         self._file.flush()
+
+    def sync(self) -> None:
+        """See everything added onto the disk, against a loss of power."""
+        os.fsync(self._file.fileno())
 
 
 def complete(

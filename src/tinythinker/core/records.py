@@ -61,6 +61,10 @@ class Question(Record):
         """Option labels in benchmark order: `("A", "B", "C")`."""
         return tuple(option.label for option in self.options)
 
+    def labelled(self, gold: str | None) -> Question:
+        """The same question with this gold label."""
+        return self if gold == self.gold else Question(id=self.id, stem=self.stem, options=self.options, gold=gold)
+
     def permuted(self, order: Sequence[int]) -> Question:
         """The same question with its options in another order, relabelled from A on.
 
@@ -81,6 +85,8 @@ class Rationale(Record):
     recall: str = Field(min_length=1)
     analyses: tuple[str, ...] = ()
     """One per option in the question's order; empty if the teacher said nothing about single options."""
+    label: str | None = Field(None, pattern=r"^[A-Z]$")
+    """Label of the option that the teacher calls correct; None where it does not say."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -89,7 +95,7 @@ class Rationale(Record):
         return self
 
     def permuted(self, order: Sequence[int]) -> Rationale:
-        """The rationale of `Question.permuted(order)`."""
+        """The rationale of `Question.permuted(order)`; its label, which would be another one, is left out."""
         analyses = tuple(self.analyses[i] for i in order) if self.analyses else ()
         return Rationale(question_id=self.question_id, recall=self.recall, analyses=analyses)
 
@@ -101,8 +107,22 @@ class Flaw(StrEnum):
     """No general knowledge was found in it."""
     OPTIONS = "options"
     """It does not hold exactly one analysis for every option of the question."""
+    VERDICTS = "verdicts"
+    """Its verdicts single out no option, or it contradicts itself."""
+    MALFORMED = "malformed"
+    """Not the JSON that was asked for."""
+    CUT = "cut"
+    """It reached the most tokens it may have before it ended."""
+    REFUSED = "refused"
+    """The teacher declined, or its provider withheld the text."""
     DISAGREES = "disagrees"
-    """Its own verdicts on the options contradict the gold label."""
+    """The option it calls correct is not the one it should argue for."""
+    LEAK = "leak"
+    """Its general knowledge names the answer's text (only where that was asked for)."""
+    DUPLICATE = "duplicate"
+    """Its general knowledge is, but for a few characters, that of one already kept for the question."""
+    SURPLUS = "surplus"
+    """The question has as many rationales as were asked for."""
     UNALIGNED = "unaligned"
     """Human sentences that could not be assigned to the options without guessing."""
     NOT_TRAIN = "not_train"

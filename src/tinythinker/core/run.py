@@ -74,6 +74,9 @@ class RunDirectory:
         self.rationales = root / "teacher" / "rationales.jsonl"
         self.rejected = root / "teacher" / "rejected.jsonl"
         self.usage = root / "teacher" / "usage.json"
+        self.quality = root / "teacher" / "quality.json"
+        self.completions = root / "teacher" / "completions.jsonl"
+        self.batches = root / "teacher" / "batches"
         self.phase_1 = root / "phase-1"
         self.verdicts_folder = root / "verdicts"
         self.report = root / "report.html"
@@ -100,9 +103,9 @@ class RunDirectory:
         return self.verdicts_folder / f"{name}.jsonl"
 
     def made_by(self, verb: str) -> list[Path]:
-        """What a verb makes, and what starting it over deletes."""
+        """What a verb makes, and what starting it over deletes: never a completion that was paid for."""
         made: dict[str, list[Path]] = {
-            "teach": [self.root / "questions", self.root / "teacher"],
+            "teach": [self.root / "questions", self.rationales, self.rejected, self.quality, self.usage],
             "train": [self.phase_1],
             "reflect": [self.round(number) for number in self.begun_rounds()],
             "evaluate": [self.verdicts_folder, self.report],
@@ -165,6 +168,7 @@ class RunDirectory:
                 raise SettingsError(
                     f"{self.root}: `{verb}` was begun with other settings ({'; '.join(changed)}); use the same "
                     f"settings, another directory, or `{verb}` with --force to start over from there"
+                    + (" (completions already received are kept)" if self.completions.exists() else "")
                 )
 
     def add_inputs(self, files: Iterable[Path]) -> None:

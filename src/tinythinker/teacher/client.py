@@ -1,0 +1,483 @@
+"""Ask an OpenAI-compatible endpoint: many requests at once, within its limits and the budget, through its faults."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx2
+import openai
+from aiolimiter import AsyncLimiter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from tinythinker.config import TeacherSettings
+from tinythinker.core.errors import SettingsError, TeacherError
+from tinythinker.core.progress import Progress, say
+from tinythinker.teacher.cost import price_of, prompt_tokens, spent, sum_over_models
+from tinythinker.teacher.ledger import GO_ON, Job, Ledger, Reply
+from tinythinker.teacher.prompt import Prompt
+from tinythinker.teacher.wire import BadReplyError, reply_of
+
+T = TypeVar("T")
+
+_LONGEST_WAIT_SECONDS = 600.0
+"""A server that asks for a longer pause than this stops the run."""
+_LONGEST_BACKOFF_SECONDS = 60.0
+_SECONDS_BETWEEN_SYNCS = 1.0
+_FAILURES_IN_A_ROW = 3
+"""So many requests passed over, and none answered between them, stop the run."""
+_OFFICIAL_HOST = "api.openai.com"
+_SHORTEST_KEY = 8
+"""What is shorter is a placeholder, and may be a word."""
+_HOPELESS = (401, 402, 403, 404)
+_WORTH_A_RETRY = (408, 409, 425, 429)
+
+
+class _TransientError(Exception):
+    """A failure that another try may mend."""
+
+    def __init__(self, kind: str, reason: str, wait_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.kind, self.wait_seconds = kind, wait_seconds
+
+
+class _RefusedError(Exception):
+    """The endpoint will not take this request, however often it is sent."""
+
+
+class _StoppedError(Exception):
+    """The run is to end; this request has not been sent."""
+
+
+@dataclass
+class Outcome:
+    """How asking went, beside the replies in the ledger."""
+
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed tries by kind; each was tried again or, in the end, passed over."""
+    passed_over: dict[str, str] = field(default_factory=dict)
+    """Reason by question of the requests given up after all tries."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Reason by question of the requests that the endpoint would not take."""
+    stopped_by: str | None = None
+    """Why asking ended before its end: `budget` or `interrupt`."""
+
+
+class Endpoint:
+    """One model behind one address. What it says is sorted into answers, faults worth a retry, and final refusals."""
+
+    def __init__(self, teacher: TeacherSettings, prompt: Prompt) -> None:
+        self._teacher, self._prompt = teacher, prompt
+        key = api_key(teacher)
+        self.hide = hidden(key)
+        limits = httpx2.Limits(max_connections=teacher.concurrency, max_keepalive_connections=teacher.concurrency)
+        self.client = openai.AsyncOpenAI(
+            api_key=key,
+            base_url=teacher.base_url,
+            max_retries=0,
+            timeout=teacher.timeout_seconds,
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+        )
+        self.has_n = True
+        """Does the endpoint take `n`, several completions per request? Learned from its answers."""
+        self._tokens_field = field_for_tokens(teacher)
+
+    async def ask(self, job: Job) -> Reply:
+        """Send one request once; twice or three times if the endpoint says how else it wants to be asked.
+
+        Raises:
+            _TransientError: another try may succeed.
+            _RefusedError: this request is not wanted.
+            TeacherError: no request will succeed.
+        """
+        while True:
+            count = job.wanted if self.has_n else 1
+            tokens_field = self._tokens_field
+            body = self._prompt.body(job.question) | {tokens_field: job.max_tokens}
+            if count > 1:
+                body["n"] = count
+            messages, model = body.pop("messages"), body.pop("model")
+            try:
+                async with asyncio.timeout(self._teacher.timeout_seconds):
+                    # All else goes beside the SDK's own parameters: endpoints differ in them, and so do prompt files.
+                    answer = await self.client.chat.completions.with_raw_response.create(
+                        model=model, messages=messages, extra_body=body
+                    )
+                return reply_of(answer.text, job, self._prompt, self.hide)
+            except (TimeoutError, openai.APITimeoutError):
+                raise _TransientError(
+                    "timeout", f"no answer within {self._teacher.timeout_seconds:g} seconds"
+                ) from None
+            except openai.APIConnectionError as error:
+                raise _TransientError("connection", self.hide(str(error.__cause__ or error))) from None
+            except openai.APIStatusError as error:
+                if error.status_code not in (400, 422) or not self._learned(error, count, tokens_field):
+                    raise self._sorted(error) from None
+            except BadReplyError as error:
+                raise _TransientError("bad reply", str(error)) from None
+
+    def _learned(self, error: openai.APIStatusError, count: int, tokens_field: str) -> bool:
+        """Does a complaint say how this endpoint wants to be asked instead?"""
+        said = _message(error).lower()
+        if tokens_field == "max_tokens" and "max_completion_tokens" in said:
+            self._tokens_field = "max_completion_tokens"
+            return True
+        if count > 1 and re.search(r"\bn\b|(?:one|single|multiple) (?:completion|choice)", said):
+            self.has_n = False
+            return True
+        return False
+
+    def _sorted(self, error: openai.APIStatusError) -> Exception:
+        """What a status means for the request and for the run."""
+        status, said = error.status_code, self.hide(_message(error))
+        if status in _HOPELESS or error.code == "insufficient_quota":
+            return fatal(error, self._teacher, self.hide)
+        if status in _WORTH_A_RETRY or status >= 500:
+            wait = self.client._parse_retry_after_header(error.response.headers)
+            if wait is not None and wait > _LONGEST_WAIT_SECONDS:
+                return fatal(error, self._teacher, self.hide)
+            return _TransientError(f"status {status}", said, wait)
+        return _RefusedError(f"status {status}: {said}")
+
+
+def fatal(error: openai.APIStatusError, teacher: TeacherSettings, hide: Callable[[str], str]) -> TeacherError:
+    """What to tell a person about a status that ends the run."""
+    wanted = {
+        401: f"the key in {teacher.key_env} to be accepted",
+        402: "credit on the account",
+        403: f"a key that may use model {teacher.model}",
+        404: f"an endpoint with model {teacher.model} (check it and teacher.base_url, which mostly ends in /v1)",
+    }.get(error.status_code, "an answer within minutes")
+    if error.code == "insufficient_quota":
+        wanted = "credit on the account"
+    return TeacherError(
+        f"{teacher.base_url}: found status {error.status_code} ({hide(_message(error))}), expected {wanted}; {GO_ON}"
+    )
+
+
+def hidden(key: str) -> Callable[[str], str]:
+    """Takes a key out of texts, whatever a server may have echoed."""
+    return lambda text: text.replace(key, "[key]") if len(key) >= _SHORTEST_KEY else text
+
+
+def field_for_tokens(teacher: TeacherSettings) -> str:
+    """What an endpoint calls the most tokens of a completion, as far as its address tells."""
+    return "max_completion_tokens" if _OFFICIAL_HOST in teacher.base_url else "max_tokens"
+
+
+def _message(error: openai.APIStatusError) -> str:
+    """What the server said, on one line and not too long of it."""
+    body = error.body
+    said = body.get("message") or body.get("detail") if isinstance(body, dict) else None
+    return " ".join(str(said or error.response.text or error.message).split())[:300]
+
+
+def api_key(teacher: TeacherSettings) -> str:
+    """The key from the environment; an endpoint of one's own may need none. Raises SettingsError."""
+    key = os.environ.get(teacher.key_env, "").strip()
+    if not key and _OFFICIAL_HOST in teacher.base_url:
+        raise SettingsError(
+            f"environment variable {teacher.key_env}: found nothing, expected the API key for {teacher.base_url}; or "
+            "set teacher.base_url to an endpoint of your own"
+        )
+    if not key.isascii() or not key.isprintable():
+        raise SettingsError(
+            f"environment variable {teacher.key_env}: found characters that no key has (not shown), expected an API key"
+        )
+    return key or "none"
+
+
+class Purse:
+    """What may still be spent. Requests under way count with all they could cost, so that the budget holds.
+
+    Prompts are estimated until they are answered, and the estimate is corrected by those that were.
+    """
+
+    def __init__(self, teacher: TeacherSettings, prompt: Prompt, ledger: Ledger) -> None:
+        self._teacher, self._prompt, self._ledger = teacher, prompt, ledger
+        self._price = price_of(prompt.model, teacher)
+        self._reserved_tokens = 0
+        self._reserved_cost = 0.0
+        self._ratio = 1.0
+        if teacher.budget is not None and (self._price is None or spent(ledger.totals, teacher) is None):
+            raise SettingsError(
+                f"teacher.budget={teacher.budget:g}: found no price of {prompt.model}, expected teacher.input_price "
+                "and teacher.output_price (US dollars per million tokens), or teacher.budget_tokens instead"
+            )
+
+    def prompt_tokens(self, job: Job) -> int:
+        """Prompt tokens of a job, as well as is known."""
+        return round(prompt_tokens(self._prompt, job.question) * self._ratio)
+
+    def most(self, job: Job) -> int:
+        """All tokens that a job may take."""
+        return self.prompt_tokens(job) + job.wanted * job.max_tokens
+
+    def reserve(self, job: Job) -> Callable[[], None] | None:
+        """Set aside what a job may cost; returns how to give it back, or None if there is not enough."""
+        tokens = self.most(job)
+        cost = self._price.of(self.prompt_tokens(job), job.wanted * job.max_tokens) if self._price else 0.0
+        budget, budget_tokens = self._teacher.budget, self._teacher.budget_tokens
+        if budget_tokens is not None and self.used_tokens() + self._reserved_tokens + tokens > budget_tokens:
+            return None
+        if (
+            budget is not None
+            and (spent(self._ledger.totals, self._teacher) or 0) + self._reserved_cost + cost > budget
+        ):
+            return None
+        self._reserved_tokens += tokens
+        self._reserved_cost += cost
+
+        def give_back() -> None:
+            self._reserved_tokens -= tokens
+            self._reserved_cost -= cost
+
+        return give_back
+
+    def used_tokens(self) -> int:
+        """Tokens that the ledger holds."""
+        sums = sum_over_models(self._ledger.totals)
+        return sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
+
+    def learn(self, job: Job, reply: Reply) -> None:
+        """Correct the estimate of prompts by one that was counted; never below what was seen."""
+        if reply.is_counted and reply.prompt_tokens:
+            self._ratio = max(self._ratio, reply.prompt_tokens / max(1, prompt_tokens(self._prompt, job.question)))
+
+
+class Crowd:
+    """Workers that share the jobs, the limits, and any pause that the server asks for."""
+
+    def __init__(self, endpoint: Endpoint, ledger: Ledger, purse: Purse, teacher: TeacherSettings) -> None:
+        self._endpoint, self._ledger, self._purse, self._teacher = endpoint, ledger, purse, teacher
+        self._queue: deque[Job] = deque()
+        self._requests = _limiter(1, teacher.requests_per_minute)
+        self._tokens: AsyncLimiter | None = None
+        self._backoff = wait_random_exponential(multiplier=teacher.backoff_seconds, max=_LONGEST_BACKOFF_SECONDS)
+        self._pause_until = 0.0
+        self._under_way = 0
+        self._returned = asyncio.Condition()
+        self._stop = asyncio.Event()
+        self._error: TeacherError | None = None
+        self._failures_in_a_row = 0
+        self._synced = time.monotonic()
+        self.outcome = Outcome()
+
+    async def work(self, jobs: Sequence[Job], progress: Progress) -> None:
+        """Do all jobs, or as many as can be done. Raises TeacherError when no request will succeed."""
+        self._queue.extend(jobs)
+        # A bucket holds no more than the largest request, so that the limit holds in every minute.
+        largest = max((self._purse.most(job) for job in jobs), default=1)
+        self._tokens = _limiter(largest, self._teacher.tokens_per_minute)
+        with _drained_by_interrupt(self.stop):
+            # The first request goes alone: it finds out what is wrong, and how the endpoint wants to be asked.
+            await self._worker(progress, most=1)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._teacher.concurrency, sum(job.wanted for job in self._queue))):
+                    group.create_task(self._worker(progress))
+        self._ledger.sync()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self, why: str) -> None:
+        """Begin no more requests; those under way are waited for, those waiting to be tried again are not."""
+        self.outcome.stopped_by = self.outcome.stopped_by or why
+        self._stop.set()
+
+    async def _worker(self, progress: Progress, most: int | None = None) -> None:
+        done = 0
+        while self._queue and not self._stop.is_set() and done != most:
+            done += 1
+            try:
+                await self._do(self._queue.popleft(), progress)
+            except _StoppedError:
+                return
+            except TeacherError as error:
+                self._error = self._error or error
+                self.stop("error")
+
+    async def _do(self, job: Job, progress: Progress) -> None:
+        """One request with all its tries; what it leaves missing of its job goes back into the queue."""
+        if not self._endpoint.has_n and job.wanted > 1:
+            self._queue.extendleft([job._replace(wanted=1)] * (job.wanted - 1))
+            job = job._replace(wanted=1)
+        async with self._affordable(job):
+            try:
+                reply = await self._patiently(job)
+            except _TransientError as error:
+                self._pass_over(job, error)
+                return
+            except _RefusedError as error:
+                if not self._ledger.is_answered:
+                    raise TeacherError(
+                        f"{self._teacher.base_url}: found {error} for the first request, expected an answer; {GO_ON}"
+                    ) from None
+                self.outcome.refused[job.question.id] = str(error)
+                return
+            self._ledger.add(reply)
+        self._failures_in_a_row = 0
+        self._purse.learn(job, reply)
+        received = len(reply.completions)
+        if received < job.wanted:
+            self._endpoint.has_n = self._endpoint.has_n and received > 1
+            self._queue.appendleft(job._replace(wanted=job.wanted - received))
+        if time.monotonic() - self._synced > _SECONDS_BETWEEN_SYNCS:
+            self._ledger.sync()
+            self._synced = time.monotonic()
+        progress.advance(received, readable=self._ledger.share_well_formed)
+
+    def _pass_over(self, job: Job, error: _TransientError) -> None:
+        """Give a request up, and the run if others fare no better."""
+        self.outcome.failures[error.kind] += 1
+        self.outcome.passed_over[job.question.id] = f"{error.kind}: {error}"
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
+            raise TeacherError(
+                f"{self._teacher.base_url}: found {self._failures_in_a_row} requests in a row without an answer after "
+                f"{self._teacher.attempts} tries each (last {error.kind}: {error}), expected answers; {GO_ON}"
+            )
+
+    @asynccontextmanager
+    async def _affordable(self, job: Job) -> AsyncIterator[None]:
+        """Hold back what a job may cost while it is under way. Stops the run where that exceeds the budget."""
+        async with self._returned:
+            while (give_back := self._purse.reserve(job)) is None:
+                if not self._under_way:
+                    self.stop("budget")
+                    raise _StoppedError
+                await self._returned.wait()
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            give_back()
+            async with self._returned:
+                self._under_way -= 1
+                self._returned.notify_all()
+
+    async def _patiently(self, job: Job) -> Reply:
+        """One request, tried until it is answered, with growing waits. Raises _TransientError after the last try."""
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._teacher.attempts),
+            wait=self._wait,
+            retry=retry_if_exception_type(_TransientError),
+            sleep=lambda seconds: self._unless_stopped(asyncio.sleep(seconds)),
+            reraise=True,
+        )
+        return await retrying(self._try, job)
+
+    async def _try(self, job: Job) -> Reply:
+        """One try, as soon as the limits and the server allow it."""
+        while (pause := self._pause_until - time.monotonic()) > 0:
+            await self._unless_stopped(asyncio.sleep(pause))
+        for limiter, amount in ((self._requests, 1), (self._tokens, self._purse.most(job))):
+            if limiter is not None:
+                await self._unless_stopped(limiter.acquire(min(amount, limiter.max_rate)))
+        return await self._endpoint.ask(job)
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Seconds before the next try: what the server asks for, else growing and random."""
+        error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, _TransientError):
+            raise AssertionError("only transient failures are tried again")
+        self.outcome.failures[error.kind] += 1
+        seconds = self._backoff(state)
+        if error.wait_seconds is None:
+            return seconds
+        self._pause_until = max(self._pause_until, time.monotonic() + error.wait_seconds)
+        return error.wait_seconds + min(seconds, 1.0)
+
+    async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Wait for something that costs nothing. Raises _StoppedError as soon as the run is to end."""
+        tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(self._stop.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        if self._stop.is_set():
+            raise _StoppedError
+
+
+def _limiter(capacity: float, per_minute: int | None) -> AsyncLimiter | None:
+    """A bucket of `capacity` that leaks `per_minute`; None without a limit."""
+    return None if per_minute is None else AsyncLimiter(capacity, 60.0 * capacity / per_minute)
+
+
+@contextmanager
+def _drained_by_interrupt(stop: Callable[[str], None]) -> Iterator[None]:
+    """The first Ctrl-C lets the requests under way come back, the second one drops them."""
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    presses = 0
+
+    def press() -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            say("teach: stopping; waiting for the answers under way, which are paid for (Ctrl-C again drops them)")
+            stop("interrupt")
+        elif main is not None:
+            main.cancel()
+
+    is_main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGINT")
+    try:
+        if is_main:
+            loop.add_signal_handler(signal.SIGINT, press)
+    except NotImplementedError:  # Windows: Ctrl-C ends at once; what was received is on disk all the same
+        is_main = False
+    try:
+        yield
+    finally:
+        if is_main:
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+def ask_all(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: TeacherSettings, name: str) -> Outcome:
+    """Do all jobs; every reply is in the ledger before the next is counted.
+
+    Args:
+        name: what the progress bar calls it.
+
+    Raises:
+        SettingsError: there is no key, or a budget in dollars and no price.
+        TeacherError: the endpoint is not there, will not have us, or has ceased to answer.
+        KeyboardInterrupt: a person stopped it; what had been asked has been received.
+    """
+
+    async def work() -> Outcome:
+        endpoint = Endpoint(teacher, prompt)
+        async with endpoint.client:
+            crowd = Crowd(endpoint, ledger, Purse(teacher, prompt, ledger), teacher)
+            with ledger, Progress(name, sum(job.wanted for job in jobs)) as progress:
+                await crowd.work(jobs, progress)
+            return crowd.outcome
+
+    try:
+        outcome = run_async(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    if outcome.stopped_by == "interrupt":
+        raise KeyboardInterrupt
+    return outcome
+
+
+def run_async(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine to its end, also from inside a running loop, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work())
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()

@@ -1,0 +1,200 @@
+"""What asking costs: prices, an estimate before anything is sent, and the sum of what was used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cache
+from importlib import resources
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from tinythinker.config import TeacherSettings
+from tinythinker.core.records import Question, Record
+from tinythinker.teacher.ledger import Job
+from tinythinker.teacher.prompt import Prompt
+
+_CHARACTERS_PER_TOKEN = 4.0
+"""Of English text, roughly; vocabularies of the last years need a little fewer tokens."""
+_TOKENS_AROUND = 8
+"""What the wording around a recall or an analysis takes ("A is incorrect. Because")."""
+_TOKENS_PER_MESSAGE = 4
+"""What the chat format adds to every message."""
+
+
+class Price(Record):
+    """US dollars per million tokens."""
+
+    input: float
+    cached: float
+    """Of prompt tokens that the provider had in its cache."""
+    output: float
+
+    def of(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
+        """US dollars for so many tokens; the cached ones are among the prompt's.
+
+        >>> Price(input=5, cached=5, output=15).of(1_000_000, 100_000)
+        6.5
+        """
+        paid = (prompt_tokens - cached_tokens) * self.input + cached_tokens * self.cached
+        return (paid + completion_tokens * self.output) / 1e6
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    as_of: date
+    batch: float
+    models: dict[str, Price]
+
+
+@cache
+def price_table() -> _Table:
+    """The price table of the package (`prices.yaml`)."""
+    text = (resources.files("tinythinker") / "teacher" / "prices.yaml").read_text(encoding="utf-8")
+    return _Table.model_validate(yaml.safe_load(text))
+
+
+def price_of(model: str, teacher: TeacherSettings, *, is_batch: bool = False) -> Price | None:
+    """Price of a model: the settings', else the table's, else None; of a batch where it is one.
+
+    Prices given as settings are taken as they are, also for a batch.
+    """
+    table = price_table()
+    if teacher.input_price is not None and teacher.output_price is not None:
+        return Price(input=teacher.input_price, cached=teacher.input_price, output=teacher.output_price)
+    listed = table.models.get(model)
+    if listed is None or not is_batch:
+        return listed
+    return Price(**{name: value * table.batch for name, value in listed.model_dump().items()})
+
+
+def price_source(model: str, teacher: TeacherSettings) -> str:
+    """Where a model's price comes from, for people; says what to do where there is none."""
+    if teacher.input_price is not None and teacher.output_price is not None:
+        return "teacher.input_price and teacher.output_price"
+    if model in price_table().models:
+        return f"the package's table as of {price_table().as_of}"
+    return (
+        f"none: {model} is not in the package's price table; set teacher.input_price and teacher.output_price (US "
+        "dollars per million tokens; 0 for a model of your own)"
+    )
+
+
+def count_tokens(text: str) -> int:
+    """Tokens of a text, estimated: every teacher has a vocabulary of its own.
+
+    >>> count_tokens("Rain is wet.")
+    3
+    """
+    return -(-len(text) // int(_CHARACTERS_PER_TOKEN))
+
+
+def prompt_tokens(prompt: Prompt, question: Question) -> int:
+    """Estimated tokens of the prompt of one request."""
+    return sum(count_tokens(message["content"]) + _TOKENS_PER_MESSAGE for message in prompt.messages(question))
+
+
+class Estimate(Record):
+    """What a job takes at most, before anything is sent: every completion as long as it may be, in one wave."""
+
+    model: str
+    questions: int
+    requests: int
+    completions: int
+    prompt_tokens: int
+    completion_tokens: int
+    """At most: completions times max_tokens."""
+    likely_completion_tokens: int
+    """With completions as long as the worked examples."""
+    cost: float | None
+    """US dollars at most, of the first wave; None if the price is not known."""
+    likely_cost: float | None
+    separate_cost: float | None
+    """US dollars at most where the endpoint takes one completion per request, so that the prompt is paid for each."""
+    batch_cost: float | None
+    """US dollars at most with the Batch API."""
+    price: Price | None
+    price_source: str
+    received: int = 0
+    """Usable completions that are there already, and not part of the estimate."""
+
+    def lines(self) -> list[str]:
+        """The estimate for people."""
+        received = f"; {self.received:,} are there already" if self.received else ""
+        per = f", {self.prompt_tokens / self.requests:,.0f} per request" if self.requests else ""
+        lines = [
+            f"model               {self.model}",
+            f"requests            {self.requests:,}, one per question, for {self.completions:,} completions{received}",
+            f"prompt tokens       about {self.prompt_tokens:,}{per}",
+            f"completion tokens   at most {self.completion_tokens:,}; about {self.likely_completion_tokens:,} if as long as "
+            "the worked examples",
+        ]
+        if self.price is None or self.cost is None:
+            return [*lines, f"price               {self.price_source}"]
+        prices = f"${self.price.input:g} and ${self.price.output:g} per million prompt and completion tokens"
+        return [
+            *lines,
+            f"price               {prices}, from {self.price_source}",
+            f"cost                at most ${self.cost:,.2f}; about ${self.likely_cost:,.2f} at the likely length",
+            f"  without `n`       at most ${self.separate_cost:,.2f}, where every completion takes a request of its own",
+            f"  by batch          at most ${self.batch_cost:,.2f} (teacher.mode=batch), where there is a Batch API",
+            "later waves         ask again for what is malformed or cut off, and cost in proportion",
+        ]
+
+
+def estimate(jobs: Sequence[Job], prompt: Prompt, teacher: TeacherSettings, received: int = 0) -> Estimate:
+    """What a list of jobs would take, with one request per job."""
+    prompts = {job.question.id: prompt_tokens(prompt, job.question) for job in jobs}
+    inputs = sum(prompts.values())
+    separate_inputs = sum(prompts[job.question.id] * job.wanted for job in jobs)
+    outputs = sum(job.wanted * job.max_tokens for job in jobs)
+    likely = sum(job.wanted * min(job.max_tokens, _likely_length(job.question, prompt)) for job in jobs)
+    price = price_of(prompt.model, teacher)
+    batch_price = price_of(prompt.model, teacher, is_batch=True)
+    return Estimate(
+        model=prompt.model,
+        questions=len(prompts),
+        requests=len(jobs),
+        completions=sum(job.wanted for job in jobs),
+        prompt_tokens=inputs,
+        completion_tokens=outputs,
+        likely_completion_tokens=likely,
+        cost=price.of(inputs, outputs) if price else None,
+        likely_cost=price.of(inputs, likely) if price else None,
+        separate_cost=price.of(separate_inputs, outputs) if price else None,
+        batch_cost=batch_price.of(inputs, outputs) if batch_price else None,
+        price=price,
+        price_source=price_source(prompt.model, teacher),
+        received=received,
+    )
+
+
+def _likely_length(question: Question, prompt: Prompt) -> int:
+    """Tokens of a completion about a question whose sentences are as long as the worked examples'."""
+    per_sentence = _TOKENS_AROUND + count_tokens("x" * prompt.sentence_length)
+    return per_sentence * (1 + len(question.options))
+
+
+def spent(totals: Mapping[tuple[str, bool, str], int], teacher: TeacherSettings) -> float | None:
+    """US dollars of what a ledger holds; None if a model's price is not known."""
+    by_kind: dict[tuple[str, bool], Counter[str]] = {}
+    for (model, is_batch, name), count in totals.items():
+        by_kind.setdefault((model, is_batch), Counter())[name] += count
+    total = 0.0
+    for (model, is_batch), counts in by_kind.items():
+        price = price_of(model, teacher, is_batch=is_batch)
+        if price is None:
+            return None
+        total += price.of(counts["prompt_tokens"], counts["completion_tokens"], counts["cached_tokens"])
+    return total
+
+
+def sum_over_models(totals: Mapping[tuple[str, bool, str], int]) -> dict[str, int]:
+    """A ledger's counts by kind alone."""
+    sums: Counter[str] = Counter()
+    for (_, _, name), count in totals.items():
+        sums[name] += count
+    return dict(sums)

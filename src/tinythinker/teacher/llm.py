@@ -1,0 +1,236 @@
+"""The teacher of METHOD section 2: a language model, asked in waves until every question has what it should."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinythinker.config import RunSettings, load_settings, validate
+from tinythinker.core.errors import SettingsError, TeacherError, expected
+from tinythinker.core.jsonl import Json, read_json, write_json
+from tinythinker.core.progress import say
+from tinythinker.core.records import Question, Rationale, Rejected
+from tinythinker.core.run import RunDirectory
+from tinythinker.tasks.load import load_task
+from tinythinker.teacher.cost import Estimate, estimate, price_of, price_source, spent, sum_over_models
+from tinythinker.teacher.ledger import GO_ON, Job, Ledger, read_completion
+from tinythinker.teacher.prompt import Message, make_prompt
+
+if TYPE_CHECKING:
+    from tinythinker.teacher.batch import Taken
+    from tinythinker.teacher.client import Outcome
+
+# `batch` and `client` are imported where they are used: the SDK takes a second to load, and an estimate needs none.
+
+
+class Interview:
+    """A run's questions, its prompt, and all that the teacher has answered so far."""
+
+    def __init__(self, settings: RunSettings, questions: Sequence[Question], run: RunDirectory) -> None:
+        self._settings, self._teacher, self._questions, self._run = settings, settings.teacher, questions, run
+        self.prompt = make_prompt(settings, questions)
+        self.ledger = Ledger(
+            run.completions,
+            questions,
+            self.prompt,
+            samples=self._teacher.samples,
+            max_tokens=self._teacher.max_tokens,
+            policy=self._teacher.label_policy,
+        )
+
+    def next_jobs(self) -> list[Job]:
+        """What the first unfinished wave asks for; nothing if all is there, or all waves are done."""
+        for wave in range(1, self._teacher.waves + 1):
+            if jobs := self.ledger.jobs(wave):
+                return jobs
+        return []
+
+    def estimate(self) -> Estimate:
+        """What the next wave would take."""
+        return estimate(self.next_jobs(), self.prompt, self._teacher, self.ledger.count_usable())
+
+    def ask(self) -> None:
+        """Ask in waves for what is missing. `usage.json` is up to date afterwards, however it ends.
+
+        Raises:
+            SettingsError: there is no key, or no price for a budget.
+            TeacherError: the endpoint will not answer, or the budget is reached; what was received is kept.
+            KeyboardInterrupt: a person stopped it; the same.
+        """
+        if self.next_jobs():
+            say(f"teach: {_in_short(self.estimate())}")
+        from tinythinker.teacher.batch import open_jobs
+        from tinythinker.teacher.client import Outcome
+
+        handed_in = open_jobs(self._run.batches)
+        if handed_in and self._teacher.waves and self._teacher.mode == "direct":
+            raise SettingsError(
+                f"teacher.mode=direct: found batch {handed_in[0].batch_id or handed_in[0].name} not collected, "
+                "expected teacher.mode=batch, which collects it: asking directly would pay for the same answers twice"
+            )
+        failures: Counter[str] = Counter()
+        outcome = Outcome()
+        try:
+            for wave in range(1, self._teacher.waves + 1):
+                jobs = self.ledger.jobs(wave)
+                if jobs or open_jobs(self._run.batches):
+                    outcome = self._ask_wave(wave, jobs)
+                    failures += outcome.failures
+                    self._check(outcome)
+        finally:
+            self._write_usage(failures)
+        missing = self.missing()
+        if unanswered := [name for name in outcome.passed_over if name in missing]:
+            raise TeacherError(
+                f"{self._teacher.base_url}: found no answer to the requests of {len(unanswered)} questions "
+                f"({outcome.passed_over[unanswered[0]]}), expected one within {self._teacher.attempts} tries; {GO_ON}"
+            )
+
+    def _ask_wave(self, wave: int, jobs: Sequence[Job]) -> Outcome:
+        from tinythinker.teacher.batch import ask_by_batch
+        from tinythinker.teacher.client import Purse, ask_all
+
+        if self._teacher.mode == "batch":
+            purse = Purse(self._teacher, self.prompt, self.ledger)
+            return ask_by_batch(wave, self._run.batches, self.ledger, self.prompt, self._teacher, purse)
+        return ask_all(jobs, self.ledger, self.prompt, self._teacher, f"teach, wave {wave}")
+
+    def _check(self, outcome: Outcome) -> None:
+        """Say which requests came to nothing. Raises TeacherError if others could still be made."""
+        for what, failed in (("were refused", outcome.refused), ("got no answer", outcome.passed_over)):
+            if failed:
+                question, reason = next(iter(failed.items()))
+                say(f"teach: the requests of {len(failed)} questions {what}; the first is {question} ({reason})")
+        done = f"{self.ledger.count_usable()} of {self.ledger.count_wanted()} usable completions are there"
+        if outcome.stopped_by == "budget":
+            raise TeacherError(
+                f"budget: {self._spent_in_words()} used, and the next request could exceed teacher.budget or "
+                f"teacher.budget_tokens; {done}; {GO_ON}"
+            )
+
+    def _spent_in_words(self) -> str:
+        cost = spent(self.ledger.totals, self._teacher)
+        sums = sum_over_models(self.ledger.totals)
+        tokens = sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
+        return f"{tokens:,} tokens" + (f" (${cost:.2f})" if cost is not None else "")
+
+    def usage(self, failures: Mapping[str, int] | None = None) -> Json:
+        """What was really used, in all calls on this directory together.
+
+        Args:
+            failures: failed tries of this call by kind, not in `usage.json` yet.
+        """
+        before = read_json(self._run.usage).get("failed_tries", {}) if self._run.usage.exists() else {}
+        failed = Counter(before if isinstance(before, dict) else {}) + Counter(failures or {})
+        sums = {"requests": 0, "completions": 0, "prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0}
+        sums |= sum_over_models(self.ledger.totals)
+        cost = spent(self.ledger.totals, self._teacher)
+        price = price_of(self.prompt.model, self._teacher)
+        return {
+            "source": "openai",
+            "model": self.prompt.model,
+            "cost": None if cost is None else round(cost, 6),
+            **sums,
+            "failed_tries": dict(sorted(failed.items())),
+            "price_per_million_tokens": price.model_dump() if price else None,
+            "price_source": price_source(self.prompt.model, self._teacher),
+        }
+
+    def _write_usage(self, failures: Mapping[str, int]) -> None:
+        write_json(self._run.usage, self.usage(failures))
+
+    def answers(self) -> Iterator[Rationale | Rejected]:
+        """Every completion received, read."""
+        for question, completion in self.ledger.texts():
+            yield read_completion(completion, question, self.prompt)
+
+    def missing(self) -> dict[str, int]:
+        """Usable completions still missing, by question."""
+        counts = {question.id: self.ledger.missing(question) for question in self._questions}
+        return {name: count for name, count in counts.items() if count}
+
+    def answered_by(self) -> str:
+        """The models that answered, as the endpoint names them."""
+        names = dict.fromkeys(reply.answered_by or reply.model for reply in self.ledger.replies())
+        return ", ".join(names) or self.prompt.model
+
+    def export(self) -> Path | None:
+        """Write the next wave's requests as a batch file; None if there is nothing to ask."""
+        from tinythinker.teacher.batch import export_requests
+
+        jobs = self.next_jobs()
+        if not jobs:
+            return None
+        path = self._run.batches / f"export-wave-{jobs[0].wave}.jsonl"
+        export_requests(path, jobs, self.ledger, self.prompt, self._teacher)
+        return path
+
+    def take_in(self, path: Path) -> Taken:
+        """Add a batch's answers to what was received. Raises DataError."""
+        from tinythinker.teacher.batch import import_answers
+
+        taken = import_answers(path, self.ledger, self.prompt)
+        self._write_usage(Counter())
+        return taken
+
+
+def _in_short(own: Estimate) -> str:
+    """An estimate on one line."""
+    asked = f"{own.completions:,} completions to ask {own.model} for, on {own.questions:,} questions"
+    tokens = f"about {own.prompt_tokens:,} prompt and at most {own.completion_tokens:,} completion tokens"
+    money = f"at most ${own.cost:,.2f}, rather ${own.likely_cost:,.2f}" if own.cost is not None else "price not known"
+    return f"{asked}; {tokens}; {money}"
+
+
+def open_interview(settings: RunSettings, run: RunDirectory | None = None) -> Interview:
+    """The interview that settings mean, with what a run has received. Raises SettingsError, DataError."""
+    if settings.teacher.source != "openai":
+        raise SettingsError(expected("teacher.source", settings.teacher.source, "openai, which alone is asked"))
+    questions = load_task(settings).splits["train"]
+    return Interview(settings, list(questions), run or RunDirectory(Path("no run")))
+
+
+def estimate_cost(
+    task: str, overrides: Sequence[str] = (), config: Path | None = None, run: Path | None = None
+) -> Estimate:
+    """What asking a language model about a task's training questions would take at most; nothing is sent.
+
+    Args:
+        task, overrides, config: as for `api.start`; `teacher.source=openai` goes without saying.
+        run: a run directory whose answers count as received.
+
+    Raises:
+        SettingsError: no model is named.
+        DataError: the questions cannot be had.
+    """
+    settings = load_settings(task, ["teacher.source=openai", *overrides], config)
+    return open_interview(settings, RunDirectory(run) if run else None).estimate()
+
+
+def show_prompt(task: str, overrides: Sequence[str] = (), config: Path | None = None) -> list[Message]:
+    """The messages that would be sent for the first training question. Raises as `estimate_cost` does."""
+    settings = load_settings(task, ["teacher.source=openai", *overrides], config)
+    interview = open_interview(settings)
+    return interview.prompt.messages(interview.ledger.questions[0])
+
+
+def batch_export(run: RunDirectory) -> Path | None:
+    """Write the requests still to be made as a batch file to hand in oneself; None if there are none.
+
+    Raises:
+        SettingsError: the teacher is no language model.
+        DataError: the questions cannot be had, or the file cannot be written.
+    """
+    return open_interview(validate(run.manifest().settings), run).export()
+
+
+def batch_import(run: RunDirectory, file: Path) -> Taken:
+    """Take in the output file of a batch; what was taken in before is passed over.
+
+    Raises:
+        SettingsError: the teacher is no language model.
+        DataError: the file cannot be read, or answers other requests than this run's.
+    """
+    return open_interview(validate(run.manifest().settings), run).take_in(file)
