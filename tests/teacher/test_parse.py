@@ -1,51 +1,155 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import ask
 from tinythinker.core.records import Flaw, Rationale, Rejected
-from tinythinker.teacher.parse import parse_completion, render_completion
-
-QUESTION = ask("Where?", "up", "down", gold="B")
-GOOD = "Key Information: Rain falls.\nA is incorrect. Because it goes down.\nB is correct. Because it falls."
-
-
-def test_a_complete_completion_becomes_a_rationale_in_option_order() -> None:
-    swapped = "\n".join([GOOD.split("\n")[0], *GOOD.split("\n")[:0:-1]])
-    wanted = Rationale(question_id="q1", recall="Rain falls.", analyses=("it goes down.", "it falls."))
-    assert parse_completion(GOOD, QUESTION) == parse_completion(swapped, QUESTION) == wanted
-
-
-@pytest.mark.parametrize(
-    ("completion", "flaw"),
-    [
-        ("", Flaw.NO_RECALL),
-        (GOOD.replace("Key Information:", "Information:"), Flaw.NO_RECALL),
-        (GOOD + "\nKey Information: more.", Flaw.NO_RECALL),
-        ("\n".join(GOOD.split("\n")[:2]), Flaw.OPTIONS),
-        (GOOD.replace("B is", "C is"), Flaw.OPTIONS),
-        (GOOD + "\nB is correct. Because again.", Flaw.OPTIONS),
-        (GOOD.replace("A is incorrect", "A is correct"), Flaw.DISAGREES),
-        (GOOD.replace("B is correct", "B is incorrect"), Flaw.DISAGREES),
-    ],
+from tinythinker.core.seeds import stream
+from tinythinker.teacher.parse import (
+    json_schema,
+    parse_completion,
+    parse_structured,
+    render_completion,
+    render_structured,
 )
-def test_a_flawed_completion_is_kept_whole_with_its_flaw(completion: str, flaw: Flaw) -> None:
-    rejected = parse_completion(completion, QUESTION)
-    assert isinstance(rejected, Rejected)
-    assert (rejected.flaw, rejected.text) == (flaw, completion)
 
-
+QUESTION = ask("Where do people keep money?", "bank", "tree", "high school")
+CORPUS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "completions.yaml").read_text(encoding="utf-8"))
+GOOD = CORPUS["accepted"][0]["text"]
 LINE = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs")), min_size=1)
 
 
-@given(LINE, LINE, LINE)
-def test_a_rendered_rationale_parses_back_to_itself(recall: str, first: str, second: str) -> None:
-    rationale = Rationale(question_id="q1", recall=recall, analyses=(first, second))
+@pytest.mark.parametrize("case", CORPUS["accepted"], ids=lambda case: case["name"])
+def test_what_a_model_means_is_read_whatever_its_manner(case: dict[str, Any]) -> None:
+    wanted = CORPUS["keeps"] | {name: case[name] for name in ("recall", "analyses") if name in case}
+    assert parse_completion(case["text"], QUESTION) == Rationale(
+        question_id="q1", label=case.get("label", "A"), recall=wanted["recall"], analyses=tuple(wanted["analyses"])
+    )
+
+
+@pytest.mark.parametrize("case", CORPUS["rejected"], ids=lambda case: case["name"])
+def test_what_is_incomplete_or_ambiguous_is_kept_whole_with_its_flaw(case: dict[str, Any]) -> None:
+    rejected = parse_completion(case["text"], QUESTION)
+    assert isinstance(rejected, Rejected), rejected
+    assert (rejected.flaw, rejected.text) == (Flaw(case["flaw"]), case["text"])
+    assert rejected.reason
+
+
+def test_the_corpus_holds_what_it_should() -> None:
+    names = [case["name"] for case in CORPUS["accepted"] + CORPUS["rejected"]]
+    assert len(set(names)) == len(names) >= 60
+
+
+@given(LINE, LINE, LINE, LINE)
+def test_a_rendered_rationale_parses_back_to_itself(recall: str, first: str, second: str, third: str) -> None:
+    rationale = Rationale(question_id="q1", recall=recall, analyses=(first, second, third), label="B")
     assert parse_completion(render_completion(QUESTION, rationale), QUESTION) == rationale
+
+
+WORDS = st.text(st.characters(categories=("L", "N", "P")), min_size=1)
+
+
+@given(WORDS, WORDS, WORDS, WORDS)
+def test_a_structured_rationale_parses_back_to_itself(recall: str, first: str, second: str, third: str) -> None:
+    rationale = Rationale(question_id="q1", recall=recall, analyses=(first, second, third), label="C")
+    assert parse_structured(render_structured(QUESTION, rationale), QUESTION) == rationale
 
 
 @given(st.text())
 def test_no_text_raises(text: str) -> None:
     parse_completion(text, QUESTION)
+    parse_structured(text, QUESTION)
+
+
+MARKS = [
+    *"ABCDabc()[].:,*_-#> \n\t\"'“”",
+    "Key Information:",
+    "is correct.",
+    "is incorrect.",
+    "Because",
+    "Option",
+    "bank",
+    "\n\n",
+    "not",
+    "So the answer is B.",
+    "</think>",
+]
+
+
+def test_no_mutation_of_a_completion_yields_a_rationale_whose_labels_are_not_the_questions() -> None:
+    rng = stream(0, "mutations")
+    sources = [case["text"] for case in CORPUS["accepted"]]
+    count_accepted = 0
+    for i in range(10_000):
+        text = str(sources[i % len(sources)])
+        for _ in range(int(rng.integers(1, 6))):
+            at, to = sorted(int(k) for k in rng.integers(0, len(text) + 1, 2))
+            piece = str(rng.choice(MARKS))
+            text = [
+                text[:at] + piece + text[at:],
+                text[:at] + text[min(to, at + 12) :],
+                text[:at] + piece + text[at + len(piece) :],
+                text[:at] + text[at:to] + text[at:],
+            ][int(rng.integers(4))]
+        read = parse_completion(text, QUESTION)
+        if isinstance(read, Rationale):
+            count_accepted += 1
+            assert read.question_id == QUESTION.id
+            assert read.label in QUESTION.labels
+            assert len(read.analyses) == len(QUESTION.options)
+            assert all(analysis.strip() for analysis in (read.recall, *read.analyses))
+    assert 500 < count_accepted < 9_500  # else the mutations would prove nothing
+
+
+def test_a_long_row_of_marks_takes_no_longer_than_its_length() -> None:
+    for mark in ("-", "* ", " ", "_", "(", "A. ", "1. ", '"'):
+        parse_completion(f"Key Information: x\nA{mark * 20_000}is correct", QUESTION)
+        parse_completion(mark * 20_000, QUESTION)
+
+
+def test_a_structured_completion_may_stand_in_a_fence() -> None:
+    rationale = Rationale(question_id="q1", recall="Money is kept.", analyses=("a", "b", "c"), label="A")
+    fenced = f"```json\n{render_structured(QUESTION, rationale)}\n```"
+    assert parse_structured(fenced, QUESTION) == rationale
+
+
+@pytest.mark.parametrize(
+    ("change", "flaw"),
+    [
+        (lambda said: said["options"].pop(), Flaw.OPTIONS),
+        (lambda said: said["options"].append(said["options"][0]), Flaw.OPTIONS),
+        (lambda said: said["options"][0].update(option="Z"), Flaw.OPTIONS),
+        (lambda said: said["options"][1].update(because="  "), Flaw.OPTIONS),
+        (lambda said: said["options"][1].update(verdict="correct"), Flaw.VERDICTS),
+        (lambda said: said["options"][1].update(verdict="maybe"), Flaw.MALFORMED),
+        (lambda said: said.update(key_information=""), Flaw.NO_RECALL),
+        (lambda said: said.pop("key_information"), Flaw.MALFORMED),
+    ],
+)
+def test_a_structured_completion_is_held_to_the_same_rules(change: Any, flaw: Flaw) -> None:
+    said = json.loads(
+        render_structured(QUESTION, Rationale(question_id="q1", recall="r", analyses=("a", "b", "c"), label="A"))
+    )
+    change(said)
+    rejected = parse_structured(json.dumps(said), QUESTION)
+    assert isinstance(rejected, Rejected)
+    assert rejected.flaw is flaw
+
+
+def test_torn_json_is_malformed_and_not_an_error() -> None:
+    rejected = parse_structured('{"key_information": "Money', QUESTION)
+    assert isinstance(rejected, Rejected)
+    assert (rejected.flaw, rejected.reason) == (Flaw.MALFORMED, "no JSON")
+
+
+def test_the_schema_allows_the_questions_labels_and_no_others() -> None:
+    schema: Any = json_schema(("A", "B"))
+    assert schema["properties"]["options"]["items"]["properties"]["option"]["enum"] == ["A", "B"]
+    assert schema["additionalProperties"] is False

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import httpx2
 import openai
 from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
@@ -81,13 +80,8 @@ class Endpoint:
         self._teacher, self._prompt = teacher, prompt
         key = api_key(teacher)
         self.hide = hidden(key)
-        limits = httpx2.Limits(max_connections=teacher.concurrency, max_keepalive_connections=teacher.concurrency)
         self.client = openai.AsyncOpenAI(
-            api_key=key,
-            base_url=teacher.base_url,
-            max_retries=0,
-            timeout=teacher.timeout_seconds,
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+            api_key=key, base_url=teacher.base_url, max_retries=0, timeout=teacher.timeout_seconds
         )
         self.has_n = True
         """Does the endpoint take `n`, several completions per request? Learned from its answers."""

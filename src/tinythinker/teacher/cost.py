@@ -129,8 +129,8 @@ class Estimate(Record):
             f"model               {self.model}",
             f"requests            {self.requests:,}, one per question, for {self.completions:,} completions{received}",
             f"prompt tokens       about {self.prompt_tokens:,}{per}",
-            f"completion tokens   at most {self.completion_tokens:,}; about {self.likely_completion_tokens:,} if as long as "
-            "the worked examples",
+            f"completion tokens   at most {self.completion_tokens:,}; likely {self.likely_completion_tokens:,}, as long as the "
+            "worked examples",
         ]
         if self.price is None or self.cost is None:
             return [*lines, f"price               {self.price_source}"]
@@ -139,7 +139,7 @@ class Estimate(Record):
             *lines,
             f"price               {prices}, from {self.price_source}",
             f"cost                at most ${self.cost:,.2f}; about ${self.likely_cost:,.2f} at the likely length",
-            f"  without `n`       at most ${self.separate_cost:,.2f}, where every completion takes a request of its own",
+            f"  without `n`       at most ${self.separate_cost:,.2f}, where every completion is a request of its own",
             f"  by batch          at most ${self.batch_cost:,.2f} (teacher.mode=batch), where there is a Batch API",
             "later waves         ask again for what is malformed or cut off, and cost in proportion",
         ]

@@ -14,7 +14,7 @@ from tinythinker.core.jsonl import describe
 from tinythinker.core.records import Flaw, Question, Rationale, Rejected
 
 _RECALL = re.compile(r"Key Information: *(\S.*)")
-_ANALYSIS = re.compile(r"([A-Z]) is (correct|incorrect)\. Because *(\S.*)")
+_ANALYSIS = re.compile(r"([A-Z]) is (correct|incorrect)\. Because +(\S.*)")
 
 _DECOR = r"[\s>#*_`•·–—-]*+"
 """Marks around words; possessive, so that a long row of dashes costs no more than its length."""
@@ -23,12 +23,12 @@ _KEY = re.compile(rf"{_START}key (?:information|info|knowledge){_DECOR}(?P<sign>
 _HEADING = re.compile(rf"{_START}\w[\w /&]{{0,40}}[:：]{_DECOR}$")
 _LABEL = re.compile(
     rf"{_START}(?:(?P<word>(?i:option|choice|answer))\s*{_DECOR})?(?P<open>[(\[\"'“‘]*)(?P<label>[A-Za-z])"
-    rf"(?P<close>[)\]\"'”’]*)(?P<end>[.:：)]?)(?![\w'’]){_DECOR}"
+    rf"(?P<close>[)\]\"'”’]*)(?P<end>[.:：)]?)(?![^\W_]|['’]){_DECOR}"
 )
 _VERDICT = re.compile(
     rf"[,:：]?{_DECOR}(?P<is>is\b|was\b)?[:：]?{_DECOR}(?:the |an? )?[\"'“‘(]?"
-    rf"(?P<verdict>not (?:the )?correct|correct|incorrect)[\"'”’)]?(?: (?:answer|option|choice|one))?{_DECOR}"
-    rf"(?:(?P<sign>[.,:;!：])|(?=because\b|since\b)|$|(?<=[–—-])){_DECOR}",
+    rf"(?P<verdict>not (?:the )?correct|correct|incorrect)[\"'”’)]?(?: (?:answer|option|choice|one))?"
+    rf"(?:{_DECOR}(?:[.,:;!：]|(?=because\b|since\b)|$)|[\s*_]*+(?:[–—]|-\s)){_DECOR}",
     re.I,
 )
 _BECAUSE = re.compile(rf"^{_DECOR}(?:this is |that is |it is )?(?:because|since)\b[\s,:*_]*", re.I)
@@ -124,8 +124,9 @@ def parse_completion(completion: str, question: Question) -> Rationale | Rejecte
     foreign option, two key informations, verdicts that single out no option, an afterword that contradicts them.
     Whether the option called correct is the gold one is not judged here (see `teacher.select`).
     """
+    text = completion.replace("\r\n", "\n")
     try:
-        reading = _strict(completion) or _tolerant(completion, question)
+        reading = _strict(text) or _tolerant(text, question)
         return _checked(reading, question)
     except _FlawedError as flawed:
         return Rejected(question_id=question.id, flaw=flawed.flaw, text=completion, reason=flawed.reason)
@@ -184,7 +185,7 @@ def _strict(completion: str) -> _Reading | None:
 
 def _tolerant(completion: str, question: Question) -> _Reading:
     """The same content in a freer manner. Raises _FlawedError."""
-    lines = _THOUGHT.sub("", completion).replace("\r\n", "\n").replace("\u00a0", " ").split("\n")
+    lines = _THOUGHT.sub("", completion).replace("\u00a0", " ").split("\n")
     recall: list[str] = []
     said: list[tuple[str, bool, list[str]]] = []
     afterword: list[str] = []

@@ -1,0 +1,276 @@
+"""A scripted HTTP server that plays a teacher, with whatever faults a test wants of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server sends."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_seconds: float = 0.0
+    is_reset: bool = False
+    """Send half of the body, then drop the connection."""
+    drip_seconds: float = 0.0
+    """Send the body in ten parts, with such a pause before each."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the server was asked."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body as JSON."""
+        value: dict[str, Any] = json.loads(self.body)
+        return value
+
+    @property
+    def n(self) -> int:
+        """Completions asked for."""
+        return int(self.json.get("n", 1))
+
+
+Handler = Callable[[Request], Answer]
+
+
+def chat(texts: Sequence[str], *, finish: Sequence[str] = (), usage: tuple[int, int] | None = (100, 50)) -> bytes:
+    """The body of a chat completion with these texts."""
+    choices = [
+        {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": finish[i] if finish else "stop"}
+        for i, text in enumerate(texts)
+    ]
+    body: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion", "model": "played", "choices": choices}
+    if usage is not None:
+        body["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
+    return json.dumps(body).encode()
+
+
+def refusal(status: int, message: str, code: str | None = None, **headers: str) -> Answer:
+    """An error in OpenAI's shape."""
+    return Answer(status, json.dumps({"error": {"message": message, "code": code}}).encode(), headers)
+
+
+def rationale_text(request: Request, mark: str) -> str:
+    """A perfect completion for the question that a request asks, told from others by its mark."""
+    asked = request.json["messages"][-1]["content"].split("\n")
+    gold = asked[-1].removeprefix("Answer: ")
+    labels = [line[0] for line in asked[1:-1]]
+    verdicts = [
+        f"{label} is {'correct' if label == gold else 'incorrect'}. Because of {mark}, says {label}." for label in labels
+    ]
+    return "\n".join([f"Key Information: It is known that {mark}.", *verdicts])
+
+
+class Server:
+    """An asyncio server; counts what it was asked."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.requests: list[Request] = []
+        self.keep_requests = True
+        self.most_at_once = 0
+        self._at_once = 0
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Base URL for a client."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    async def serve(self, started: Callable[[], None]) -> None:
+        """Serve until cancelled."""
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=2000)
+        self.port = server.sockets[0].getsockname()[1]
+        started()
+        async with server:
+            await server.serve_forever()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await self._one(reader, writer):
+                pass
+        writer.transport.abort()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        method, path, _ = head[0].split(" ")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:] if line)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        request = Request(method, path, headers, body)
+        if self.keep_requests:
+            self.requests.append(request)
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            answer = self.handler(request)
+            await asyncio.sleep(answer.delay_seconds)
+        finally:
+            self._at_once -= 1
+        lines = [f"HTTP/1.1 {answer.status} X", f"content-length: {len(answer.body)}"]
+        lines += [f"{name}: {value}" for name, value in ({"content-type": "application/json"} | {**answer.headers}).items()]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        if answer.is_reset:
+            writer.write(answer.body[: len(answer.body) // 2])
+            await writer.drain()
+            return False
+        parts = 10 if answer.drip_seconds else 1
+        size = -(-len(answer.body) // parts)
+        for start in range(0, len(answer.body), size):
+            await asyncio.sleep(answer.drip_seconds)
+            writer.write(answer.body[start : start + size])
+        await writer.drain()
+        return True
+
+
+@contextmanager
+def serving(handler: Handler) -> Iterator[Server]:
+    """A server in a thread of this process."""
+    server = Server(handler)
+    loop = asyncio.new_event_loop()
+    started = threading.Event()
+    tasks: list[asyncio.Task[None]] = []
+
+    def work() -> None:
+        tasks.append(loop.create_task(server.serve(started.set)))
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(tasks[0])
+        others = asyncio.all_tasks(loop)
+        for task in others:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*others, return_exceptions=True))
+        loop.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    started.wait(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(tasks[0].cancel)
+        thread.join(10)
+
+
+class PerfectTeacher:
+    """Right in everything it says, on a line that fails in every way it can.
+
+    Every completion holds a mark of its own, so that one that was received twice, or lost, can be told.
+    """
+
+    def __init__(self, seed: int, *, faults: bool) -> None:
+        self._random = random.Random(seed)
+        self._faults = faults
+        self.counts: Counter[str] = Counter()
+
+    def __call__(self, request: Request) -> Answer:
+        if request.path == "/stats":
+            return Answer(body=json.dumps(self.counts).encode())
+        self.counts["requests"] += 1
+        fault = self._random.choices(list(FAULTS), list(FAULTS.values()))[0] if self._faults else "none"
+        self.counts[f"fault {fault}"] += 1
+        match fault:
+            case "429 with Retry-After":
+                return refusal(429, "slow down", **{"retry-after": "0.05"})
+            case "429":
+                return refusal(429, "slow down")
+            case "500" | "503":
+                return refusal(int(fault), "out of order")
+            case "timeout":
+                return Answer(body=self._body(request), delay_seconds=30)
+            case "reset":
+                return Answer(body=self._body(request), is_reset=True)
+            case "truncated":
+                body = self._body(request)
+                return Answer(body=body[: len(body) // 2])
+            case "empty":
+                return Answer(body=chat([]))
+            case "drip":
+                return self._delivered(request, drip_seconds=0.05)
+        return self._delivered(request)
+
+    def _delivered(self, request: Request, **how: float) -> Answer:
+        self.counts["delivered completions"] += request.n
+        return Answer(body=self._body(request), **how)  # type: ignore[arg-type]
+
+    def _body(self, request: Request) -> bytes:
+        texts, finish = [], []
+        for _ in range(request.n):
+            text = rationale_text(request, f"{self._random.getrandbits(128):032x}")
+            is_cut = self._faults and self._random.random() < 0.03
+            if is_cut:
+                text = text[: len(text) * 2 // 3]
+            elif self._faults and self._random.random() < 0.2:
+                lines = text.split("\n")
+                del lines[self._random.randrange(len(lines))]
+                text = "\n".join(lines)
+            texts.append(text)
+            finish.append("length" if is_cut else "stop")
+        return chat(texts, finish=finish, usage=(500, 60 * request.n))
+
+
+FAULTS = {
+    "none": 0.78,
+    "429 with Retry-After": 0.03,
+    "429": 0.03,
+    "500": 0.03,
+    "503": 0.03,
+    "timeout": 0.004,
+    "reset": 0.03,
+    "truncated": 0.03,
+    "empty": 0.03,
+    "drip": 0.006,
+}
+"""How often each happens; the texts of what is delivered are malformed in a fifth of the cases besides."""
+
+
+@contextmanager
+def played_apart(seed: int, *, faults: bool) -> Iterator[str]:
+    """A perfect teacher in a process of its own; yields its base URL."""
+    words = [sys.executable, __file__, "--seed", str(seed), *(["--faults"] if faults else [])]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def stats(url: str) -> dict[str, int]:
+    """What a teacher played apart has counted."""
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/stats", timeout=10) as answer:
+        counts: dict[str, int] = json.loads(answer.read())
+        return counts
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--faults", action="store_true")
+    options = parser.parse_args()
+    played = Server(PerfectTeacher(options.seed, faults=options.faults))
+    played.keep_requests = False
+    asyncio.run(played.serve(lambda: print(played.url, flush=True)))
