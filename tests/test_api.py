@@ -12,10 +12,11 @@ from tests.conftest import TINY, tiny_settings
 from tinythinker import api
 from tinythinker.core.errors import DataError, SettingsError, StudentError, TeacherError
 from tinythinker.core.jsonl import read_records
-from tinythinker.core.records import Question, Rationale, Verdict
+from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
 from tinythinker.stages.template import Template
 from tinythinker.student.student import load_student
+from tinythinker.teacher.rationales import read_rationales
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def test_a_run_leaves_every_file_of_the_run_directory(run: RunDirectory) -> None
         "teacher/rationales.jsonl",
         "teacher/rejected.jsonl",
         "teacher/usage.json",
+        "teacher/quality.json",
         "phase-1/metrics.jsonl",
         "phase-1/student/model.safetensors",
         "round-1/chains.jsonl",
@@ -118,12 +120,12 @@ def test_a_plan_that_the_rationales_cannot_teach_is_refused_before_any_training(
     recall_only.write_text(
         "".join(
             r.model_copy(update={"analyses": ()}).model_dump_json() + "\n"
-            for r in read_records(started.rationales, Rationale)
+            for r in read_rationales(started.rationales)[1]
         )
     )
     overrides = (*TINY, "teacher.source=recorded", f"teacher.path={recall_only}")
     other = api.start("storeroom", tmp_path / "b", *overrides)
-    assert api.teach(other)["rationales_without_analyses"] > 0
+    assert api.teach(other).rationales_without_analyses > 0
     with pytest.raises(TeacherError, match=r"stages\.plan=recall_summarize"):
         api.train(other)
     assert api.train(other, "stages.plan=recall_summarize", force=True).exists()
@@ -133,7 +135,11 @@ def test_rationales_travel_from_one_run_to_another(run: RunDirectory, tmp_path: 
     overrides = (*TINY, "teacher.source=recorded", f"teacher.path={run.rationales}")
     other = api.start("storeroom", tmp_path / "run", *overrides)
     api.teach(other)
-    assert other.rationales.read_text() == run.rationales.read_text()
+    (header, taken), (origin, given) = read_rationales(other.rationales), read_rationales(run.rationales)
+    assert taken == given
+    assert header is not None
+    assert header.origin == origin
+    assert header.split == origin.split
     assert str(run.rationales) in other.manifest().inputs
 
 
@@ -177,6 +183,6 @@ def test_changed_settings_are_refused_and_force_starts_over(run: RunDirectory, t
     with pytest.raises(SettingsError, match=r"seed: was 42, now 1"):
         api.start("storeroom", tmp_path / "run", *TINY, "seed=1")
     again = api.start("storeroom", tmp_path / "run", *TINY, "seed=1", force=True)
-    assert not again.usage.exists()
+    assert not again.quality.exists()
     api.teach(again)
     assert again.rationales.read_text() != run.rationales.read_text()

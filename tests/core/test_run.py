@@ -59,6 +59,19 @@ def test_force_deletes_what_this_verb_and_later_ones_made_and_nothing_else(tmp_p
     assert not run.verdicts_folder.exists()
 
 
+def test_force_never_deletes_completions_that_were_paid_for(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    begin(run, "teach")
+    for file in (run.completions, run.batches / "wave-1.state.json", run.rationales, run.quality):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x")
+    begin(run, "teach", "teacher.samples=9", force=True)
+    assert run.completions.exists()
+    assert (run.batches / "wave-1.state.json").exists()
+    assert not run.rationales.exists()
+    assert not run.quality.exists()
+
+
 def test_a_directory_with_other_files_is_not_taken_over(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(SettingsError, match=r"found other files and no manifest\.json"):

@@ -10,13 +10,11 @@ import random
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 
@@ -61,7 +59,11 @@ Handler = Callable[[Request], Answer]
 def chat(texts: Sequence[str], *, finish: Sequence[str] = (), usage: tuple[int, int] | None = (100, 50)) -> bytes:
     """The body of a chat completion with these texts."""
     choices = [
-        {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": finish[i] if finish else "stop"}
+        {
+            "index": i,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": finish[i] if finish else "stop",
+        }
         for i, text in enumerate(texts)
     ]
     body: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion", "model": "played", "choices": choices}
@@ -81,7 +83,8 @@ def rationale_text(request: Request, mark: str) -> str:
     gold = asked[-1].removeprefix("Answer: ")
     labels = [line[0] for line in asked[1:-1]]
     verdicts = [
-        f"{label} is {'correct' if label == gold else 'incorrect'}. Because of {mark}, says {label}." for label in labels
+        f"{label} is {'correct' if label == gold else 'incorrect'}. Because of {mark}, says {label}."
+        for label in labels
     ]
     return "\n".join([f"Key Information: It is known that {mark}.", *verdicts])
 
@@ -132,7 +135,9 @@ class Server:
         finally:
             self._at_once -= 1
         lines = [f"HTTP/1.1 {answer.status} X", f"content-length: {len(answer.body)}"]
-        lines += [f"{name}: {value}" for name, value in ({"content-type": "application/json"} | {**answer.headers}).items()]
+        lines += [
+            f"{name}: {value}" for name, value in ({"content-type": "application/json"} | {**answer.headers}).items()
+        ]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         if answer.is_reset:
             writer.write(answer.body[: len(answer.body) // 2])
@@ -151,27 +156,24 @@ class Server:
 def serving(handler: Handler) -> Iterator[Server]:
     """A server in a thread of this process."""
     server = Server(handler)
-    loop = asyncio.new_event_loop()
     started = threading.Event()
-    tasks: list[asyncio.Task[None]] = []
+    end: list[Callable[[], object]] = []
 
-    def work() -> None:
-        tasks.append(loop.create_task(server.serve(started.set)))
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(tasks[0])
-        others = asyncio.all_tasks(loop)
-        for task in others:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*others, return_exceptions=True))
-        loop.close()
+    async def work() -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        end.append(lambda: loop.call_soon_threadsafe(ended.set))
+        serve = asyncio.create_task(server.serve(started.set))
+        await ended.wait()
+        serve.cancel()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=lambda: asyncio.run(work()))
     thread.start()
     started.wait(10)
     try:
         yield server
     finally:
-        loop.call_soon_threadsafe(tasks[0].cancel)
+        end[0]()
         thread.join(10)
 
 

@@ -9,6 +9,7 @@ from tests.conftest import ask
 from tinythinker.config import load_settings
 from tinythinker.core.errors import TeacherError
 from tinythinker.core.records import Flaw, Rationale, Rejected
+from tinythinker.core.run import RunDirectory
 from tinythinker.tasks.choice_jsonl import read_choice_jsonl
 from tinythinker.tasks.load import load_task
 from tinythinker.teacher.annotations import assign, ecqa_files, ecqa_rationales, fact_rationales, split_positives
@@ -146,11 +147,11 @@ def test_at_least_97_percent_of_ecqa_fill_all_five_options(data_dir: Path) -> No
 
 
 @pytest.mark.data
-def test_no_commonsenseqa_test_question_ever_reaches_training(data_dir: Path) -> None:
+def test_no_commonsenseqa_test_question_ever_reaches_training(data_dir: Path, tmp_path: Path) -> None:
     overrides = [f"data_dir={data_dir / 'csqa'}", "teacher.source=ecqa", f"teacher.path={data_dir / 'ecqa'}"]
     settings = load_settings("csqa", overrides)
     task = load_task(settings)
-    collected = collect_rationales(settings, task)
+    collected = collect_rationales(settings, task, RunDirectory(tmp_path))
     taught = {rationale.question_id for rationale in collected.rationales}
     splits = {name: {question.id for question in own} for name, own in task.splits.items()}
     assert taught <= splits["train"]

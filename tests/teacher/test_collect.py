@@ -7,21 +7,23 @@ import pytest
 from tests.conftest import ask, tiny_settings
 from tinythinker.config import load_settings
 from tinythinker.core.errors import SettingsError, TeacherError
+from tinythinker.core.run import RunDirectory
 from tinythinker.tasks.load import Task, load_task
 from tinythinker.teacher.collect import collect_rationales
 
 PLAIN = Task({"train": [ask("Where?", "up", "down")], "valid": [], "test": []}, {})
 
 
-def test_what_was_collected_is_counted_for_people() -> None:
+def test_what_was_collected_is_counted_for_people(tmp_path: Path) -> None:
     settings = tiny_settings("storeroom.annotated=0.5", "teacher.malformed=0.5")
     task = load_task(settings)
-    counts = collect_rationales(settings, task).counts(task.splits["train"])
-    assert counts["questions"] == 24
-    malformed = sum(count for name, count in counts.items() if name.startswith("rejected_"))
+    quality = collect_rationales(settings, task, RunDirectory(tmp_path)).quality
+    assert quality.questions == 24
+    malformed = sum(quality.rejected.values())
     assert malformed > 0
-    assert counts["rationales"] + malformed == 12
-    assert counts["questions_without_rationale"] == 24 - counts["rationales"]
+    assert quality.rationales + malformed == 12
+    assert quality.questions_without_rationale == 24 - quality.rationales
+    assert quality.rationales_per_question == {0: 24 - quality.rationales, 1: quality.rationales}
 
 
 @pytest.mark.parametrize(
@@ -34,10 +36,10 @@ def test_what_was_collected_is_counted_for_people() -> None:
     ],
 )
 def test_a_source_that_does_not_go_with_the_task_says_so(
-    overrides: list[str], error: type[Exception], message: str
+    tmp_path: Path, overrides: list[str], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        collect_rationales(load_settings("mine.jsonl", overrides), PLAIN)
+        collect_rationales(load_settings("mine.jsonl", overrides), PLAIN, RunDirectory(tmp_path))
 
 
 def test_a_teacher_that_gives_nothing_usable_is_an_error_unless_labels_are_enough(tmp_path: Path) -> None:
@@ -46,7 +48,6 @@ def test_a_teacher_that_gives_nothing_usable_is_an_error_unless_labels_are_enoug
     with pytest.raises(
         TeacherError, match=r"found no usable rationale for 1 training questions.*stages\.plan=summarize"
     ):
-        collect_rationales(load_settings("mine.jsonl", overrides), PLAIN)
-    assert (
-        collect_rationales(load_settings("mine.jsonl", [*overrides, "stages.plan=summarize"]), PLAIN).rationales == ()
-    )
+        collect_rationales(load_settings("mine.jsonl", overrides), PLAIN, RunDirectory(tmp_path))
+    labels_only = load_settings("mine.jsonl", [*overrides, "stages.plan=summarize"])
+    assert collect_rationales(labels_only, PLAIN, RunDirectory(tmp_path)).rationales == ()

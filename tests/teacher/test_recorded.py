@@ -16,7 +16,8 @@ TRAIN = [ask("Where?", "up", "down", id="q1")]
 def test_rationales_of_other_questions_are_rejected_as_a_leak(tmp_path: Path) -> None:
     mine = Rationale(question_id="q1", recall="r", analyses=("a", "b"))
     write_records(tmp_path / "r.jsonl", [mine, Rationale(question_id="test-7", recall="r")])
-    kept, leak = recorded_rationales(tmp_path / "r.jsonl", TRAIN)
+    header, (kept, leak) = recorded_rationales(tmp_path / "r.jsonl", TRAIN)
+    assert header is None
     assert kept == mine
     assert isinstance(leak, Rejected)
     assert (leak.question_id, leak.flaw) == ("test-7", Flaw.NOT_TRAIN)
@@ -25,7 +26,7 @@ def test_rationales_of_other_questions_are_rejected_as_a_leak(tmp_path: Path) ->
 def test_analyses_that_do_not_match_the_options_are_an_error(tmp_path: Path) -> None:
     write_records(tmp_path / "r.jsonl", [Rationale(question_id="q1", recall="r", analyses=("a",))])
     with pytest.raises(DataError, match="analyses of question q1: found 1, expected 2"):
-        list(recorded_rationales(tmp_path / "r.jsonl", TRAIN))
+        list(recorded_rationales(tmp_path / "r.jsonl", TRAIN)[1])
 
 
 @pytest.mark.parametrize(
@@ -34,4 +35,4 @@ def test_analyses_that_do_not_match_the_options_are_an_error(tmp_path: Path) -> 
 def test_a_rationale_that_says_nothing_is_an_error_with_file_and_line(tmp_path: Path, line: str) -> None:
     (tmp_path / "r.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=r"r\.jsonl:1: .*expected texts that are not blank"):
-        list(recorded_rationales(tmp_path / "r.jsonl", TRAIN))
+        list(recorded_rationales(tmp_path / "r.jsonl", TRAIN)[1])

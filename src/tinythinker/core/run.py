@@ -45,7 +45,7 @@ def sha256(path: Path) -> str:
 
 
 def _versions() -> dict[str, str]:
-    names = ("tinythinker", "torch", "transformers", "tokenizers", "accelerate", "numpy")
+    names = ("tinythinker", "torch", "transformers", "tokenizers", "accelerate", "numpy", "openai")
     return {name: metadata.version(name) for name in names}
 
 

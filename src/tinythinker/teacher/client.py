@@ -9,10 +9,11 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any, TypeVar
 
 import openai
@@ -138,7 +139,7 @@ class Endpoint:
         if status in _HOPELESS or error.code == "insufficient_quota":
             return fatal(error, self._teacher, self.hide)
         if status in _WORTH_A_RETRY or status >= 500:
-            wait = self.client._parse_retry_after_header(error.response.headers)
+            wait = retry_after(error.response.headers)
             if wait is not None and wait > _LONGEST_WAIT_SECONDS:
                 return fatal(error, self._teacher, self.hide)
             return _TransientError(f"status {status}", said, wait)
@@ -158,6 +159,23 @@ def fatal(error: openai.APIStatusError, teacher: TeacherSettings, hide: Callable
     return TeacherError(
         f"{teacher.base_url}: found status {error.status_code} ({hide(_message(error))}), expected {wanted}; {GO_ON}"
     )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait (RFC 9110, section 10.2.3: a number or a date; some say milliseconds).
+
+    >>> retry_after({"retry-after": "2.5"})
+    2.5
+    """
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        return max(0.0, float(headers["retry-after"]))
+    except KeyError:
+        return None
+    except ValueError:
+        date = parsedate_tz(headers["retry-after"]) if "retry-after" in headers else None
+        return None if date is None else max(0.0, mktime_tz(date) - time.time())
 
 
 def hidden(key: str) -> Callable[[str], str]:

@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from email.utils import formatdate
+from itertools import count, pairwise
+
+import pytest
+
+from tests.teacher.conftest import KEY, Interviewer, read_usage, some_questions
+from tests.teacher.server import Answer, Request, chat, rationale_text, refusal, serving
+from tinythinker.core.errors import SettingsError, TeacherError
+from tinythinker.core.run import RunDirectory
+from tinythinker.teacher.ledger import Ledger
+
+
+class Play:
+    """Answers perfectly, after the answers given for the first requests."""
+
+    def __init__(self, *first: Answer, has_n: bool = True, usage: tuple[int, int] | None = (100, 50)) -> None:
+        self._first = list(first)
+        self._has_n, self._usage = has_n, usage
+        self._marks = count(1)
+        self.is_down = False
+
+    def __call__(self, request: Request) -> Answer:
+        if self.is_down:
+            return refusal(503, "down")
+        if self._first:
+            return self._first.pop(0)
+        n = request.n if self._has_n else 1
+        texts = [rationale_text(request, f"{next(self._marks):05d}" * 5) for _ in range(n)]
+        return Answer(body=chat(texts, usage=self._usage))
+
+
+def ledger_of(asked: object) -> Ledger:
+    ledger = getattr(asked, "ledger")  # noqa: B009
+    assert isinstance(ledger, Ledger)
+    return ledger
+
+
+def test_every_question_gets_its_completions_in_one_request(interview: Interviewer, run: RunDirectory) -> None:
+    with serving(Play()) as server:
+        asked = interview(server.url)
+        asked.ask()
+    assert asked.missing() == {}
+    assert [request.n for request in server.requests] == [2, 2, 2, 2]
+    body = server.requests[0].json
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("played", 0.8, 256)
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    usage = read_usage(run)
+    # 4 requests of 100 prompt and 50 completion tokens, at 1000 and 2000 dollars per million
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["cost"]) == (400, 200, 0.8)
+
+
+def test_a_second_call_asks_for_nothing(interview: Interviewer) -> None:
+    with serving(Play()) as server:
+        interview(server.url).ask()
+        interview(server.url).ask()
+    assert len(server.requests) == 4
+
+
+def test_an_endpoint_that_ignores_n_is_asked_once_per_completion(interview: Interviewer) -> None:
+    with serving(Play(has_n=False)) as server:
+        asked = interview(server.url)
+        asked.ask()
+    assert asked.missing() == {}
+    assert len(server.requests) == 8  # the first found it out, and its answer counts
+    assert [request.n for request in server.requests[1:]] == [1] * 7
+
+
+def test_an_endpoint_that_refuses_n_is_asked_once_per_completion(interview: Interviewer) -> None:
+    with serving(Play(refusal(400, "only one completion choice is allowed, n must be 1"), has_n=False)) as server:
+        asked = interview(server.url)
+        asked.ask()
+    assert asked.missing() == {}
+    assert [request.n for request in server.requests[:2]] == [2, 1]
+    assert len(server.requests) == 9
+
+
+def test_an_endpoint_that_wants_the_other_name_of_max_tokens_gets_it(interview: Interviewer) -> None:
+    complaint = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    with serving(Play(refusal(400, complaint))) as server:
+        interview(server.url).ask()
+    assert "max_tokens" in server.requests[0].json
+    assert all("max_completion_tokens" in request.json for request in server.requests[1:])
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (refusal(429, "slow down"), "status 429"),
+        (refusal(500, "oops"), "status 500"),
+        (refusal(503, "overloaded"), "status 503"),
+        (Answer(body=chat(["x"]), is_reset=True), "connection"),
+        (Answer(body=chat(["x"])[:40]), "bad reply"),
+        (Answer(body=chat([])), "bad reply"),
+        (Answer(body=b"<html>busy</html>", headers={"content-type": "text/html"}), "bad reply"),
+        (Answer(body=chat(["x"]), delay_seconds=5), "timeout"),
+        (Answer(body=chat(["x" * 100]), drip_seconds=0.2), "timeout"),
+    ],
+    ids=["429", "500", "503", "reset", "torn", "no choices", "html", "timeout", "drip"],
+)
+def test_a_fault_is_tried_again_and_counted_and_never_kept_as_an_answer(
+    interview: Interviewer, run: RunDirectory, fault: Answer, kind: str
+) -> None:
+    with serving(Play(fault, fault)) as server:
+        asked = interview(server.url, "teacher.timeout_seconds=0.5")
+        asked.ask()
+    assert asked.missing() == {}
+    assert ledger_of(asked).count_received() == 8
+    assert read_usage(run)["failed_tries"] == {kind: 2}
+
+
+@pytest.mark.parametrize("header", [{"retry-after": "0.4"}, {"retry-after-ms": "400"}])
+def test_all_wait_as_long_as_the_server_asks(interview: Interviewer, header: dict[str, str]) -> None:
+    with serving(Play(refusal(429, "slow down", None, **header))) as server:
+        started = time.monotonic()
+        interview(server.url).ask()
+    assert time.monotonic() - started >= 0.4
+    assert len(server.requests) == 5
+
+
+def test_a_date_to_retry_after_is_understood(interview: Interviewer) -> None:
+    late = formatdate(time.time() + 2000, usegmt=True)
+    with serving(Play(refusal(429, "daily limit", None, **{"retry-after": late}))) as server:  # noqa: SIM117
+        with pytest.raises(TeacherError, match=r"status 429 \(daily limit\), expected an answer within minutes"):
+            interview(server.url).ask()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (401, None, "expected the key in OPENAI_API_KEY to be accepted"),
+        (402, None, "expected credit on the account"),
+        (403, None, "expected a key that may use model played"),
+        (404, "model_not_found", "expected an endpoint with model played"),
+        (429, "insufficient_quota", "expected credit on the account"),
+        (400, None, "found status 400: no luck for the first request, expected an answer"),
+    ],
+)
+def test_what_no_retry_can_mend_stops_at_once_and_says_what_to_do(
+    interview: Interviewer, status: int, code: str | None, message: str
+) -> None:
+    with serving(lambda _: refusal(status, "no luck", code)) as server, pytest.raises(TeacherError) as caught:
+        interview(server.url).ask()
+    assert message in str(caught.value)
+    assert "run the same command again" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(server.requests) == 1
+
+
+def test_no_server_at_all_is_one_line(interview: Interviewer) -> None:
+    with pytest.raises(
+        TeacherError, match=r"127\.0\.0\.1:9.*found 3 requests in a row without an answer after 2 tries"
+    ):
+        interview("http://127.0.0.1:9/v1", "teacher.attempts=2").ask()
+
+
+def test_a_server_that_goes_down_stops_the_run_and_what_came_before_is_kept(interview: Interviewer) -> None:
+    play = Play()
+
+    def goes_down(request: Request) -> Answer:
+        if "number 2" in request.json["messages"][-1]["content"]:
+            play.is_down = True
+        return play(request)
+
+    settings = ("teacher.attempts=2", "teacher.concurrency=1")
+    with serving(goes_down) as server:
+        asked = interview(server.url, *settings)
+        with pytest.raises(TeacherError, match="found no answer to the requests of 2 questions"):
+            asked.ask()
+    with serving(Play()) as server:
+        again = interview(server.url, *settings)
+        again.ask()
+    assert again.missing() == {}
+    assert len(server.requests) == 2
+
+
+def test_a_request_the_endpoint_will_not_take_is_passed_over_and_listed(interview: Interviewer) -> None:
+    play = Play()
+
+    def picky(request: Request) -> Answer:
+        is_bad = "number 3" in request.json["messages"][-1]["content"]
+        return refusal(400, "content policy") if is_bad else play(request)
+
+    with serving(picky) as server:
+        asked = interview(server.url, "teacher.waves=2")
+        asked.ask()
+    assert asked.missing() == {"q3": 2}
+    assert len(server.requests) == 3 + 2
+
+
+def test_no_more_requests_are_under_way_than_allowed(interview: Interviewer) -> None:
+    play = Play()
+
+    def slow(request: Request) -> Answer:
+        return Answer(body=play(request).body, delay_seconds=0.05)
+
+    with serving(slow) as server:
+        interview(server.url, "teacher.concurrency=3", questions=some_questions(12)).ask()
+    assert server.most_at_once == 3
+
+
+def test_requests_per_minute_are_kept(interview: Interviewer) -> None:
+    times: list[float] = []
+    play = Play()
+
+    def timed(request: Request) -> Answer:
+        times.append(time.monotonic())
+        return play(request)
+
+    with serving(timed) as server:
+        interview(server.url, "teacher.requests_per_minute=600", questions=some_questions(8)).ask()
+    # 600 a minute are one in 100 ms: seven gaps, and none notably shorter
+    assert times[-1] - times[0] >= 0.65
+    assert min(b - a for a, b in pairwise(times)) > 0.05
+
+
+def test_tokens_per_minute_are_kept(interview: Interviewer) -> None:
+    questions = some_questions(6)
+    with serving(Play()) as server:
+        asked = interview(server.url, "teacher.examples=0", "teacher.max_tokens=50", questions=questions)
+        per_request = asked.estimate().prompt_tokens // 6 + 2 * 50
+    with serving(Play()) as server:
+        started = time.monotonic()
+        limit = per_request * 60 * 10  # ten requests a second
+        interview(
+            server.url,
+            "teacher.examples=0",
+            "teacher.max_tokens=50",
+            f"teacher.tokens_per_minute={limit}",
+            questions=questions,
+        ).ask()
+    assert time.monotonic() - started >= 0.4
+
+
+def test_a_budget_in_dollars_is_not_exceeded_and_can_be_raised(interview: Interviewer, run: RunDirectory) -> None:
+    # A request costs 0.14 dollars, and beforehand counts as its estimated prompt and 2 x 10 completion tokens.
+    short = ("teacher.max_tokens=10", "teacher.examples=0", "teacher.concurrency=8")
+    with serving(Play(usage=(100, 20))) as server:
+        with pytest.raises(TeacherError, match=r"budget: .*\$0\.\d\d.* used.*6 of 8 usable.*teacher\.waves=0"):
+            interview(server.url, "teacher.budget=0.55", *short).ask()
+        spent = read_usage(run)["cost"]
+        assert isinstance(spent, float)
+        assert spent == pytest.approx(3 * (100 * 1000 + 20 * 2000) / 1e6)  # a fourth could have exceeded 0.55
+        interview(server.url, "teacher.budget=5", *short).ask()
+    assert len(server.requests) == 4
+
+
+def test_a_budget_in_tokens_is_not_exceeded(interview: Interviewer, run: RunDirectory) -> None:
+    with serving(Play()) as server, pytest.raises(TeacherError, match="budget: 0 tokens"):
+        interview(server.url, "teacher.budget_tokens=300").ask()
+    assert server.requests == []
+
+
+def test_a_budget_in_dollars_needs_a_price(interview: Interviewer) -> None:
+    unpriced = ("teacher.budget=1", "teacher.input_price=null")
+    with serving(Play()) as server, pytest.raises(SettingsError, match="found no price of played"):
+        interview(server.url, *unpriced).ask()
+
+
+def test_waves_of_none_ask_nothing(interview: Interviewer) -> None:
+    with serving(Play()) as server:
+        asked = interview(server.url, "teacher.waves=0")
+        asked.ask()
+    assert server.requests == []
+    assert len(asked.missing()) == 4
+
+
+def test_the_key_is_needed_for_openai_itself_and_not_for_a_server_of_ones_own(
+    interview: Interviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(SettingsError, match="environment variable OPENAI_API_KEY: found nothing, expected the API key"):
+        interview("https://api.openai.com/v1").ask()
+    with serving(Play()) as server:
+        interview(server.url).ask()
+    assert len(server.requests) == 4
+
+
+def test_a_key_with_odd_characters_is_refused_without_being_shown(
+    interview: Interviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "geheim-ß")
+    with pytest.raises(SettingsError, match="no key has") as caught:
+        interview("http://127.0.0.1:9/v1", "teacher.key_env=MY_KEY").ask()
+    assert "geheim" not in str(caught.value)
+
+
+def test_the_key_is_in_no_file_whatever_the_server_echoes(
+    interview: Interviewer, run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play = Play(refusal(429, f"slow down, {KEY}"), refusal(500, f"Bearer {KEY}"))
+
+    def echoes(request: Request) -> Answer:
+        if "number 3" in request.json["messages"][-1]["content"]:
+            return refusal(400, f"bad key {request.headers['authorization']}")
+        answer = play(request)
+        return Answer(answer.status, answer.body.replace(b"It is known", f"My key is {KEY}".encode()), answer.headers)
+
+    with serving(echoes) as server:
+        interview(server.url).ask()
+    written = [path for path in run.root.rglob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if KEY in path.read_text()]
+    assert "My key is [key]" in run.completions.read_text()
+    assert KEY not in "".join(capsys.readouterr())
+
+
+def test_tokens_that_the_server_does_not_count_are_estimated_and_marked(
+    interview: Interviewer, run: RunDirectory
+) -> None:
+    with serving(Play(usage=None)) as server:
+        interview(server.url).ask()
+    usage = read_usage(run)
+    assert usage["uncounted_requests"] == 4
+    assert int(str(usage["prompt_tokens"])) > 1000
+
+
+def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(interview: Interviewer) -> None:
+    play = Play()
+
+    def slow(request: Request) -> Answer:
+        if len(server.requests) == 4:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return Answer(body=play(request).body, delay_seconds=0.4)
+
+    with serving(slow) as server:
+        asked = interview(server.url, "teacher.concurrency=3", questions=some_questions(30))
+        with pytest.raises(KeyboardInterrupt):
+            asked.ask()
+    assert len(server.requests) == 4
+    assert ledger_of(asked).count_received() == 8
+    with pytest.raises(KeyboardInterrupt):  # the usual handler is back
+        signal.raise_signal(signal.SIGINT)
+
+
+async def _ask_inside(asked: object) -> None:
+    asked.ask()  # type: ignore[attr-defined]
+
+
+def test_a_notebook_with_a_running_loop_can_ask(interview: Interviewer) -> None:
+    import asyncio
+
+    with serving(Play()) as server:
+        asked = interview(server.url)
+        asyncio.run(_ask_inside(asked))
+    assert asked.missing() == {}
+
+
+def test_more_fields_of_a_prompt_file_reach_the_server(interview: Interviewer, run: RunDirectory) -> None:
+    run.root.mkdir()
+    file = run.root / "prompt.yaml"
+    file.write_text("instruction: Explain.\nrequest: {reasoning_effort: low, chat_template_kwargs: {think: false}}\n")
+    with serving(Play()) as server:
+        interview(server.url, f"teacher.prompt={file}").ask()
+    assert server.requests[0].json["reasoning_effort"] == "low"
+    assert server.requests[0].json["chat_template_kwargs"] == {"think": False}
+
+
+def test_structured_completions_are_asked_for_by_schema_and_read(interview: Interviewer) -> None:
+    def structured(request: Request) -> Answer:
+        schema = request.json["response_format"]["json_schema"]
+        labels = schema["schema"]["properties"]["options"]["items"]["properties"]["option"]["enum"]
+        said = {
+            "key_information": f"Known {len(server.requests):05d}" * 9,
+            "options": [
+                {"option": label, "verdict": "correct" if label == "A" else "incorrect", "because": "so."}
+                for label in labels
+            ],
+        }
+        return Answer(body=chat([json.dumps(said)] * request.n))
+
+    with serving(structured) as server:
+        asked = interview(server.url, "teacher.structured=true")
+        asked.ask()
+    assert asked.missing() == {}
+    assert Counter(type(answer).__name__ for answer in asked.answers()) == {"Rationale": 8}
