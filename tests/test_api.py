@@ -138,6 +138,7 @@ def test_rationales_travel_from_one_run_to_another(run: RunDirectory, tmp_path: 
     (header, taken), (origin, given) = read_rationales(other.rationales), read_rationales(run.rationales)
     assert taken == given
     assert header is not None
+    assert origin is not None
     assert header.origin == origin
     assert header.split == origin.split
     assert str(run.rationales) in other.manifest().inputs

@@ -15,6 +15,7 @@ from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import VERBS, Manifest, RunDirectory
 from tinythinker.evaluate.score import Score, score
 from tinythinker.report.charts import accuracy_bars, first_wrong_bars, token_bars, training_curves
+from tinythinker.teacher.quality import read_quality
 
 MOST_CHAINS = 60
 """Questions whose reasoning is shown."""
@@ -86,7 +87,8 @@ def write_page(run: RunDirectory) -> None:
             has_facts=any(own.analyze_facts is not None for own in scores.values()),
             figures=[figure for figure in _figures(run, scores) if figure],
             shown=_chains(run),
-            teacher=read_json(run.usage) if run.usage.exists() else {},
+            quality=read_quality(run.quality) if run.quality.exists() else None,
+            usage=read_json(run.usage) if run.usage.exists() else {},
             data=read_json(run.phase_1 / "data.json") if (run.phase_1 / "data.json").exists() else {},
             settings=yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True),
         ),
@@ -100,7 +102,7 @@ def _progress(run: RunDirectory, manifest: Manifest) -> list[tuple[str, str]]:
     verdicts = {name: own for name, own in read_verdicts(run).items() if ".test." in name}
     count_questions = len(read_records(run.questions("test"), Question)) if verdicts else 0
     done = {
-        "teach": run.usage.exists(),
+        "teach": run.quality.exists(),
         "train": (run.phase_1 / "student").exists(),
         "reflect": "reflect" in manifest.begun and len(run.rounds()) >= wanted,
         "evaluate": bool(verdicts) and all(len(own) == count_questions for own in verdicts.values()),

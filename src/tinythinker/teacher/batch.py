@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -107,9 +108,13 @@ def ask_by_batch(
         TeacherError: the provider refuses, or a job brings nothing.
         DataError: the folder cannot be read or written.
     """
+    with closing(Jobs(folder, prompt, teacher)) as jobs:
+        return _ask(wave, jobs, ledger, teacher, purse)
+
+
+def _ask(wave: int, jobs: Jobs, ledger: Ledger, teacher: TeacherSettings, purse: Purse) -> Outcome:
     outcome = Outcome()
-    jobs = Jobs(folder, prompt, teacher)
-    for state in open_jobs(folder):
+    for state in open_jobs(jobs.folder):
         jobs.finish(state, ledger, outcome)
     while wanted := ledger.jobs(wave):
         affordable = _affordable(wanted, purse)
@@ -155,10 +160,14 @@ class Jobs:
     """The batch jobs of a run: a request file and a state file each."""
 
     def __init__(self, folder: Path, prompt: Prompt, teacher: TeacherSettings) -> None:
-        self._folder, self._prompt, self._teacher = folder, prompt, teacher
+        self.folder, self._prompt, self._teacher = folder, prompt, teacher
         key = api_key(teacher)
         self._hide = hidden(key)
         self._client = openai.OpenAI(api_key=key, base_url=teacher.base_url, max_retries=teacher.attempts)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
 
     def prepare(self, wave: int, jobs: Sequence[Job], ledger: Ledger) -> list[State]:
         """Write request files within the provider's limits, and register a job for each."""
@@ -216,7 +225,7 @@ class Jobs:
         if state.batch_id is not None:
             return state
         for batch in self._client.batches.list(limit=100):
-            if (batch.metadata or {}).get("tinythinker") == state.name:
+            if (batch.metadata or {}).get("tinythinker") == state.name and batch.status != "failed":
                 break
         else:
             with self._requests(state).open("rb") as file:
@@ -247,10 +256,10 @@ class Jobs:
             time.sleep(self._teacher.poll_seconds)
 
     def _requests(self, state: State) -> Path:
-        return self._folder / f"{state.name}.jsonl"
+        return self.folder / f"{state.name}.jsonl"
 
     def _file(self, state: State) -> Path:
-        return self._folder / f"{state.name}.state.json"
+        return self.folder / f"{state.name}.state.json"
 
     def _save(self, state: State) -> None:
         write_json(self._file(state), state.model_dump(mode="json"))

@@ -129,8 +129,8 @@ class Estimate(Record):
             f"model               {self.model}",
             f"requests            {self.requests:,}, one per question, for {self.completions:,} completions{received}",
             f"prompt tokens       about {self.prompt_tokens:,}{per}",
-            f"completion tokens   at most {self.completion_tokens:,}; likely {self.likely_completion_tokens:,}, as long as the "
-            "worked examples",
+            f"completion tokens   at most {self.completion_tokens:,}; likely {self.likely_completion_tokens:,}, by the "
+            "length of the worked examples",
         ]
         if self.price is None or self.cost is None:
             return [*lines, f"price               {self.price_source}"]

@@ -64,6 +64,13 @@ class Example(_File):
     recall: str = Field(min_length=1)
     analyses: tuple[str, ...]
 
+    @field_validator("options", mode="before")
+    @classmethod
+    def _are_texts(cls, options: object) -> object:
+        if isinstance(options, list) and any(isinstance(option, bool) for option in options):
+            raise ValueError(expected("options", options, 'texts; in YAML, "yes" and "no" need their quotes'))
+        return options
+
     def parts(self) -> tuple[Question, Rationale]:
         """The question, and the rationale to show for it. Raises ValidationError, ValueError if they do not fit."""
         options = tuple(Option(label=label, text=text) for label, text in zip(LABELS, self.options, strict=False))

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.teacher.conftest import some_questions
+from tinythinker.core.errors import DataError
+from tinythinker.core.jsonl import write_records
+from tinythinker.core.records import Rationale
+from tinythinker.teacher.rationales import Header, read_rationales, split_hash, write_rationales
+
+HEADER = Header(source="openai", teacher="m", settings={}, task="csqa", questions=2, split="x", licence="none")
+ONE = Rationale(question_id="q0", recall="r")
+
+
+def test_header_and_rationales_come_back(tmp_path: Path) -> None:
+    write_rationales(tmp_path / "r.jsonl", HEADER, [ONE])
+    assert read_rationales(tmp_path / "r.jsonl") == (HEADER, [ONE])
+
+
+def test_a_file_of_ones_own_needs_no_header_and_files_put_together_have_two(tmp_path: Path) -> None:
+    write_records(tmp_path / "own.jsonl", [ONE])
+    assert read_rationales(tmp_path / "own.jsonl") == (None, [ONE])
+    other = HEADER.model_copy(update={"teacher": "n"})
+    write_records(tmp_path / "two.jsonl", [HEADER, ONE, other, ONE])
+    assert read_rationales(tmp_path / "two.jsonl") == (HEADER, [ONE, ONE])
+
+
+def test_a_line_that_is_neither_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(HEADER.model_dump_json() + '\n{"recall": "r"}\n')
+    with pytest.raises(DataError, match=r"r\.jsonl:2: question_id: found nothing"):
+        read_rationales(tmp_path / "r.jsonl")
+
+
+def test_a_split_is_named_by_its_questions_in_any_order() -> None:
+    questions = some_questions(3)
+    assert split_hash(questions) == split_hash(questions[::-1])
+    assert split_hash(questions) != split_hash(questions[:2])
+    assert split_hash(questions) != split_hash([questions[0].labelled("B"), *questions[1:]])

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.teacher.conftest import llm_settings, some_questions
+from tinythinker.config import TeacherSettings, load_settings
+from tinythinker.core.records import Flaw, Rationale, Rejected
+from tinythinker.teacher.select import names, select_rationales
+
+QUESTIONS = some_questions(2)
+
+
+def settings(*overrides: str) -> TeacherSettings:
+    return llm_settings("http://127.0.0.1:9/v1", *overrides).teacher
+
+
+def said(recall: str, label: str | None = "A", question: str = "q0") -> Rationale:
+    return Rationale(question_id=question, recall=recall, analyses=("because.", "because."), label=label)
+
+
+FAR = ("Rain falls from the clouds.", "Money is kept in a safe.", "Bread is made of flour.")
+
+
+def test_rationales_that_argue_against_the_gold_label_are_dropped_by_default() -> None:
+    chosen = select_rationales([said(FAR[0], "B"), said(FAR[1], "B"), said(FAR[2], "A")], QUESTIONS, settings())
+    assert [own.recall for own in chosen.rationales] == [FAR[2]]
+    assert [own.flaw for own in chosen.rejected] == [Flaw.DISAGREES] * 2
+    assert chosen.rejected[0].reason == "calls B correct, should argue for A"
+    assert chosen.votes == {"q0": {"B": 2, "A": 1}}
+    assert chosen.relabelled == {}
+
+
+def test_the_teachers_majority_may_replace_the_gold_label() -> None:
+    answers = [said(FAR[0], "B"), said(FAR[1], "B"), said(FAR[2], "A")]
+    chosen = select_rationales(answers, QUESTIONS, settings("teacher.label_policy=teacher"))
+    assert [own.recall for own in chosen.rationales] == list(FAR[:2])
+    assert chosen.relabelled == {"q0": "B"}
+
+
+def test_near_duplicates_of_one_that_is_kept_are_dropped() -> None:
+    # "falls" -> "drops" are 5 edits, "from the clouds" -> "on all" are more than 10
+    recalls = ("Rain falls from the clouds.", "Rain drops from the clouds.", "Rain falls on all.")
+    chosen = select_rationales([said(recall) for recall in recalls], QUESTIONS, settings())
+    assert [own.recall for own in chosen.rationales] == [recalls[0], recalls[2]]
+    assert [(own.flaw, own.reason) for own in chosen.rejected] == [
+        (Flaw.DUPLICATE, "4 edited characters from one that is kept")
+    ]
+
+
+def test_the_distance_of_duplicates_can_be_set_to_equal_texts_only() -> None:
+    recalls = ("Rain falls.", "Rain fell.", "Rain falls.")
+    chosen = select_rationales([said(own) for own in recalls], QUESTIONS, settings("teacher.duplicate_distance=0"))
+    assert [own.recall for own in chosen.rationales] == ["Rain falls.", "Rain fell."]
+
+
+def test_one_text_may_serve_two_questions() -> None:
+    chosen = select_rationales([said(FAR[0]), said(FAR[0], question="q1")], QUESTIONS, settings())
+    assert len(chosen.rationales) == 2
+
+
+def test_no_more_are_kept_than_wished_and_the_first_go_first() -> None:
+    chosen = select_rationales([said(recall) for recall in FAR], QUESTIONS, settings("teacher.keep=2"))
+    assert [own.recall for own in chosen.rationales] == list(FAR[:2])
+    assert chosen.rejected[0].flaw is Flaw.SURPLUS
+
+
+def test_a_recall_that_names_the_answer_is_a_leak_where_that_is_unwished() -> None:
+    answers = [said("Balloons go up in the air."), said(FAR[0])]
+    assert len(select_rationales(answers, QUESTIONS, settings()).rationales) == 2
+    chosen = select_rationales(answers, QUESTIONS, settings("teacher.reject_leaks=true"))
+    assert [own.recall for own in chosen.rationales] == [FAR[0]]
+    assert (chosen.rejected[0].flaw, chosen.rejected[0].reason) == (Flaw.LEAK, "the recall names 'up'")
+
+
+def test_other_sources_are_held_to_the_label_policy_and_to_nothing_else() -> None:
+    recorded = load_settings("mine.jsonl", ["teacher.source=recorded", "teacher.keep=1"]).teacher
+    answers = [said("Wet.", None), said("Wet.", "A"), said("Wet.", "B")]
+    chosen = select_rationales(answers, QUESTIONS, recorded)
+    assert len(chosen.rationales) == 2
+    assert [own.flaw for own in chosen.rejected] == [Flaw.DISAGREES]
+
+
+def test_questions_stand_in_their_order_and_what_was_rejected_before_stays_so() -> None:
+    before = Rejected(question_id="q9", flaw=Flaw.NOT_TRAIN, text="x")
+    chosen = select_rationales([before, said(FAR[0], question="q1"), said(FAR[1])], QUESTIONS, settings())
+    assert [own.question_id for own in chosen.rationales] == ["q0", "q1"]
+    assert chosen.rejected == (before,)
+
+
+@pytest.mark.parametrize(
+    ("recall", "answer", "is_named"),
+    [
+        ("Keep it in the Bank!", "bank", True),
+        ("Embankments are high.", "bank", False),
+        ("It's a yell at somebody.", "yell at", True),
+        ("At times people yell.", "yell at", False),
+        ("x", "?", False),
+    ],
+)
+def test_a_name_is_a_row_of_whole_words(recall: str, answer: str, is_named: bool) -> None:
+    assert names(recall, answer) is is_named
