@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 
 import torch
 
 from tinythinker.config import load_settings
 from tinythinker.core.records import Stage, StageExample
+from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
 from tinythinker.stages.examples import Curriculum
 from tinythinker.stages.template import Template
@@ -33,7 +35,8 @@ def curve(std: float, seed: int, steps: int) -> list[float]:
     scratch.BIAS_STD = std
     settings = load_settings("storeroom", [f"seed={seed}"])
     task = load_task(settings)
-    questions, rationales = tuple(task.splits["train"]), collect_rationales(settings, task).rationales
+    collected = collect_rationales(settings, task, RunDirectory(Path("unused")))
+    questions, rationales = collected.questions, collected.rationales
     student = make_student(settings, questions, rationales)
     curriculum = Curriculum("full", Template("named"), questions, rationales, BATCH, 1, True, seed)
     objective = sft_objective(student)

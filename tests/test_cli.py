@@ -114,6 +114,93 @@ def test_bad_questions_are_one_line_with_exit_code_3_and_nothing_half_written(
     assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()] == ["manifest.json"]
 
 
+ASK = ("teacher.source=openai", "teacher.model=m", "teacher.base_url=http://127.0.0.1:9/v1", "split.valid=0.2")
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A file of ten questions."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(GOOD % (i, i) for i in range(10)))
+    return path
+
+
+def test_cost_says_what_asking_would_take_before_anything_is_sent(mine: Path) -> None:
+    code, out, _ = call("cost", mine, "teacher.model=gpt-4o-2024-05-13", "limit.train=5")
+    assert code == 0
+    assert "requests            5, one per question, for 40 completions" in out
+    assert "completion tokens   at most 10,240" in out
+    assert "cost                at most $0." in out
+    code, out, _ = call("cost", mine, "teacher.model=m", "--json")
+    estimate = json.loads(out)
+    assert (estimate["requests"], estimate["completions"], estimate["cost"]) == (8, 64, None)
+
+
+def test_cost_of_an_unknown_model_asks_for_its_price(mine: Path) -> None:
+    _, out, _ = call("cost", mine, "teacher.model=m")
+    assert "m is not in the package's price table; set teacher.input_price and teacher.output_price" in out
+    refused(2, "teacher.model for teacher.source=openai: found None", "cost", mine)
+
+
+def test_the_prompt_can_be_seen_before_it_is_sent(mine: Path) -> None:
+    code, out, _ = call("cost", mine, "teacher.model=m", "--show-prompt")
+    assert code == 0
+    assert out.startswith("[system]\nYou teach a small language model")
+    assert "[user]\nQuestion: Where " in out
+
+
+def test_a_batch_goes_out_and_comes_back_by_hand_and_teach_finishes(mine: Path, tmp_path: Path) -> None:
+    from tests.teacher.test_batch import answered
+
+    out = tmp_path / "run"
+    code, printed, err = call("batch-export", mine, *ASK, "--out", out)
+    assert code == 0, err
+    lines = [json.loads(line) for line in Path(printed.strip()).read_text().splitlines()]
+    assert len(lines) == 7
+    output = tmp_path / "output.jsonl"
+    output.write_text("".join(json.dumps(answered(line, f"{i:07d}")) + "\n" for i, line in enumerate(lines)))
+    code, printed, err = call("batch-import", out, output)
+    assert (code, printed.strip()) == (0, str(out / "teacher" / "completions.jsonl"))
+    assert "7 answers taken in, 0 were there, 0 failed" in err
+    assert "nothing to ask" in call("batch-export", mine, *ASK, "--out", out)[2]
+    code, printed, err = call("teach", mine, *ASK, "--out", out)
+    assert (code, printed.strip()) == (0, str(out / "teacher" / "rationales.jsonl"))
+    assert "rationales kept" in err
+
+
+def test_a_batch_of_another_teacher_is_refused(mine: Path, tmp_path: Path) -> None:
+    refused(2, "teacher.source: found 'recorded', expected openai", "batch-export", mine, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("teacher.base_url=localhost:8000", "setting teacher.base_url: found 'localhost:8000', expected an address"),
+        ("teacher.base_url=http://me:secret@host/v1", "found a user, password or query in it"),
+        ("teacher.key_env=sk-abc123", "never the key itself"),
+        ("teacher.samples=0", "setting teacher.samples: found 0, expected greater than or equal to 1"),
+    ],
+)
+def test_what_could_leak_or_cannot_work_is_refused_before_anything_is_written(
+    mine: Path, tmp_path: Path, override: str, message: str
+) -> None:
+    refused(2, message, "teach", mine, *ASK, override, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    _, _, err = call("teach", mine, *ASK, override, "--out", tmp_path / "run")
+    assert "secret" not in err
+    assert "sk-abc123" not in err
+
+
+def test_a_teacher_that_is_not_there_is_exit_code_4(mine: Path, tmp_path: Path) -> None:
+    quick = ("teacher.attempts=1", "teacher.concurrency=1")
+    refused(4, "http://127.0.0.1:9/v1: found 3 requests in a row", "teach", mine, *ASK, *quick, "--out", tmp_path / "r")
+
+
+def test_a_plan_without_a_stage_to_reflect_on_is_refused_before_any_work(tmp_path: Path) -> None:
+    refused(2, "or reflect.rounds=0", "run", "storeroom", *TINY, "stages.plan=summarize", "--out", tmp_path / "run")
+    assert not (tmp_path / "run" / "questions").exists()
+
+
 def test_a_missing_file_is_exit_code_3(tmp_path: Path) -> None:
     refused(3, "none.jsonl: found no such file", "run", tmp_path / "none.jsonl", "--out", tmp_path / "run")
 
@@ -121,7 +208,7 @@ def test_a_missing_file_is_exit_code_3(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("reflect.round=3", "expected did you mean 'reflect.rounds'"),
+        ("reflect.round=3", "did you mean 'reflect.rounds'"),
         ("reflect.beta=-1", "setting reflect.beta: found -1, expected greater than 0"),
         ("nonsense", "setting: found 'nonsense', expected key.path=value"),
     ],

@@ -40,7 +40,8 @@ def test_every_preset_loads() -> None:
 
 def test_an_unknown_key_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(
-        SettingsError, match=r"'reflect.round': found no such setting, expected did you mean 'reflect.rounds'"
+        SettingsError,
+        match=r"'reflect.round': found no such setting, expected one of .*; did you mean 'reflect.rounds'",
     ):
         load_settings("storeroom", ["reflect.round=3"])
 

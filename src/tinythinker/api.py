@@ -19,7 +19,7 @@ from tinythinker.config import EvaluateSettings, RunSettings, load_settings, ove
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
 from tinythinker.core.jsonl import read_records, write_json, write_records
 from tinythinker.core.progress import say
-from tinythinker.core.records import LABELS, Chain, Option, Question, Rationale
+from tinythinker.core.records import LABELS, SPLITS, Chain, Option, Question, Rationale
 from tinythinker.core.run import RunDirectory
 from tinythinker.evaluate.score import Score, score
 from tinythinker.generate.think import Thought
@@ -32,7 +32,7 @@ from tinythinker.stages.template import Template
 from tinythinker.student.encode import prompt_ids, target_ids
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student, load_student
-from tinythinker.tasks.load import SPLITS, load_task, load_world
+from tinythinker.tasks.load import load_task, load_world
 from tinythinker.teacher.collect import collect_rationales
 from tinythinker.teacher.cost import Estimate
 from tinythinker.teacher.llm import batch_export, batch_import, estimate_cost, show_prompt
@@ -225,10 +225,7 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     """
     settings = _settings(run, "reflect", overrides, force)
     _student_of(run, "phase-1")
-    stages = {str(stage) for stage in PLANS[settings.stages.plan]} & set(settings.reflect.stages)
-    if settings.reflect.rounds and not stages:
-        wanted = f"a stage that stages.plan={settings.stages.plan} has, or reflect.rounds=0"
-        raise SettingsError(expected("reflect.stages", list(settings.reflect.stages), wanted))
+    _refuse_reflection_on_nothing(settings)
     if len(run.rounds()) < settings.reflect.rounds:
         with _timed(run, "reflect"):
             valid = _questions(run, "valid")
@@ -242,6 +239,13 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
             )
     rounds = [number for number in run.rounds() if number <= settings.reflect.rounds]
     return run.round(rounds[-1]) / "student" if rounds else run.phase_1 / "student"
+
+
+def _refuse_reflection_on_nothing(settings: RunSettings) -> None:
+    stages = {str(stage) for stage in PLANS[settings.stages.plan]} & set(settings.reflect.stages)
+    if settings.reflect.rounds and not stages:
+        wanted = f"a stage that stages.plan={settings.stages.plan} has, or reflect.rounds=0"
+        raise SettingsError(expected("reflect.stages", list(settings.reflect.stages), wanted))
 
 
 def _student_of(run: RunDirectory, name: str) -> Path:
@@ -316,8 +320,9 @@ def run_all(run: RunDirectory) -> dict[str, Score]:
     """Every verb in order on a started run; returns the scores by student.
 
     Raises:
-        SettingsError: there are rounds to do and the plan has no stage to reflect on; phase 1 is kept.
+        SettingsError: there are rounds to do and the plan has no stage to reflect on.
     """
+    _refuse_reflection_on_nothing(validate(run.manifest().settings))
     teach(run)
     train(run)
     reflect(run)

@@ -427,8 +427,10 @@ def _unknown(key: str) -> SettingsError:
     near = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
     if not near:
         near = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
-    hint = f"did you mean {near[0]!r}?" if near else "a known key"
-    return SettingsError(f"setting {key!r}: found no such setting, expected {hint} (see `tinythinker settings`)")
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return SettingsError(
+        f"setting {key!r}: found no such setting, expected one of those that `tinythinker settings` lists{hint}"
+    )
 
 
 def _check_keys(tree: Json, where: str) -> None:

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tinythinker.core.errors import expected
 
+SPLITS = ("train", "valid", "test")
+"""What the questions of a task are divided into."""
+
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Option labels in order. The prompt grammar reads one capital letter, hence at most 26 options."""
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from tinythinker.config import RunSettings
 from tinythinker.core.errors import DataError, SettingsError, expected
-from tinythinker.core.records import Question
+from tinythinker.core.records import SPLITS, Question
 from tinythinker.core.seeds import stream
 from tinythinker.tasks.choice_jsonl import Entry, from_hub, read_choice_jsonl
 from tinythinker.tasks.own import read_own
 from tinythinker.tasks.storeroom import Storeroom, build_questions, build_storeroom
 from tinythinker.tasks.strategyqa import read_strategyqa
 
-SPLITS = ("train", "valid", "test")
 CSQA_VALID = 1221
 """Official training questions of CommonsenseQA that become validation (METHOD section 2)."""
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinythinker.config import StoreroomSettings
 from tinythinker.core.errors import SettingsError, expected
-from tinythinker.core.records import LABELS, Option, Question
+from tinythinker.core.records import LABELS, SPLITS, Option, Question
 from tinythinker.core.seeds import stream
 
 PROPERTIES = ("damp", "brittle", "oily", "hot", "sticky", "sharp", "magnetic", "dusty")
@@ -24,7 +24,6 @@ MATERIALS = ("tin", "felt", "clay", "wood", "wax", "cork", "glass", "linen")
 _ONSETS = "b bl d dr f fl g gr k kl l m n p pl r s sk st t tr v z".split()
 _VOWELS, _CODAS = list("aeiou"), list("bdfgklmnprstvz")
 _STEM = "What should you keep a {} in?"
-_SPLITS = ("train", "valid", "test")
 
 # A thing that no rationale mentions is a word the student never learned to write, so no recall has to name its thing.
 _RECALLS = (
@@ -119,7 +118,7 @@ def build_questions(world: Storeroom, settings: StoreroomSettings, seed: int) ->
     """
     pools = {thing: _divide(world, thing, settings, seed) for thing in world.property_of}
     counts = {"train": settings.train, "valid": settings.valid, "test": settings.test}
-    return {split: list(_draw(world, pools, split, counts[split], settings.options, seed)) for split in _SPLITS}
+    return {split: list(_draw(world, pools, split, counts[split], settings.options, seed)) for split in SPLITS}
 
 
 Pool = tuple[list[str], list[str]]
@@ -130,7 +129,7 @@ def _divide(world: Storeroom, thing: str, settings: StoreroomSettings, seed: int
     """Deal the containers of a thing out to the splits: three fifths, one fifth, one fifth."""
     rng = stream(seed, "storeroom", "pool", thing)
     needed = world.needs[world.property_of[thing]]
-    shares: dict[str, Pool] = {split: ([], []) for split in _SPLITS}
+    shares: dict[str, Pool] = {split: ([], []) for split in SPLITS}
     for which, fits in enumerate((True, False)):
         containers = _shuffled([c for c, m in world.material_of.items() if (m == needed) == fits], rng)
         for i, container in enumerate(containers):
