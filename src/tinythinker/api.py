@@ -19,7 +19,7 @@ from tinythinker.config import EvaluateSettings, RunSettings, load_settings, ove
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
 from tinythinker.core.jsonl import read_records, write_json, write_records
 from tinythinker.core.progress import say
-from tinythinker.core.records import LABELS, SPLITS, Chain, Option, Question, Rationale
+from tinythinker.core.records import LABELS, SPLITS, Chain, Option, Question, Rationale, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.evaluate.score import Score, score
 from tinythinker.generate.think import Thought
@@ -124,6 +124,8 @@ def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
         write_json(run.quality, collected.quality.model_dump(mode="json"))  # last: says that all is there
     for line in collected.quality.lines():
         say(f"teach: {line}")
+    if settings.teacher.source == "openai" and Stage.ANALYZE not in PLANS[settings.stages.plan]:
+        say(f"teach: stages.plan={settings.stages.plan} leaves the analyses unused; stages.plan=full uses them")
     return collected.quality
 
 

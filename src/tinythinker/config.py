@@ -141,7 +141,7 @@ class TeacherSettings(Settings):
     waves: int = Field(3, ge=0)
     """openai: how often to ask, each time only for what is missing; 0 asks nothing and uses what has been received."""
     keep: int | None = Field(None, ge=1)
-    """openai: most rationales to keep per question; null keeps all that are usable."""
+    """openai: most rationales to keep per question; null: as many as teacher.samples."""
     duplicate_distance: int = Field(10, ge=0)
     """openai: a recall within this many edited characters of one already kept is a duplicate; 0: only if equal."""
     reject_leaks: bool = False

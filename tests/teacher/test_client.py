@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -7,12 +8,13 @@ import threading
 import time
 from collections import Counter
 from email.utils import formatdate
-from itertools import count, pairwise
+from itertools import count
+from pathlib import Path
 
 import pytest
 
 from tests.teacher.conftest import KEY, Interviewer, read_usage, some_questions
-from tests.teacher.server import Answer, Request, chat, rationale_text, refusal, serving
+from tests.teacher.server import Answer, Request, chat, played_apart, rationale_text, refusal, serving
 from tinythinker.core.errors import SettingsError, TeacherError
 from tinythinker.core.run import RunDirectory
 from tinythinker.teacher.ledger import Ledger
@@ -217,9 +219,7 @@ def test_requests_per_minute_are_kept(interview: Interviewer) -> None:
 
     with serving(timed) as server:
         interview(server.url, "teacher.requests_per_minute=600", questions=some_questions(8)).ask()
-    # 600 a minute are one in 100 ms: seven gaps, and none notably shorter
-    assert times[-1] - times[0] >= 0.65
-    assert min(b - a for a, b in pairwise(times)) > 0.05
+    assert times[-1] - times[0] >= 0.65  # 600 a minute are one in 100 ms, and eight of them have seven gaps
 
 
 def test_tokens_per_minute_are_kept(interview: Interviewer) -> None:
@@ -346,12 +346,28 @@ async def _ask_inside(asked: object) -> None:
 
 
 def test_a_notebook_with_a_running_loop_can_ask(interview: Interviewer) -> None:
-    import asyncio
-
     with serving(Play()) as server:
         asked = interview(server.url)
         asyncio.run(_ask_inside(asked))
     assert asked.missing() == {}
+
+
+def test_an_interrupt_in_a_notebook_keeps_what_is_under_way_too(interview: Interviewer) -> None:
+    play = Play()
+
+    def slow(request: Request) -> Answer:
+        if len(server.requests) == 3:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return Answer(body=play(request).body, delay_seconds=0.3)
+
+    loop = asyncio.new_event_loop()
+    with serving(slow) as server:
+        asked = interview(server.url, "teacher.concurrency=2", questions=some_questions(30))
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(_ask_inside(asked))
+    loop.close()
+    assert len(server.requests) == 3
+    assert ledger_of(asked).count_received() == 6
 
 
 def test_more_fields_of_a_prompt_file_reach_the_server(interview: Interviewer, run: RunDirectory) -> None:
@@ -382,3 +398,24 @@ def test_structured_completions_are_asked_for_by_schema_and_read(interview: Inte
         asked.ask()
     assert asked.missing() == {}
     assert Counter(type(answer).__name__ for answer in asked.answers()) == {"Rationale": 8}
+
+
+@pytest.mark.slow
+def test_a_hundred_requests_a_second_are_made_in_constant_memory(interview: Interviewer) -> None:
+    megabytes: list[float] = []
+
+    def resident() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    with played_apart(0, faults=False) as url:
+        interview(url, "teacher.samples=1", "teacher.model=warm-up", questions=some_questions(500)).ask()
+        for model, many in (("first", 1000), ("second", 4000)):
+            asked = interview(url, "teacher.samples=1", f"teacher.model={model}", questions=some_questions(many))
+            before, started = resident(), time.monotonic()
+            asked.ask()
+            rate = many / (time.monotonic() - started)
+            megabytes.append(resident() - before)
+            assert asked.missing() == {}
+            assert rate >= 100  # 250 to 300 on a free machine
+    assert megabytes[1] < megabytes[0] + 20  # 3,000 requests more hold more than 20 MB of prompts and texts

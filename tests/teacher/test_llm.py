@@ -180,7 +180,7 @@ def faulty_words(questions: int, url: str, out: Path, task: Path) -> list[str]:
         "from tinythinker.tasks.load import load_task; from tinythinker.teacher.collect import collect_rationales; "
         "from pathlib import Path; s = load_settings(sys.argv[1], sys.argv[3:]); "
         "c = collect_rationales(s, load_task(s), RunDirectory(Path(sys.argv[2]))); "
-        "print(len(c.rationales), c.quality.questions_incomplete)"
+        "print(len(c.rationales), len(c.quality.missing))"
     )
     return [sys.executable, "-c", code, str(task), str(out), *overrides, f"limit.train={questions}"]
 
@@ -263,8 +263,6 @@ def test_a_thousand_commonsenseqa_questions_end_complete_through_all_faults(
 def test_a_server_that_none_of_us_wrote_is_asked_to_the_end_and_its_babble_rejected_by_flaw(
     mine: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("fastapi")
-    pytest.importorskip("uvicorn")
     model = make_babbler(tmp_path / "babbler")
     port = free_port()
     words = [str(Path(sys.executable).with_name("transformers")), "serve", str(model), "--port", str(port)]

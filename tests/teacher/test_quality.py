@@ -29,7 +29,7 @@ SELECTED = Selected(
 
 def test_what_was_kept_and_what_was_not_is_counted() -> None:
     quality = measure("openai", SELECTED, QUESTIONS, "gold", 3.0, {"q1": 4})
-    assert (quality.rationales, quality.questions_without_rationale, quality.questions_incomplete) == (2, 2, 1)
+    assert (quality.rationales, quality.questions_without_rationale) == (2, 2)
     assert quality.rejected == {"cut": 1, "options": 2}
     assert quality.rationales_per_question == {0: 2, 2: 1}
     assert quality.recall_words == Lengths(mean=3.0, median=3.0, most=4)

@@ -11,7 +11,7 @@ QUESTIONS = some_questions(2)
 
 
 def settings(*overrides: str) -> TeacherSettings:
-    return llm_settings("http://127.0.0.1:9/v1", *overrides).teacher
+    return llm_settings("http://127.0.0.1:9/v1", "teacher.samples=8", *overrides).teacher
 
 
 def said(recall: str, label: str | None = "A", question: str = "q0") -> Rationale:
@@ -62,6 +62,8 @@ def test_no_more_are_kept_than_wished_and_the_first_go_first() -> None:
     chosen = select_rationales([said(recall) for recall in FAR], QUESTIONS, settings("teacher.keep=2"))
     assert [own.recall for own in chosen.rationales] == list(FAR[:2])
     assert chosen.rejected[0].flaw is Flaw.SURPLUS
+    fewer = select_rationales([said(recall) for recall in FAR], QUESTIONS, settings("teacher.samples=1"))
+    assert len(fewer.rationales) == 1
 
 
 def test_a_recall_that_names_the_answer_is_a_leak_where_that_is_unwished() -> None:

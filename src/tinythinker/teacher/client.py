@@ -391,6 +391,8 @@ class Crowd:
 
     async def _try(self, job: Job) -> Reply:
         """One try, as soon as the limits and the server allow it."""
+        if self._stop.is_set():
+            raise _StoppedError
         while (pause := self._pause_until - time.monotonic()) > 0:
             await self._unless_stopped(asyncio.sleep(pause))
         for limiter, amount in ((self._requests, 1), (self._tokens, self._purse.most(job))):
@@ -468,16 +470,20 @@ def ask_all(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: Teache
         KeyboardInterrupt: a person stopped it; what had been asked has been received.
     """
 
+    stops: list[Callable[[], object]] = []
+
     async def work() -> Outcome:
         endpoint = Endpoint(teacher, prompt)
+        loop = asyncio.get_running_loop()
         async with endpoint.client:
             crowd = Crowd(endpoint, ledger, Purse(teacher, prompt, ledger), teacher)
+            stops.append(lambda: loop.call_soon_threadsafe(crowd.stop, "interrupt"))
             with ledger, Progress(name, sum(job.wanted for job in jobs)) as progress:
                 await crowd.work(jobs, progress)
             return crowd.outcome
 
     try:
-        outcome = run_async(work)
+        outcome = _run(work, stops)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     if outcome.stopped_by == "interrupt":
@@ -485,11 +491,17 @@ def ask_all(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: Teache
     return outcome
 
 
-def run_async(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine to its end, also from inside a running loop, as in a notebook."""
+def _run(work: Callable[[], Coroutine[Any, Any, T]], stops: Sequence[Callable[[], object]]) -> T:
+    """Run a coroutine to its end; in a running loop (a notebook) in a thread, whose work an interrupt `stops`."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work())
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(work())).result()
+        result = pool.submit(lambda: asyncio.run(work()))
+        try:
+            return result.result()
+        except KeyboardInterrupt:
+            for stop in stops:
+                stop()
+            return result.result()

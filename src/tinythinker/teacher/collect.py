@@ -116,6 +116,7 @@ def _ask(settings: RunSettings, task: Task, train: Sequence[Question], run: RunD
         return _Given(
             answers=interview.answers(),
             usage=interview.usage(),
+            inputs=(settings.teacher.prompt,) if settings.teacher.prompt else (),
             missing=interview.missing(),
             model=interview.answered_by(),
             prompt=interview.prompt.hash,

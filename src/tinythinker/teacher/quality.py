@@ -46,8 +46,6 @@ class Quality(Record):
     """Kept."""
     rationales_without_analyses: int
     questions_without_rationale: int
-    questions_incomplete: int
-    """With fewer usable completions than were wanted of an LLM."""
     rejected: dict[str, int]
     """By flaw."""
     rationales_per_question: dict[int, int]
@@ -103,7 +101,6 @@ def measure(
         rationales=kept,
         rationales_without_analyses=sum(not rationale.analyses for rationale in selected.rationales),
         questions_without_rationale=sum(question.id not in per_question for question in questions),
-        questions_incomplete=len(missing),
         rejected=dict(sorted(Counter(str(rejected.flaw) for rejected in selected.rejected).items())),
         rationales_per_question=dict(sorted(Counter(per_question[question.id] for question in questions).items())),
         recall_words=_lengths(rationale.recall for rationale in selected.rationales),

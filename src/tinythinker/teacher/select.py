@@ -64,6 +64,7 @@ def _choose(
 ) -> Iterator[Rationale | Rejected]:
     """Each rationale of a question, or why it is not kept; earlier ones go first."""
     kept: list[str] = []
+    most = teacher.keep or teacher.samples
     answer = next((option.text for option in question.options if option.label == label), "")
     for rationale in own:
         flaw = None
@@ -75,8 +76,8 @@ def _choose(
                 flaw, reason = Flaw.LEAK, f"the recall names {answer!r}"
             elif near is not None:
                 flaw, reason = Flaw.DUPLICATE, f"{near} edited characters from one that is kept"
-            elif teacher.keep is not None and len(kept) >= teacher.keep:
-                flaw, reason = Flaw.SURPLUS, f"teacher.keep={teacher.keep}"
+            elif len(kept) >= most:
+                flaw, reason = Flaw.SURPLUS, f"{most} are kept"
         if flaw is None:
             kept.append(rationale.recall)
             yield rationale
