@@ -3,8 +3,8 @@
     .venv/bin/python -m experiments.client_overhead
 
 Both ask the same local server, which answers at once, in a process of its own: 4,000 questions with the CommonsenseQA
-prompt, one completion each, 32 requests at a time. "Bare" is the SDK in as many workers and nothing else: no parsing, no
-files, no counting. Twice each, in turns.
+prompt, one completion each, 32 requests at a time. "Bare" is the SDK in as many workers and nothing else, so it neither
+parses nor writes nor counts. Twice each, in turns.
 """
 
 from __future__ import annotations
