@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -15,9 +16,10 @@ import pytest
 
 from tests.teacher.conftest import KEY, Interviewer, read_usage, some_questions
 from tests.teacher.server import Answer, Request, chat, played_apart, rationale_text, refusal, serving
-from tinythinker.core.errors import SettingsError, TeacherError
+from tinythinker.core.errors import DataError, SettingsError, TeacherError
+from tinythinker.core.jsonl import Appender
 from tinythinker.core.run import RunDirectory
-from tinythinker.teacher.ledger import Ledger
+from tinythinker.teacher.ledger import Ledger, Reply
 
 
 class Play:
@@ -159,9 +161,35 @@ def test_what_no_retry_can_mend_stops_at_once_and_says_what_to_do(
 
 def test_no_server_at_all_is_one_line(interview: Interviewer) -> None:
     with pytest.raises(
-        TeacherError, match=r"127\.0\.0\.1:9.*found 3 requests in a row without an answer after 2 tries"
+        TeacherError, match=r"127\.0\.0\.1:9.*found 3 requests in a row without an answer.*last connection"
     ):
         interview("http://127.0.0.1:9/v1", "teacher.attempts=2").ask()
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_came_before(
+    interview: Interviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, written = Appender.add, count()
+
+    def fails_the_third(self: Appender, *values: Reply) -> None:
+        if next(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        add(self, *values)
+
+    with serving(Play()) as server:
+        with monkeypatch.context() as patched, pytest.raises(DataError, match="No space left on device"):
+            patched.setattr(Appender, "add", fails_the_third)
+            interview(server.url, "teacher.concurrency=1").ask()
+        again = interview(server.url)
+        again.ask()
+    assert again.missing() == {}
+    assert len(server.requests) == 3 + 2
+
+
+def test_waiting_for_long_is_said(interview: Interviewer, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(Play(refusal(429, "slow down", None, **{"retry-after": "2.1"}))) as server:
+        interview(server.url).ask()
+    assert "teach: status 429 (slow down); trying again in 2 seconds" in capsys.readouterr().err
 
 
 def test_a_server_that_goes_down_stops_the_run_and_what_came_before_is_kept(interview: Interviewer) -> None:

@@ -19,7 +19,7 @@ from tests.teacher.server import Answer, Handler, Request, chat, played_apart, r
 from tinythinker import api
 from tinythinker.core.errors import TeacherError
 from tinythinker.core.jsonl import read_records
-from tinythinker.core.records import Question
+from tinythinker.core.records import Flaw, Question, Rejected
 from tinythinker.core.seeds import derive_seed, seed_torch
 from tinythinker.tasks.choice_jsonl import read_choice_jsonl
 from tinythinker.teacher.ledger import Reply
@@ -282,6 +282,9 @@ def test_a_server_that_none_of_us_wrote_is_asked_to_the_end_and_its_babble_rejec
             process.kill()
     usage = json.loads(run.usage.read_text())
     assert usage["completions"] == 10 * 2 * 2
+    rejected = read_records(run.rejected, Rejected)
+    assert len(rejected) == 40
+    assert {own.flaw for own in rejected} <= {Flaw.CUT, Flaw.NO_RECALL, Flaw.REFUSED}
     assert usage["failed_tries"] == {}
 
 

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 import openai
 from aiolimiter import AsyncLimiter
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
 from tinythinker.config import TeacherSettings
-from tinythinker.core.errors import SettingsError, TeacherError
+from tinythinker.core.errors import SettingsError, TeacherError, TinyThinkerError
 from tinythinker.core.progress import Progress, say
 from tinythinker.teacher.cost import price_of, prompt_tokens, spent, sum_over_models
 from tinythinker.teacher.ledger import GO_ON, Job, Ledger, Reply
@@ -35,6 +35,10 @@ _LONGEST_WAIT_SECONDS = 600.0
 """A server that asks for a longer pause than this stops the run."""
 _LONGEST_BACKOFF_SECONDS = 60.0
 _SECONDS_BETWEEN_SYNCS = 1.0
+_TRIES_TO_CONNECT = 3
+"""Before the first answer; afterwards the server is known to be there, and may come back."""
+_LONG_SECONDS = 2.0
+_SECONDS_BETWEEN_WORDS = 10.0
 _FAILURES_IN_A_ROW = 3
 """So many requests passed over, and none answered between them, stop the run."""
 _OFFICIAL_HOST = "api.openai.com"
@@ -281,9 +285,11 @@ class Crowd:
         self._under_way = 0
         self._returned = asyncio.Condition()
         self._stop = asyncio.Event()
-        self._error: TeacherError | None = None
+        self._error: TinyThinkerError | None = None
+        self._is_answered = False
         self._failures_in_a_row = 0
         self._synced = time.monotonic()
+        self._spoke = 0.0
         self.outcome = Outcome()
 
     async def work(self, jobs: Sequence[Job], progress: Progress) -> None:
@@ -293,8 +299,9 @@ class Crowd:
         largest = max((self._purse.most(job) for job in jobs), default=1)
         self._tokens = _limiter(largest, self._teacher.tokens_per_minute)
         with _drained_by_interrupt(self.stop):
-            # The first request goes alone: it finds out what is wrong, and how the endpoint wants to be asked.
-            await self._worker(progress, most=1)
+            # The first goes alone: it finds out what is wrong, and how the endpoint wants to be asked.
+            while self._queue and not self._is_answered and not self._stop.is_set():
+                await self._worker(progress, most=1)
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self._teacher.concurrency, sum(job.wanted for job in self._queue))):
                     group.create_task(self._worker(progress))
@@ -315,7 +322,7 @@ class Crowd:
                 await self._do(self._queue.popleft(), progress)
             except _StoppedError:
                 return
-            except TeacherError as error:
+            except TinyThinkerError as error:
                 self._error = self._error or error
                 self.stop("error")
 
@@ -338,6 +345,7 @@ class Crowd:
                 self.outcome.refused[job.question.id] = str(error)
                 return
             self._ledger.add(reply)
+        self._is_answered = True
         self._failures_in_a_row = 0
         self._purse.learn(job, reply)
         received = len(reply.completions)
@@ -356,8 +364,8 @@ class Crowd:
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
             raise TeacherError(
-                f"{self._teacher.base_url}: found {self._failures_in_a_row} requests in a row without an answer after "
-                f"{self._teacher.attempts} tries each (last {error.kind}: {error}), expected answers; {GO_ON}"
+                f"{self._teacher.base_url}: found {self._failures_in_a_row} requests in a row without an answer "
+                f"(last {error.kind}: {error}), expected a server that answers; {GO_ON}"
             )
 
     @asynccontextmanager
@@ -381,13 +389,20 @@ class Crowd:
     async def _patiently(self, job: Job) -> Reply:
         """One request, tried until it is answered, with growing waits. Raises _TransientError after the last try."""
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._teacher.attempts),
+            stop=self._is_enough,
             wait=self._wait,
             retry=retry_if_exception_type(_TransientError),
             sleep=lambda seconds: self._unless_stopped(asyncio.sleep(seconds)),
             reraise=True,
         )
         return await retrying(self._try, job)
+
+    def _is_enough(self, state: RetryCallState) -> bool:
+        """Has a request been tried often enough? Where there never was anybody to connect to, sooner."""
+        error = state.outcome.exception() if state.outcome else None
+        is_nobody_there = isinstance(error, _TransientError) and error.kind == "connection" and not self._is_answered
+        most = min(self._teacher.attempts, _TRIES_TO_CONNECT) if is_nobody_there else self._teacher.attempts
+        return state.attempt_number >= most
 
     async def _try(self, job: Job) -> Reply:
         """One try, as soon as the limits and the server allow it."""
@@ -407,10 +422,13 @@ class Crowd:
             raise AssertionError("only transient failures are tried again")
         self.outcome.failures[error.kind] += 1
         seconds = self._backoff(state)
-        if error.wait_seconds is None:
-            return seconds
-        self._pause_until = max(self._pause_until, time.monotonic() + error.wait_seconds)
-        return error.wait_seconds + min(seconds, 1.0)
+        if error.wait_seconds is not None:
+            self._pause_until = max(self._pause_until, time.monotonic() + error.wait_seconds)
+            seconds = error.wait_seconds + min(seconds, 1.0)
+        if seconds > _LONG_SECONDS and time.monotonic() - self._spoke > _SECONDS_BETWEEN_WORDS:
+            self._spoke = time.monotonic()
+            say(f"teach: {error.kind} ({error}); trying again in {seconds:.0f} seconds")
+        return seconds
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait for something that costs nothing. Raises _StoppedError as soon as the run is to end."""

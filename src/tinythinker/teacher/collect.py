@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinythinker.config import RunSettings
 from tinythinker.core.errors import SettingsError, TeacherError, expected
-from tinythinker.core.jsonl import Json
+from tinythinker.core.jsonl import Json, write_records
 from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
 from tinythinker.tasks.load import Task
@@ -69,9 +69,11 @@ def collect_rationales(settings: RunSettings, task: Task, run: RunDirectory) -> 
     given = _ask(settings, task, train, run)
     selected = select_rationales(given.answers, train, settings.teacher)
     if not selected.rationales and settings.stages.plan != "summarize":
+        write_records(run.rejected, selected.rejected)
         raise TeacherError(
             f"teacher.source={settings.teacher.source}: found no usable rationale for {len(train)} training questions"
-            f"{_reasons(selected)}, expected some; stages.plan=summarize learns from labels alone"
+            f"{_reasons(selected)}, expected some (all that came is in {run.rejected}); stages.plan=summarize "
+            "learns from labels alone"
         )
     cost = given.usage.get("cost")
     source = settings.teacher.source

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 from pydantic import Field
 
-from tinythinker.core.jsonl import appending, iterate_records
+from tinythinker.core.jsonl import appending, file_errors, iterate_records
 from tinythinker.core.records import Flaw, Question, Rationale, Record, Rejected
 from tinythinker.teacher.prompt import Prompt
 
@@ -148,13 +148,15 @@ class Ledger:
         return self._key[question.id]
 
     def add(self, reply: Reply) -> None:
-        """Write a reply, then count it."""
-        self._file.add(reply)
+        """Write a reply, then count it. Raises DataError."""
+        with file_errors(self.path):
+            self._file.add(reply)
         self._count(reply)
 
     def sync(self) -> None:
-        """See what was added onto the disk, against a loss of power."""
-        self._file.sync()
+        """See what was added onto the disk, against a loss of power. Raises DataError."""
+        with file_errors(self.path):
+            self._file.sync()
 
     def _count(self, reply: Reply) -> None:
         for name, count in (
