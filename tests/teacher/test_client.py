@@ -293,6 +293,18 @@ def test_a_budget_in_dollars_needs_a_price(interview: Interviewer) -> None:
         interview(server.url, *unpriced).ask()
 
 
+def test_completions_that_no_longer_serve_are_named_before_others_are_paid_for(
+    interview: Interviewer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Play()) as server:
+        interview(server.url).ask()
+        assert "do not count" not in capsys.readouterr().err
+        interview(server.url, "teacher.temperature=0.1").ask()
+    assert "teach: 8 completions that lie here do not count: they were asked for with another prompt" in (
+        capsys.readouterr().err
+    )
+
+
 def test_waves_of_none_ask_nothing(interview: Interviewer) -> None:
     with serving(Play()) as server:
         asked = interview(server.url, "teacher.waves=0")

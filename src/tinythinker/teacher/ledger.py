@@ -115,6 +115,8 @@ class Ledger:
         self._standing = {question.id: _Standing() for question in questions}
         self.batch_requests: set[str] = set()
         """Names of the batch lines that have been taken in."""
+        self.count_foreign = 0
+        """Completions in the file that were asked for otherwise, or about other questions."""
         self.is_answered = False
         self._received = self._well_formed = 0
         """Has this prompt ever been answered?"""
@@ -170,6 +172,7 @@ class Ledger:
             self.totals[reply.model, reply.is_batch, name] += count
         question = self._questions.get(reply.prompt)
         if question is None:
+            self.count_foreign += len(reply.completions)
             return
         self.is_answered = True
         if reply.is_batch:

@@ -60,6 +60,11 @@ class Interview:
             KeyboardInterrupt: a person stopped it; the same.
         """
         if self.next_jobs():
+            if self.ledger.count_foreign:
+                say(
+                    f"teach: {self.ledger.count_foreign:,} completions that lie here do not count: they were asked for with "
+                    "another prompt, model or temperature, or about other questions"
+                )
             say(f"teach: {_in_short(self.estimate())}")
         from tinythinker.teacher.batch import open_jobs
         from tinythinker.teacher.client import Outcome
