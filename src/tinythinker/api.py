@@ -35,7 +35,7 @@ from tinythinker.student.student import Student, load_student
 from tinythinker.tasks.load import load_task, load_world
 from tinythinker.teacher.collect import collect_rationales
 from tinythinker.teacher.cost import Estimate
-from tinythinker.teacher.llm import batch_export, batch_import, estimate_cost, show_prompt
+from tinythinker.teacher.llm import batch_export, batch_import, estimate_cost, open_interview, show_prompt
 from tinythinker.teacher.quality import Quality, read_quality
 from tinythinker.teacher.rationales import read_rationales, write_rationales
 from tinythinker.train.loop import Job, fit, is_finished
@@ -109,7 +109,7 @@ def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
         KeyboardInterrupt: a person stopped it.
     """
     settings = _settings(run, "teach", overrides, force)
-    if run.quality.exists():
+    if run.quality.exists() and not _has_more_to_ask(run, settings):
         return read_quality(run.quality)
     with _timed(run, "teach"):
         task = load_task(settings)
@@ -127,6 +127,13 @@ def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
     if settings.teacher.source == "openai" and Stage.ANALYZE not in PLANS[settings.stages.plan]:
         say(f"teach: stages.plan={settings.stages.plan} leaves the analyses unused; stages.plan=full uses them")
     return collected.quality
+
+
+def _has_more_to_ask(run: RunDirectory, settings: RunSettings) -> bool:
+    """Has a finished `teach` left something out that it may still ask for, and nobody has built on it yet?"""
+    if settings.teacher.source != "openai" or "train" in run.manifest().begun or not read_quality(run.quality).missing:
+        return False
+    return bool(open_interview(settings, run).next_jobs())
 
 
 def cost(task: str, *overrides: str, config: Path | None = None, run: str | Path | None = None) -> Estimate:

@@ -174,9 +174,14 @@ class TeacherSettings(Settings):
     @field_validator("base_url")
     @classmethod
     def _is_a_plain_address(cls, value: str) -> str:
-        parts = urlsplit(value)
+        wanted = "an address such as http://localhost:8000/v1"
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:
+            raise ValueError(expected("setting teacher.base_url", value, wanted)) from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(expected("setting teacher.base_url", value, "an address such as http://localhost:8000/v1"))
+            raise ValueError(expected("setting teacher.base_url", value, wanted))
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError(
                 "setting teacher.base_url: found a user, password or query in it, expected a plain address: settings "

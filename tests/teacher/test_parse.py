@@ -109,7 +109,9 @@ def test_no_mutation_of_a_completion_yields_a_rationale_whose_labels_are_not_the
 
 
 def test_a_long_row_of_marks_takes_no_longer_than_its_length() -> None:
-    for mark in ("-", "* ", " ", "_", "(", "A. ", "1. ", '"'):
+    end = "A is correct. Because x.\nB is incorrect. Because y.\nC is incorrect. Because z."
+    for mark in ("-", "* ", " ", "_", "(", "A. ", "1. ", '"', "*", "answer ", "A is ", "option "):
+        parse_completion(f"Key Information: x\n{end}\n\nAnswer{mark * 20_000}", QUESTION)
         parse_completion(f"Key Information: x\nA{mark * 20_000}is correct", QUESTION)
         parse_completion(mark * 20_000, QUESTION)
 
@@ -146,7 +148,33 @@ def test_a_structured_completion_is_held_to_the_same_rules(change: Any, flaw: Fl
 def test_torn_json_is_malformed_and_not_an_error() -> None:
     rejected = parse_structured('{"key_information": "Money', QUESTION)
     assert isinstance(rejected, Rejected)
-    assert (rejected.flaw, rejected.reason) == (Flaw.MALFORMED, "no JSON")
+    assert rejected.flaw is Flaw.MALFORMED
+    assert rejected.reason.startswith("no JSON: Unterminated string")
+
+
+def test_a_structured_completion_that_says_a_thing_twice_is_malformed() -> None:
+    said = render_structured(QUESTION, Rationale(question_id="q1", recall="r", analyses=("a", "b", "c"), label="A"))
+    twice = said.replace('"verdict": "correct"', '"verdict": "correct", "verdict": "incorrect"')
+    rejected = parse_structured(twice, QUESTION)
+    assert isinstance(rejected, Rejected)
+    assert (rejected.flaw, rejected.reason) == (Flaw.MALFORMED, "no JSON: a field twice")
+
+
+def test_a_structured_reason_loses_its_because_as_a_written_one_does() -> None:
+    rationale = Rationale(question_id="q1", recall="r", analyses=("a", "b", "c"), label="A")
+    said = render_structured(QUESTION, rationale).replace('"because": "', '"because": "Because ')
+    assert parse_structured(said, QUESTION) == rationale
+
+
+@pytest.mark.parametrize("name", ["correct", "incorrect", "not", "because", "A", "B", "is", "12", "a (b)", "bank tree"])
+def test_an_option_may_be_called_anything(name: str) -> None:
+    question = ask("Which?", "bank", name, "tree")
+    lines = ["Key Information: r.", "A: incorrect. Because x.", "B: not correct. Because y.", "C: correct. Because z."]
+    wanted = Rationale(question_id="q1", recall="r.", analyses=("x.", "y.", "z."), label="C")
+    assert parse_completion("\n".join(lines), question) == wanted
+    named = [lines[0], lines[1], f"B ({name}) is not correct. Because y.", lines[3]]
+    read = parse_completion("\n".join(named), question)
+    assert read == wanted or (isinstance(read, Rejected) and read.flaw in (Flaw.OPTIONS, Flaw.VERDICTS))
 
 
 def test_the_schema_allows_the_questions_labels_and_no_others() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from tinythinker.core.errors import DataError, SettingsError
@@ -170,6 +172,24 @@ class RunDirectory:
                     f"settings, another directory, or `{verb}` with --force to start over from there"
                     + (" (completions already received are kept)" if self.completions.exists() else "")
                 )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from working here, so that nothing is asked for, and paid for, twice.
+
+        Raises:
+            DataError: another process is at work here.
+        """
+        file = self.root / "teacher" / ".lock"
+        with file_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(file, timeout=0):
+                yield
+        except Timeout:
+            raise DataError(
+                f"{self.root}: found another process at work in it, expected to be alone; wait for it or stop it"
+            ) from None
 
     def add_inputs(self, files: Iterable[Path]) -> None:
         """Record the hashes of files the run was made from."""

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import openai
 from openai.types import Batch
+from pydantic import ValidationError
 
 from tinythinker.config import TeacherSettings
 from tinythinker.core.errors import DataError, TeacherError, expected
-from tinythinker.core.jsonl import Json, file_errors, read_json, read_objects, write_json, write_text
+from tinythinker.core.jsonl import Json, describe, file_errors, read_json, read_objects, write_json, write_text
 from tinythinker.core.progress import say
 from tinythinker.core.records import Record
-from tinythinker.teacher.client import Outcome, Purse, api_key, fatal, field_for_tokens, hidden
+from tinythinker.teacher.client import Outcome, Purse, api_key, fatal, field_for_tokens, hidden, unusable_proxy
+from tinythinker.teacher.cost import prompt_tokens
 from tinythinker.teacher.ledger import GO_ON, Job, Ledger
 from tinythinker.teacher.prompt import Prompt
-from tinythinker.teacher.wire import BadReplyError, reply_of
+from tinythinker.teacher.wire import Asked, BadReplyError, reply_of
 
 MOST_REQUESTS = 50_000
 """Requests in one file at OpenAI; its other limit, 200 MB, comes with `_MOST_BYTES`."""
@@ -34,7 +36,12 @@ class State(Record):
     """One batch job, as far as it has come; lies beside its request file."""
 
     name: str
-    """Names the job here and, as metadata, at the provider: that is how one that was handed in is found again."""
+    """A name of its own here and, as metadata, at the provider: one whose handing-in broke off is found again by it."""
+    model: str
+    questions: dict[str, str]
+    """Question id by `Prompt.key`: the answers are taken in even if the settings have changed meanwhile."""
+    is_sent: bool = False
+    """Written just before it is handed in: from then on it may be on the bill."""
     batch_id: str | None = None
     is_collected: bool = False
 
@@ -51,8 +58,9 @@ class Taken(NamedTuple):
 
 
 def request_name(job: Job, ledger: Ledger) -> str:
-    """The `custom_id` of a job: the same for the same wish, so that its answer is taken in once."""
-    return f"w{job.wave}-n{job.wanted}-t{job.max_tokens}-{ledger.key(job.question)}"
+    """The `custom_id` of a job: one wish, one name, so that its answer is taken in once."""
+    received = ledger.received(job.question, job.wave)
+    return f"w{job.wave}-r{received}-n{job.wanted}-t{job.max_tokens}-{ledger.key(job.question)}"
 
 
 def request_lines(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: TeacherSettings) -> Iterator[str]:
@@ -64,77 +72,92 @@ def request_lines(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: 
 
 
 def take_in(
-    lines: Iterable[tuple[int, Json]], where: str, ledger: Ledger, prompt: Prompt, hide: Callable[[str], str]
+    lines: Iterable[tuple[int, Json]],
+    where: str,
+    ledger: Ledger,
+    model: str,
+    questions: Mapping[str, str],
+    estimates: Mapping[str, int],
+    hide: Callable[[str], str] = str,
 ) -> Taken:
     """Add the answers of a batch's output to the ledger, each once, in whatever order they stand.
 
+    Args:
+        model: what was asked.
+        questions: question id by `Prompt.key` of all that was asked.
+        estimates: estimated prompt tokens by question, for providers that do not count.
+
     Raises:
-        DataError: a line is no answer to one of this run's requests.
+        DataError: a line is no answer to one of these requests.
     """
-    questions = {ledger.key(question): question for question in ledger.questions}
     replies = known = 0
     failed = {}
     for number, line in lines:
         name = str(line.get("custom_id"))
-        parts = name.split("-")
-        question = questions.get(parts[-1])
-        if len(parts) != 4 or question is None or not all(part[1:].isdecimal() for part in parts[:3]):
+        *parts, key = name.split("-")
+        if [part[:1] for part in parts] != list("wrnt") or key not in questions or not _are_numbers(parts):
             raise DataError(
                 expected(f"{where}:{number}, custom_id", name, "a request of this run, asked with the same settings")
             )
         if name in ledger.batch_requests:
             known += 1
             continue
-        wave, wanted, most = (int(part[1:]) for part in parts[:3])
+        wave, _, _, most = (int(part[1:]) for part in parts)
         response = line.get("response")
         body = response.get("body") if isinstance(response, dict) else None
         try:
             if line.get("error") or not isinstance(response, dict) or response.get("status_code") != 200:
                 raise BadReplyError(json.dumps(line.get("error") or body))
-            job = Job(question, wave, wanted, most)
-            ledger.add(reply_of(json.dumps(body), job, prompt, hide, batch_name=name))
+            asked = Asked(questions[key], key, wave, most, model, estimates.get(questions[key], 0))
+            ledger.add(reply_of(json.dumps(body), asked, hide, batch_name=name))
             replies += 1
         except BadReplyError as error:
-            failed[question.id] = hide(" ".join(str(error).split()))[:300]
+            failed[questions[key]] = hide(" ".join(str(error).split()))[:300]
     return Taken(replies, known, failed)
 
 
+def _are_numbers(parts: Sequence[str]) -> bool:
+    return all(part[1:].isdecimal() for part in parts)
+
+
+def _keys(ledger: Ledger) -> dict[str, str]:
+    """Question id by `Prompt.key` of all that is asked now."""
+    return {ledger.key(question): question.id for question in ledger.questions}
+
+
+def _estimates(ledger: Ledger, prompt: Prompt) -> dict[str, int]:
+    return {question.id: prompt_tokens(prompt, question) for question in ledger.questions}
+
+
 def ask_by_batch(
-    wave: int, folder: Path, ledger: Ledger, prompt: Prompt, teacher: TeacherSettings, purse: Purse
-) -> Outcome:
-    """Hand in what a wave asks for, wait for it, and take it in; goes on with jobs handed in by an earlier call.
+    wave: int, folder: Path, ledger: Ledger, prompt: Prompt, teacher: TeacherSettings, purse: Purse, outcome: Outcome
+) -> None:
+    """Hand in what a wave asks for, wait for it, and take it in; first goes on with jobs handed in by an earlier call.
 
     Raises:
         TeacherError: the provider refuses, or a job brings nothing.
         DataError: the folder cannot be read or written.
     """
-    with closing(Jobs(folder, prompt, teacher)) as jobs:
-        return _ask(wave, jobs, ledger, teacher, purse)
-
-
-def _ask(wave: int, jobs: Jobs, ledger: Ledger, teacher: TeacherSettings, purse: Purse) -> Outcome:
-    outcome = Outcome()
-    for state in open_jobs(jobs.folder):
-        jobs.finish(state, ledger, outcome)
-    while wanted := ledger.jobs(wave):
-        affordable = _affordable(wanted, purse)
-        if not affordable:
-            outcome.stopped_by = "budget"
-            return outcome
-        before = ledger.count_received()
-        for state in jobs.prepare(wave, affordable, ledger):
-            jobs.finish(state, ledger, outcome)
-        if ledger.count_received() == before:
-            break
-    if wanted := ledger.jobs(wave):
-        reasons = {job.question.id: outcome.refused.get(job.question.id, "not in the output") for job in wanted}
-        outcome.refused = reasons
-        if not ledger.is_answered:
-            raise TeacherError(
-                f"{teacher.base_url}: found a batch without a single answer ({next(iter(reasons.values()))}), expected "
-                f"answers; {GO_ON}"
-            )
-    return outcome
+    with closing(Jobs(folder, ledger, prompt, teacher, outcome)) as jobs:
+        for state in open_jobs(folder):
+            jobs.finish(state)
+        while wanted := ledger.jobs(wave):
+            affordable = _affordable(wanted, purse)
+            if not affordable:
+                outcome.stopped_by = "budget"
+                return
+            before = ledger.count_received()
+            for state in jobs.prepare(wave, affordable):
+                jobs.finish(state)
+            if ledger.count_received() == before:
+                break
+    unanswered = {job.question.id for job in ledger.jobs(wave)}
+    outcome.refused = {name: outcome.refused.get(name, "not in the output") for name in sorted(unanswered)}
+    if unanswered and not ledger.is_answered:
+        reason = outcome.refused[min(unanswered)]
+        raise TeacherError(
+            f"{teacher.base_url}: found a batch without a single answer ({reason}), expected answers; {GO_ON}"
+        )
 
 
 def _affordable(jobs: Sequence[Job], purse: Purse) -> list[Job]:
@@ -151,65 +174,70 @@ def _affordable(jobs: Sequence[Job], purse: Purse) -> list[Job]:
 
 
 def open_jobs(folder: Path) -> list[State]:
-    """Batch jobs begun by an earlier call and not taken in yet. Raises DataError."""
-    states = [State.model_validate(read_json(path)) for path in sorted(folder.glob("*.state.json"))]
-    return [state for state in states if not state.is_collected]
+    """Batch jobs that may be on the bill and have not been taken in yet. Raises DataError."""
+    states = []
+    for path in sorted(folder.glob("*.state.json")):
+        try:
+            states.append(State.model_validate(read_json(path)))
+        except ValidationError as error:
+            raise DataError(f"{path}: {describe(error)}") from None
+    return [state for state in states if state.is_sent and not state.is_collected]
 
 
 class Jobs:
     """The batch jobs of a run: a request file and a state file each."""
 
-    def __init__(self, folder: Path, prompt: Prompt, teacher: TeacherSettings) -> None:
-        self.folder, self._prompt, self._teacher = folder, prompt, teacher
+    def __init__(
+        self, folder: Path, ledger: Ledger, prompt: Prompt, teacher: TeacherSettings, outcome: Outcome
+    ) -> None:
+        self._folder, self._ledger, self._prompt, self._teacher = folder, ledger, prompt, teacher
+        self._outcome = outcome
         key = api_key(teacher)
         self._hide = hidden(key)
-        self._client = openai.OpenAI(api_key=key, base_url=teacher.base_url, max_retries=teacher.attempts)
+        with unusable_proxy():
+            self._client = openai.OpenAI(api_key=key, base_url=teacher.base_url, max_retries=teacher.attempts)
 
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
 
-    def prepare(self, wave: int, jobs: Sequence[Job], ledger: Ledger) -> list[State]:
-        """Write request files within the provider's limits, and register a job for each."""
+    def prepare(self, wave: int, jobs: Sequence[Job]) -> list[State]:
+        """Write request files within the provider's limits, and a state for each."""
         chunks: list[list[str]] = [[]]
         size = 0
-        for line in request_lines(jobs, ledger, self._prompt, self._teacher):
+        for line in request_lines(jobs, self._ledger, self._prompt, self._teacher):
             size += len(line.encode())
             if len(chunks[-1]) == MOST_REQUESTS or size > _MOST_BYTES:
                 chunks.append([])
                 size = len(line.encode())
             chunks[-1].append(line)
+        questions = _keys(self._ledger)
         states = []
         for chunk in chunks:
-            text = "".join(chunk)
-            # The ledger's length tells two equal files apart that are handed in one after the other.
-            digest = hashlib.sha256(f"{ledger.count_received()}\n{text}".encode()).hexdigest()[:16]
-            state = State(name=f"wave-{wave}-{digest}")
-            write_text(self._requests(state), text)
+            state = State(name=f"wave-{wave}-{uuid.uuid4().hex}", model=self._prompt.model, questions=questions)
+            write_text(self._requests(state), "".join(chunk))
             self._save(state)
             states.append(state)
         return states
 
-    def finish(self, state: State, ledger: Ledger, outcome: Outcome) -> None:
+    def finish(self, state: State) -> None:
         """Hand a job in unless it was, wait for its end, take its answers in. Raises TeacherError."""
         try:
             state = self._handed_in(state)
             batch = self._wait(state)
             if batch.status == "failed":
-                self._file(state).unlink()
+                self._forget(state)
                 reasons = [str(error.message) for error in (batch.errors.data if batch.errors else None) or []]
                 reason = self._hide(reasons[0]) if reasons else "no reason given"
                 raise TeacherError(
                     f"{self._teacher.base_url}: found batch {batch.id} failed ({reason}), expected it to be accepted; "
                     f"{GO_ON}"
                 )
-            with ledger:
+            with self._ledger:
                 for file in (batch.output_file_id, batch.error_file_id):
                     if file is not None:
-                        text = self._client.files.content(file).text
-                        taken = take_in(_objects(text, file), file, ledger, self._prompt, self._hide)
-                        outcome.refused.update(taken.failed)
-                ledger.sync()
+                        self._take_in(file, state)
+                self._ledger.sync()
         except openai.APIStatusError as error:
             raise fatal(error, self._teacher, self._hide) from None
         except openai.APIConnectionError as error:
@@ -220,26 +248,59 @@ class Jobs:
         self._save(state.model_copy(update={"is_collected": True}))
         self._requests(state).unlink(missing_ok=True)
 
+    def _take_in(self, file: str, state: State) -> None:
+        lines = _objects(self._client.files.content(file).text, file)
+        estimates = _estimates(self._ledger, self._prompt)
+        taken = take_in(lines, file, self._ledger, state.model, state.questions, estimates, self._hide)
+        self._outcome.refused.update(taken.failed)
+
     def _handed_in(self, state: State) -> State:
-        """The job with its id. One whose handing-in was interrupted is looked for before it is handed in again."""
+        """The job with its id. One whose handing-in broke off is looked for before it is handed in again."""
         if state.batch_id is not None:
             return state
-        for batch in self._client.batches.list(limit=100):
-            if (batch.metadata or {}).get("tinythinker") == state.name and batch.status != "failed":
-                break
-        else:
-            with self._requests(state).open("rb") as file:
-                uploaded = self._client.files.create(file=file, purpose="batch")
-            batch = self._client.batches.create(
-                input_file_id=uploaded.id,
-                endpoint=_URL,
-                completion_window="24h",
-                metadata={"tinythinker": state.name},
-            )
-        state = state.model_copy(update={"batch_id": batch.id})
+        found = self._found(state) if state.is_sent else None
+        if found is None:
+            try:
+                with self._requests(state).open("rb") as file:
+                    uploaded = self._client.files.create(file=file, purpose="batch")
+            except openai.APIError:
+                self._forget(state)  # nothing is on the bill yet
+                raise
+            state = state.model_copy(update={"is_sent": True})
+            self._save(state)
+            found = self._create(state, uploaded.id)
+        state = state.model_copy(update={"batch_id": found.id})
         self._save(state)
-        say(f"teach: batch {batch.id} handed in; this can be stopped and run again at any time")
+        say(f"teach: batch {found.id} handed in; this can be stopped and run again at any time")
         return state
+
+    def _found(self, state: State) -> Batch | None:
+        """The job at the provider, if it has arrived there."""
+        for batch in self._client.batches.list(limit=100):
+            if (batch.metadata or {}).get("tinythinker") == state.name:
+                return batch
+        return None
+
+    def _create(self, state: State, file: str) -> Batch:
+        """Hand a job in. Where no answer comes it is looked for before another try: it may have arrived."""
+        for attempt in range(1, self._teacher.attempts + 1):
+            try:
+                return self._client.with_options(max_retries=0).batches.create(
+                    input_file_id=file,
+                    endpoint=_URL,
+                    completion_window="24h",
+                    metadata={"tinythinker": state.name},
+                )
+            except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
+                if (found := self._found(state)) is not None:
+                    return found
+                if attempt == self._teacher.attempts:
+                    raise
+                time.sleep(min(self._teacher.poll_seconds, self._teacher.backoff_seconds * 2**attempt))
+            except openai.APIStatusError:
+                self._forget(state)  # refused: it will not be on the bill
+                raise
+        raise AssertionError("the last attempt returns or raises")
 
     def _wait(self, state: State) -> Batch:
         """Look at a job until it has ended."""
@@ -256,13 +317,17 @@ class Jobs:
             time.sleep(self._teacher.poll_seconds)
 
     def _requests(self, state: State) -> Path:
-        return self.folder / f"{state.name}.jsonl"
+        return self._folder / f"{state.name}.jsonl"
 
     def _file(self, state: State) -> Path:
-        return self.folder / f"{state.name}.state.json"
+        return self._folder / f"{state.name}.state.json"
 
     def _save(self, state: State) -> None:
         write_json(self._file(state), state.model_dump(mode="json"))
+
+    def _forget(self, state: State) -> None:
+        self._file(state).unlink(missing_ok=True)
+        self._requests(state).unlink(missing_ok=True)
 
 
 def _objects(text: str, where: str) -> Iterator[tuple[int, Json]]:
@@ -271,7 +336,9 @@ def _objects(text: str, where: str) -> Iterator[tuple[int, Json]]:
             try:
                 value = json.loads(line)
             except ValueError:
-                raise TeacherError(f"{where}:{number}: found a torn line, expected JSON; {GO_ON}") from None
+                value = None
+            if not isinstance(value, dict):
+                raise TeacherError(f"{where}:{number}: found {line[:80]!r}, expected a JSON object; {GO_ON}")
             yield number, value
 
 
@@ -283,6 +350,6 @@ def export_requests(path: Path, jobs: Sequence[Job], ledger: Ledger, prompt: Pro
 def import_answers(path: Path, ledger: Ledger, prompt: Prompt) -> Taken:
     """Take in a batch's output file. Raises DataError."""
     with file_errors(path), ledger:
-        taken = take_in(read_objects(path), str(path), ledger, prompt, str)
+        taken = take_in(read_objects(path), str(path), ledger, prompt.model, _keys(ledger), _estimates(ledger, prompt))
         ledger.sync()
         return taken

@@ -24,10 +24,11 @@ from tenacity.wait import wait_random_exponential
 from tinythinker.config import TeacherSettings
 from tinythinker.core.errors import SettingsError, TeacherError, TinyThinkerError
 from tinythinker.core.progress import Progress, say
+from tinythinker.core.records import Question
 from tinythinker.teacher.cost import price_of, prompt_tokens, spent, sum_over_models
 from tinythinker.teacher.ledger import GO_ON, Job, Ledger, Reply
 from tinythinker.teacher.prompt import Prompt
-from tinythinker.teacher.wire import BadReplyError, reply_of
+from tinythinker.teacher.wire import BadReplyError, asked_by, reply_of
 
 T = TypeVar("T")
 
@@ -39,21 +40,34 @@ _TRIES_TO_CONNECT = 3
 """Before the first answer; afterwards the server is known to be there, and may come back."""
 _LONG_SECONDS = 2.0
 _SECONDS_BETWEEN_WORDS = 10.0
-_FAILURES_IN_A_ROW = 3
-"""So many requests passed over, and none answered between them, stop the run."""
+_FIRST_FAILURES = 3
+"""So many requests without an answer stop a run that never had one."""
+_MOST_FAILURES_IN_A_ROW = 16
+"""So many requests passed over (or as many as go at once), and none answered between them, stop any run."""
 _OFFICIAL_HOST = "api.openai.com"
-_SHORTEST_KEY = 8
-"""What is shorter is a placeholder, and may be a word."""
+_SURELY_A_KEY, _PERHAPS_A_KEY = 16, 8
+"""Characters: from the first number on it is a key, from the second on if it has a digit; else it may be a word."""
+MOST_N = 128
+_ABOUT_N = re.compile(
+    r"['\"`]n['\"`]|\bn (?:must|is|should|cannot|can|has|>|=|<)|parameter:? n\b"
+    r"|(?:one|single|multiple) (?:completion|choice)",
+    re.I,
+)
+_LIMIT = re.compile(r"(?:at most|maximum(?: of| is)?|up to|<=|less than or equal to|no more than) (\d+)", re.I)
 _HOPELESS = (401, 402, 403, 404)
 _WORTH_A_RETRY = (408, 409, 425, 429)
 
 
 class _TransientError(Exception):
-    """A failure that another try may mend."""
+    """A failure that another try may mend.
 
-    def __init__(self, kind: str, reason: str, wait_seconds: float | None = None) -> None:
+    Args:
+        is_sent: the request reached the endpoint and no refusal came back, so that it may be on the bill.
+    """
+
+    def __init__(self, kind: str, reason: str, wait_seconds: float | None = None, *, is_sent: bool = False) -> None:
         super().__init__(reason)
-        self.kind, self.wait_seconds = kind, wait_seconds
+        self.kind, self.wait_seconds, self.is_sent = kind, wait_seconds, is_sent
 
 
 class _RefusedError(Exception):
@@ -74,8 +88,12 @@ class Outcome:
     """Reason by question of the requests given up after all tries."""
     refused: dict[str, str] = field(default_factory=dict)
     """Reason by question of the requests that the endpoint would not take."""
+    lost_tokens: int = 0
+    """Tokens, at most, of tries that may be on the bill although no answer could be read."""
+    lost_cost: float = 0.0
+    """What those tokens cost in US dollars, where the price is known."""
     stopped_by: str | None = None
-    """Why asking ended before its end: `budget` or `interrupt`."""
+    """Why asking ended before its end: `budget`, `interrupt` or `error`."""
 
 
 class Endpoint:
@@ -85,11 +103,14 @@ class Endpoint:
         self._teacher, self._prompt = teacher, prompt
         key = api_key(teacher)
         self.hide = hidden(key)
-        self.client = openai.AsyncOpenAI(
-            api_key=key, base_url=teacher.base_url, max_retries=0, timeout=teacher.timeout_seconds
-        )
-        self.has_n = True
-        """Does the endpoint take `n`, several completions per request? Learned from its answers."""
+        with unusable_proxy():
+            self.client = openai.AsyncOpenAI(
+                api_key=key, base_url=teacher.base_url, max_retries=0, timeout=teacher.timeout_seconds
+            )
+        self.most_n = MOST_N
+        """Most completions that the endpoint gives per request. Learned from its answers."""
+        self._short_in_a_row = 0
+        self._is_known = False
         self._tokens_field = field_for_tokens(teacher)
 
     async def ask(self, job: Job) -> Reply:
@@ -101,7 +122,7 @@ class Endpoint:
             TeacherError: no request will succeed.
         """
         while True:
-            count = job.wanted if self.has_n else 1
+            count = min(job.wanted, self.most_n)
             tokens_field = self._tokens_field
             body = self._prompt.body(job.question) | {tokens_field: job.max_tokens}
             if count > 1:
@@ -113,33 +134,46 @@ class Endpoint:
                     answer = await self.client.chat.completions.with_raw_response.create(
                         model=model, messages=messages, extra_body=body
                     )
-                return reply_of(answer.text, job, self._prompt, self.hide)
+                reply = reply_of(answer.text, asked_by(job, self._prompt), self.hide)
+                self._see(count, len(reply.completions))
+                return reply
             except (TimeoutError, openai.APITimeoutError):
-                raise _TransientError(
-                    "timeout", f"no answer within {self._teacher.timeout_seconds:g} seconds"
-                ) from None
+                reason = f"no answer within {self._teacher.timeout_seconds:g} seconds"
+                raise _TransientError("timeout", reason, is_sent=True) from None
             except openai.APIConnectionError as error:
-                raise _TransientError("connection", self.hide(str(error.__cause__ or error))) from None
+                is_sent = not isinstance(error.__cause__, OSError) and "connect" not in str(error.__cause__).lower()
+                reason = self.hide(str(error.__cause__ or error))
+                raise _TransientError("connection", reason, is_sent=is_sent) from None
             except openai.APIStatusError as error:
                 if error.status_code not in (400, 422) or not self._learned(error, count, tokens_field):
                     raise self._sorted(error) from None
             except BadReplyError as error:
-                raise _TransientError("bad reply", str(error)) from None
+                raise _TransientError("bad reply", str(error), is_sent=True) from None
+
+    def _see(self, count: int, received: int) -> None:
+        """Learn whether `n` is heeded: not, if the first answer to it brings one completion, or two in a row do."""
+        if count == 1:
+            return
+        self._short_in_a_row = self._short_in_a_row + 1 if received == 1 else 0
+        if self._short_in_a_row == 2 or (self._short_in_a_row == 1 and not self._is_known):
+            self.most_n = 1
+        self._is_known = True
 
     def _learned(self, error: openai.APIStatusError, count: int, tokens_field: str) -> bool:
         """Does a complaint say how this endpoint wants to be asked instead?"""
-        said = _message(error).lower()
+        said = _message(error, self.hide)
         if tokens_field == "max_tokens" and "max_completion_tokens" in said:
             self._tokens_field = "max_completion_tokens"
             return True
-        if count > 1 and re.search(r"\bn\b|(?:one|single|multiple) (?:completion|choice)", said):
-            self.has_n = False
+        if count > 1 and (error.param == "n" or _ABOUT_N.search(said)):
+            limit = _LIMIT.search(said)
+            self.most_n = min(count - 1, max(1, int(limit[1]))) if limit else 1
             return True
         return False
 
     def _sorted(self, error: openai.APIStatusError) -> Exception:
         """What a status means for the request and for the run."""
-        status, said = error.status_code, self.hide(_message(error))
+        status, said = error.status_code, _message(error, self.hide)
         if status in _HOPELESS or error.code == "insufficient_quota":
             return fatal(error, self._teacher, self.hide)
         if status in _WORTH_A_RETRY or status >= 500:
@@ -161,7 +195,7 @@ def fatal(error: openai.APIStatusError, teacher: TeacherSettings, hide: Callable
     if error.code == "insufficient_quota":
         wanted = "credit on the account"
     return TeacherError(
-        f"{teacher.base_url}: found status {error.status_code} ({hide(_message(error))}), expected {wanted}; {GO_ON}"
+        f"{teacher.base_url}: found status {error.status_code} ({_message(error, hide)}), expected {wanted}; {GO_ON}"
     )
 
 
@@ -178,13 +212,30 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except KeyError:
         return None
     except ValueError:
-        date = parsedate_tz(headers["retry-after"]) if "retry-after" in headers else None
+        pass
+    try:
+        date = parsedate_tz(headers.get("retry-after", ""))
         return None if date is None else max(0.0, mktime_tz(date) - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 def hidden(key: str) -> Callable[[str], str]:
-    """Takes a key out of texts, whatever a server may have echoed."""
-    return lambda text: text.replace(key, "[key]") if len(key) >= _SHORTEST_KEY else text
+    """Takes a key out of texts, whatever a server may have echoed; what is too plain to be a key stays."""
+    is_key = len(key) >= _SURELY_A_KEY or (len(key) >= _PERHAPS_A_KEY and any(sign.isdigit() for sign in key))
+    return lambda text: text.replace(key, "[key]") if is_key else text
+
+
+@contextmanager
+def unusable_proxy() -> Iterator[None]:
+    """Turn a proxy of the environment that cannot be used into one line. Raises SettingsError."""
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        raise SettingsError(
+            f"proxy settings of the environment (HTTP_PROXY, ALL_PROXY ...): found what cannot be used ({error}), "
+            "expected an http:// proxy or none"
+        ) from None
 
 
 def field_for_tokens(teacher: TeacherSettings) -> str:
@@ -192,11 +243,11 @@ def field_for_tokens(teacher: TeacherSettings) -> str:
     return "max_completion_tokens" if _OFFICIAL_HOST in teacher.base_url else "max_tokens"
 
 
-def _message(error: openai.APIStatusError) -> str:
-    """What the server said, on one line and not too long of it."""
+def _message(error: openai.APIStatusError, hide: Callable[[str], str]) -> str:
+    """What the server said, without the key, on one line and not too long of it."""
     body = error.body
     said = body.get("message") or body.get("detail") if isinstance(body, dict) else None
-    return " ".join(str(said or error.response.text or error.message).split())[:300]
+    return hide(" ".join(str(said or error.response.text or error.message).split()))[:300]
 
 
 def api_key(teacher: TeacherSettings) -> str:
@@ -220,12 +271,15 @@ class Purse:
     Prompts are estimated until they are answered, and the estimate is corrected by those that were.
     """
 
-    def __init__(self, teacher: TeacherSettings, prompt: Prompt, ledger: Ledger) -> None:
+    def __init__(
+        self, teacher: TeacherSettings, prompt: Prompt, ledger: Ledger, lost_tokens: int = 0, lost_cost: float = 0.0
+    ) -> None:
         self._teacher, self._prompt, self._ledger = teacher, prompt, ledger
-        self._price = price_of(prompt.model, teacher)
-        self._reserved_tokens = 0
-        self._reserved_cost = 0.0
+        self._price = price_of(prompt.model, teacher, is_batch=teacher.mode == "batch")
+        self._held_tokens, self._held_cost = lost_tokens, lost_cost
         self._ratio = 1.0
+        if ledger.last_counted is not None:
+            self.learn(ledger.question(ledger.last_counted), ledger.last_counted)
         if teacher.budget is not None and (self._price is None or spent(ledger.totals, teacher) is None):
             raise SettingsError(
                 f"teacher.budget={teacher.budget:g}: found no price of {prompt.model}, expected teacher.input_price "
@@ -240,24 +294,34 @@ class Purse:
         """All tokens that a job may take."""
         return self.prompt_tokens(job) + job.wanted * job.max_tokens
 
+    def most_cost(self, job: Job) -> float:
+        """US dollars that a job may cost; 0 where the price is not known."""
+        return self._price.of(self.prompt_tokens(job), job.wanted * job.max_tokens) if self._price else 0.0
+
+    def lose(self, job: Job, outcome: Outcome) -> None:
+        """Count a try as spent that may be on the bill although its answer could not be read."""
+        tokens, cost = self.most(job), self.most_cost(job)
+        self._held_tokens += tokens
+        self._held_cost += cost
+        outcome.lost_tokens += tokens
+        outcome.lost_cost += cost
+
     def reserve(self, job: Job) -> Callable[[], None] | None:
         """Set aside what a job may cost; returns how to give it back, or None if there is not enough."""
-        tokens = self.most(job)
-        cost = self._price.of(self.prompt_tokens(job), job.wanted * job.max_tokens) if self._price else 0.0
+        tokens, cost = self.most(job), self.most_cost(job)
         budget, budget_tokens = self._teacher.budget, self._teacher.budget_tokens
-        if budget_tokens is not None and self.used_tokens() + self._reserved_tokens + tokens > budget_tokens:
+        if budget_tokens is not None and self.used_tokens() + self._held_tokens + tokens > budget_tokens:
             return None
-        if (
-            budget is not None
-            and (spent(self._ledger.totals, self._teacher) or 0) + self._reserved_cost + cost > budget
-        ):
-            return None
-        self._reserved_tokens += tokens
-        self._reserved_cost += cost
+        if budget is not None:
+            held = (spent(self._ledger.totals, self._teacher) or 0) + self._held_cost
+            if held + cost > budget:
+                return None
+        self._held_tokens += tokens
+        self._held_cost += cost
 
         def give_back() -> None:
-            self._reserved_tokens -= tokens
-            self._reserved_cost -= cost
+            self._held_tokens -= tokens
+            self._held_cost -= cost
 
         return give_back
 
@@ -266,17 +330,20 @@ class Purse:
         sums = sum_over_models(self._ledger.totals)
         return sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
 
-    def learn(self, job: Job, reply: Reply) -> None:
+    def learn(self, question: Question, reply: Reply) -> None:
         """Correct the estimate of prompts by one that was counted; never below what was seen."""
-        if reply.is_counted and reply.prompt_tokens:
-            self._ratio = max(self._ratio, reply.prompt_tokens / max(1, prompt_tokens(self._prompt, job.question)))
+        if reply.is_counted:
+            self._ratio = max(self._ratio, reply.prompt_tokens / max(1, prompt_tokens(self._prompt, question)))
 
 
 class Crowd:
     """Workers that share the jobs, the limits, and any pause that the server asks for."""
 
-    def __init__(self, endpoint: Endpoint, ledger: Ledger, purse: Purse, teacher: TeacherSettings) -> None:
+    def __init__(
+        self, endpoint: Endpoint, ledger: Ledger, purse: Purse, teacher: TeacherSettings, outcome: Outcome
+    ) -> None:
         self._endpoint, self._ledger, self._purse, self._teacher = endpoint, ledger, purse, teacher
+        self.outcome = outcome
         self._queue: deque[Job] = deque()
         self._requests = _limiter(1, teacher.requests_per_minute)
         self._tokens: AsyncLimiter | None = None
@@ -290,7 +357,6 @@ class Crowd:
         self._failures_in_a_row = 0
         self._synced = time.monotonic()
         self._spoke = 0.0
-        self.outcome = Outcome()
 
     async def work(self, jobs: Sequence[Job], progress: Progress) -> None:
         """Do all jobs, or as many as can be done. Raises TeacherError when no request will succeed."""
@@ -300,11 +366,13 @@ class Crowd:
         self._tokens = _limiter(largest, self._teacher.tokens_per_minute)
         with _drained_by_interrupt(self.stop):
             # The first goes alone: it finds out what is wrong, and how the endpoint wants to be asked.
-            while self._queue and not self._is_answered and not self._stop.is_set():
+            while self._queue and not self._ledger.is_answered and not self._stop.is_set():
                 await self._worker(progress, most=1)
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._teacher.concurrency, sum(job.wanted for job in self._queue))):
-                    group.create_task(self._worker(progress))
+            count = min(self._teacher.concurrency, sum(job.wanted for job in self._queue))
+            ended = await asyncio.gather(*(self._worker(progress) for _ in range(count)), return_exceptions=True)
+        for error in ended:
+            if error is not None:
+                raise error
         self._ledger.sync()
         if self._error is not None:
             raise self._error
@@ -315,22 +383,26 @@ class Crowd:
         self._stop.set()
 
     async def _worker(self, progress: Progress, most: int | None = None) -> None:
-        done = 0
-        while self._queue and not self._stop.is_set() and done != most:
-            done += 1
-            try:
+        done, is_sound = 0, False
+        try:
+            while self._queue and not self._stop.is_set() and done != most:
+                done += 1
                 await self._do(self._queue.popleft(), progress)
-            except _StoppedError:
-                return
-            except TinyThinkerError as error:
-                self._error = self._error or error
+            is_sound = True
+        except _StoppedError:
+            is_sound = True
+        except TinyThinkerError as error:
+            self._error = self._error or error
+        finally:
+            if not is_sound:  # the others may bring home what is under way
                 self.stop("error")
 
     async def _do(self, job: Job, progress: Progress) -> None:
         """One request with all its tries; what it leaves missing of its job goes back into the queue."""
-        if not self._endpoint.has_n and job.wanted > 1:
-            self._queue.extendleft([job._replace(wanted=1)] * (job.wanted - 1))
-            job = job._replace(wanted=1)
+        most = self._endpoint.most_n
+        while job.wanted > most:
+            self._queue.appendleft(job._replace(wanted=most))
+            job = job._replace(wanted=job.wanted - most)
         async with self._affordable(job):
             try:
                 reply = await self._patiently(job)
@@ -338,31 +410,36 @@ class Crowd:
                 self._pass_over(job, error)
                 return
             except _RefusedError as error:
-                if not self._ledger.is_answered:
-                    raise TeacherError(
-                        f"{self._teacher.base_url}: found {error} for the first request, expected an answer; {GO_ON}"
-                    ) from None
-                self.outcome.refused[job.question.id] = str(error)
+                self._refuse(job, error)
                 return
             self._ledger.add(reply)
         self._is_answered = True
         self._failures_in_a_row = 0
-        self._purse.learn(job, reply)
+        self._purse.learn(job.question, reply)
         received = len(reply.completions)
         if received < job.wanted:
-            self._endpoint.has_n = self._endpoint.has_n and received > 1
             self._queue.appendleft(job._replace(wanted=job.wanted - received))
         if time.monotonic() - self._synced > _SECONDS_BETWEEN_SYNCS:
             self._ledger.sync()
             self._synced = time.monotonic()
         progress.advance(received, readable=self._ledger.share_well_formed)
 
+    def _refuse(self, job: Job, error: _RefusedError) -> None:
+        """Note that a request is not wanted, and end the run if no other was ever wanted either."""
+        self.outcome.refused[job.question.id] = str(error)
+        if not self._ledger.is_answered and len(self.outcome.refused) >= _FIRST_FAILURES:
+            raise TeacherError(
+                f"{self._teacher.base_url}: found {error} for each of the first {len(self.outcome.refused)} requests, "
+                f"expected an answer; {GO_ON}"
+            )
+
     def _pass_over(self, job: Job, error: _TransientError) -> None:
         """Give a request up, and the run if others fare no better."""
-        self.outcome.failures[error.kind] += 1
         self.outcome.passed_over[job.question.id] = f"{error.kind}: {error}"
         self._failures_in_a_row += 1
-        if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
+        concurrency = min(self._teacher.concurrency, _MOST_FAILURES_IN_A_ROW)
+        most = max(concurrency, _FIRST_FAILURES + 1) if self._ledger.is_answered else _FIRST_FAILURES
+        if self._failures_in_a_row >= most:
             raise TeacherError(
                 f"{self._teacher.base_url}: found {self._failures_in_a_row} requests in a row without an answer "
                 f"(last {error.kind}: {error}), expected a server that answers; {GO_ON}"
@@ -410,17 +487,25 @@ class Crowd:
             raise _StoppedError
         while (pause := self._pause_until - time.monotonic()) > 0:
             await self._unless_stopped(asyncio.sleep(pause))
-        for limiter, amount in ((self._requests, 1), (self._tokens, self._purse.most(job))):
-            if limiter is not None:
-                await self._unless_stopped(limiter.acquire(min(amount, limiter.max_rate)))
-        return await self._endpoint.ask(job)
+        if self._requests is not None:
+            await self._unless_stopped(self._requests.acquire())
+        amount = float(self._purse.most(job))
+        while self._tokens is not None and amount > 0:
+            await self._unless_stopped(self._tokens.acquire(min(amount, self._tokens.max_rate)))
+            amount -= self._tokens.max_rate
+        try:
+            return await self._endpoint.ask(job)
+        except _TransientError as error:
+            self.outcome.failures[error.kind] += 1
+            if error.is_sent:
+                self._purse.lose(job, self.outcome)
+            raise
 
     def _wait(self, state: RetryCallState) -> float:
         """Seconds before the next try: what the server asks for, else growing and random."""
         error = state.outcome.exception() if state.outcome else None
         if not isinstance(error, _TransientError):
             raise AssertionError("only transient failures are tried again")
-        self.outcome.failures[error.kind] += 1
         seconds = self._backoff(state)
         if error.wait_seconds is not None:
             self._pause_until = max(self._pause_until, time.monotonic() + error.wait_seconds)
@@ -476,10 +561,19 @@ def _drained_by_interrupt(stop: Callable[[str], None]) -> Iterator[None]:
             loop.remove_signal_handler(signal.SIGINT)
 
 
-def ask_all(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: TeacherSettings, name: str) -> Outcome:
+def ask_all(
+    jobs: Sequence[Job],
+    ledger: Ledger,
+    prompt: Prompt,
+    teacher: TeacherSettings,
+    purse: Purse,
+    outcome: Outcome,
+    name: str,
+) -> None:
     """Do all jobs; every reply is in the ledger before the next is counted.
 
     Args:
+        outcome: is told how it goes, and knows it also after an exception.
         name: what the progress bar calls it.
 
     Raises:
@@ -490,23 +584,21 @@ def ask_all(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: Teache
 
     stops: list[Callable[[], object]] = []
 
-    async def work() -> Outcome:
+    async def work() -> None:
         endpoint = Endpoint(teacher, prompt)
         loop = asyncio.get_running_loop()
         async with endpoint.client:
-            crowd = Crowd(endpoint, ledger, Purse(teacher, prompt, ledger), teacher)
+            crowd = Crowd(endpoint, ledger, purse, teacher, outcome)
             stops.append(lambda: loop.call_soon_threadsafe(crowd.stop, "interrupt"))
             with ledger, Progress(name, sum(job.wanted for job in jobs)) as progress:
                 await crowd.work(jobs, progress)
-            return crowd.outcome
 
     try:
-        outcome = _run(work, stops)
+        _run(work, stops)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     if outcome.stopped_by == "interrupt":
         raise KeyboardInterrupt
-    return outcome
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, T]], stops: Sequence[Callable[[], object]]) -> T:

@@ -113,8 +113,9 @@ def _ask(settings: RunSettings, task: Task, train: Sequence[Question], run: RunD
     if source == "openai":
         from tinythinker.teacher.llm import Interview  # the SDK takes a second to import, and is seldom needed
 
-        interview = Interview(settings, train, run)
-        interview.ask()
+        with run.locked():
+            interview = Interview(settings, train, run)
+            interview.ask()
         return _Given(
             answers=interview.answers(),
             usage=interview.usage(),

@@ -117,9 +117,11 @@ class Ledger:
         """Names of the batch lines that have been taken in."""
         self.count_foreign = 0
         """Completions in the file that were asked for otherwise, or about other questions."""
+        self.last_counted: Reply | None = None
+        """The latest reply to this prompt whose tokens the endpoint counted."""
         self.is_answered = False
-        self._received = self._well_formed = 0
         """Has this prompt ever been answered?"""
+        self._received = self._well_formed = 0
         self.totals: Counter[tuple[str, bool, str]] = Counter()
         """Tokens and requests by model, batch or not, and kind: all the file holds, whatever it was asked for."""
         for reply in self.replies():
@@ -144,6 +146,10 @@ class Ledger:
     def questions(self) -> list[Question]:
         """The questions that are asked."""
         return list(self._questions.values())
+
+    def question(self, reply: Reply) -> Question:
+        """The question that a reply to this prompt is about."""
+        return self._questions[reply.prompt]
 
     def key(self, question: Question) -> str:
         """`Prompt.key` of a question."""
@@ -175,6 +181,7 @@ class Ledger:
             self.count_foreign += len(reply.completions)
             return
         self.is_answered = True
+        self.last_counted = reply if reply.is_counted else self.last_counted
         if reply.is_batch:
             self.batch_requests.add(reply.request)
         own = self._standing[question.id]
@@ -226,6 +233,15 @@ class Ledger:
     def share_well_formed(self) -> float:
         """Share of the completions received that could be read."""
         return self._well_formed / max(1, self._received)
+
+    def received(self, question: Question, wave: int) -> int:
+        """Completions received of a question in a wave, usable or not."""
+        return self._standing[question.id].received[wave]
+
+    def models(self) -> list[str]:
+        """The models that answered this prompt, as the endpoint names them. Raises DataError."""
+        mine = (reply for reply in self.replies() if reply.prompt in self._questions)
+        return list(dict.fromkeys(reply.answered_by or reply.model for reply in mine))
 
     def count_received(self) -> int:
         """Completions received, usable or not."""

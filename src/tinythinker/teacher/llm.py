@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tinythinker.config import RunSettings, load_settings, validate
 from tinythinker.core.errors import SettingsError, TeacherError, expected
@@ -23,6 +23,25 @@ if TYPE_CHECKING:
     from tinythinker.teacher.client import Outcome
 
 # `batch` and `client` are imported where they are used: the SDK takes a second to load, and an estimate needs none.
+
+
+class Lost(NamedTuple):
+    """What may be on the bill, at most, although no answer could be read."""
+
+    tokens: int
+    cost: float
+
+    def __add__(self, other: tuple[object, ...]) -> Lost:
+        tokens, cost = other
+        return Lost(self.tokens + int(_number(tokens)), self.cost + _number(cost))
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _lost(outcomes: Sequence[Outcome]) -> Lost:
+    return Lost(sum(own.lost_tokens for own in outcomes), sum(own.lost_cost for own in outcomes))
 
 
 class Interview:
@@ -62,8 +81,8 @@ class Interview:
         if self.next_jobs():
             if self.ledger.count_foreign:
                 say(
-                    f"teach: {self.ledger.count_foreign:,} completions that lie here do not count: they were asked for with "
-                    "another prompt, model or temperature, or about other questions"
+                    f"teach: {self.ledger.count_foreign:,} completions that lie here do not count: they were asked for "
+                    "with another prompt, model or temperature, or about other questions"
                 )
             say(f"teach: {_in_short(self.estimate())}")
         from tinythinker.teacher.batch import open_jobs
@@ -75,32 +94,42 @@ class Interview:
                 f"teacher.mode=direct: found batch {handed_in[0].batch_id or handed_in[0].name} not collected, "
                 "expected teacher.mode=batch, which collects it: asking directly would pay for the same answers twice"
             )
-        failures: Counter[str] = Counter()
-        outcome = Outcome()
+        before = self._lost_before()
+        outcomes: list[Outcome] = []
         try:
             for wave in range(1, self._teacher.waves + 1):
                 jobs = self.ledger.jobs(wave)
                 if jobs or open_jobs(self._run.batches):
-                    outcome = self._ask_wave(wave, jobs)
-                    failures += outcome.failures
-                    self._check(outcome)
+                    outcomes.append(Outcome())
+                    self._ask_wave(wave, jobs, outcomes[-1], before + _lost(outcomes))
+                    self._check(outcomes[-1])
         finally:
-            self._write_usage(failures)
+            self._write_usage(outcomes)
         missing = self.missing()
-        if unanswered := [name for name in outcome.passed_over if name in missing]:
+        passed_over = outcomes[-1].passed_over if outcomes else {}
+        if unanswered := [name for name in passed_over if name in missing]:
             raise TeacherError(
                 f"{self._teacher.base_url}: found no answer to the requests of {len(unanswered)} questions "
-                f"({outcome.passed_over[unanswered[0]]}), expected one within {self._teacher.attempts} tries; {GO_ON}"
+                f"({passed_over[unanswered[0]]}), expected one within {self._teacher.attempts} tries; {GO_ON}"
             )
 
-    def _ask_wave(self, wave: int, jobs: Sequence[Job]) -> Outcome:
+    def _ask_wave(self, wave: int, jobs: Sequence[Job], outcome: Outcome, lost: Lost) -> None:
         from tinythinker.teacher.batch import ask_by_batch
         from tinythinker.teacher.client import Purse, ask_all
 
+        purse = Purse(self._teacher, self.prompt, self.ledger, lost.tokens, lost.cost)
         if self._teacher.mode == "batch":
-            purse = Purse(self._teacher, self.prompt, self.ledger)
-            return ask_by_batch(wave, self._run.batches, self.ledger, self.prompt, self._teacher, purse)
-        return ask_all(jobs, self.ledger, self.prompt, self._teacher, f"teach, wave {wave}")
+            ask_by_batch(wave, self._run.batches, self.ledger, self.prompt, self._teacher, purse, outcome)
+        else:
+            ask_all(jobs, self.ledger, self.prompt, self._teacher, purse, outcome, f"teach, wave {wave}")
+
+    def _lost_before(self) -> Lost:
+        """What earlier calls may have been billed for without an answer."""
+        usage = self._used_before()
+        return Lost(int(_number(usage.get("lost_tokens"))), _number(usage.get("lost_cost")))
+
+    def _used_before(self) -> Json:
+        return read_json(self._run.usage) if self._run.usage.exists() else {}
 
     def _check(self, outcome: Outcome) -> None:
         """Say which requests came to nothing. Raises TeacherError if others could still be made."""
@@ -121,14 +150,17 @@ class Interview:
         tokens = sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
         return f"{tokens:,} tokens" + (f" (${cost:.2f})" if cost is not None else "")
 
-    def usage(self, failures: Mapping[str, int] | None = None) -> Json:
+    def usage(self, outcomes: Sequence[Outcome] = ()) -> Json:
         """What was really used, in all calls on this directory together.
 
         Args:
-            failures: failed tries of this call by kind, not in `usage.json` yet.
+            outcomes: those of this call, not in `usage.json` yet.
         """
-        before = read_json(self._run.usage).get("failed_tries", {}) if self._run.usage.exists() else {}
-        failed = Counter(before if isinstance(before, dict) else {}) + Counter(failures or {})
+        before = self._used_before().get("failed_tries")
+        failed = Counter(before if isinstance(before, dict) else {})
+        for outcome in outcomes:
+            failed += outcome.failures
+        lost = self._lost_before() + _lost(outcomes)
         sums = {"requests": 0, "completions": 0, "prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0}
         sums |= sum_over_models(self.ledger.totals)
         cost = spent(self.ledger.totals, self._teacher)
@@ -139,12 +171,15 @@ class Interview:
             "cost": None if cost is None else round(cost, 6),
             **sums,
             "failed_tries": dict(sorted(failed.items())),
+            # At most, and on top: tries that may be on the bill although no answer could be read.
+            "lost_tokens": lost.tokens,
+            "lost_cost": round(lost.cost, 6) if price else None,
             "price_per_million_tokens": price.model_dump() if price else None,
             "price_source": price_source(self.prompt.model, self._teacher),
         }
 
-    def _write_usage(self, failures: Mapping[str, int]) -> None:
-        write_json(self._run.usage, self.usage(failures))
+    def _write_usage(self, outcomes: Sequence[Outcome] = ()) -> None:
+        write_json(self._run.usage, self.usage(outcomes))
 
     def answers(self) -> Iterator[Rationale | Rejected]:
         """Every completion received, read."""
@@ -158,8 +193,7 @@ class Interview:
 
     def answered_by(self) -> str:
         """The models that answered, as the endpoint names them."""
-        names = dict.fromkeys(reply.answered_by or reply.model for reply in self.ledger.replies())
-        return ", ".join(names) or self.prompt.model
+        return ", ".join(self.ledger.models()) or self.prompt.model
 
     def export(self) -> Path | None:
         """Write the next wave's requests as a batch file; None if there is nothing to ask."""
@@ -177,7 +211,9 @@ class Interview:
         from tinythinker.teacher.batch import import_answers
 
         taken = import_answers(path, self.ledger, self.prompt)
-        self._write_usage(Counter())
+        self._write_usage()
+        if taken.replies and "train" not in self._run.manifest().begun:
+            self._run.quality.unlink(missing_ok=True)  # `teach` has something to add
         return taken
 
 
@@ -226,9 +262,10 @@ def batch_export(run: RunDirectory) -> Path | None:
 
     Raises:
         SettingsError: the teacher is no language model.
-        DataError: the questions cannot be had, or the file cannot be written.
+        DataError: the questions cannot be had, the file cannot be written, or another process is at work here.
     """
-    return open_interview(validate(run.manifest().settings), run).export()
+    with run.locked():
+        return open_interview(validate(run.manifest().settings), run).export()
 
 
 def batch_import(run: RunDirectory, file: Path) -> Taken:
@@ -236,6 +273,7 @@ def batch_import(run: RunDirectory, file: Path) -> Taken:
 
     Raises:
         SettingsError: the teacher is no language model.
-        DataError: the file cannot be read, or answers other requests than this run's.
+        DataError: the file cannot be read, answers other requests than this run's, or another process is at work here.
     """
-    return open_interview(validate(run.manifest().settings), run).take_in(file)
+    with run.locked():
+        return open_interview(validate(run.manifest().settings), run).take_in(file)

@@ -34,12 +34,18 @@ _VERDICT = re.compile(
 _BECAUSE = re.compile(rf"^{_DECOR}(?:this is |that is |it is )?(?:because|since)\b[\s,:*_]*", re.I)
 _AFTERWORD = re.compile(
     rf"{_START}(?:so|therefore|thus|hence|in (?:conclusion|summary|short)|overall|to sum up|conclusion|summary|note|"
-    r"(?:final|correct|best|right) answer|answer|the (?:final |correct |right |best )?answer)\b",
+    r"(?:final|correct|best|right) answer|answer|the (?:final |correct |right |best )?answer|wait|actually|correction|"
+    r"question|i hope|let me know)\b",
     re.I,
 )
-_ANSWERS = re.compile(
-    r"\b(?i:answer|option|choice)\b(?:\s+is)?[\s:：*_(\"'“]*(?i:option\s+)?[(\"'“*_]*([A-Z])\b(?!['’])"
+_SAYS = re.compile(
+    r"(?<![\w'’])(?:(?i:option|choice|answer)\s+)?[(\"'“*]{0,3}([A-Z])[)\"'”*]{0,3}\s+(?:is|was)"
+    r"((?:\s+(?:actually|also|indeed|in fact|really))?)\s+(not\s+)?(?:the\s+|an?\s+)?(correct|incorrect)\b"
 )
+"""A verdict in the middle of a text."""
+_TAKES_BACK = re.compile(r"^(?:no|wait|actually|sorry|correction)\b.{0,40}?\b(?:in)?correct\b", re.I)
+_SPEAKS_OF_THE_ANSWER = re.compile(r"\b(?:answers?|correct|right|best|options?|choice|incorrect|wrong)\b", re.I)
+_SENTENCE_END = re.compile(r"[.!?][\"'”’)*_]{0,3}\s*$")
 _THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.S | re.I)
 
 
@@ -126,7 +132,9 @@ def parse_completion(completion: str, question: Question) -> Rationale | Rejecte
     """
     text = completion.replace("\r\n", "\n")
     try:
-        reading = _strict(text) or _tolerant(text, question)
+        strict = _strict(text)
+        reading, afterword = (strict, "") if strict else _tolerant(text, question)
+        _refuse_contradictions(reading, afterword, question)
         return _checked(reading, question)
     except _FlawedError as flawed:
         return Rejected(question_id=question.id, flaw=flawed.flaw, text=completion, reason=flawed.reason)
@@ -137,14 +145,25 @@ def parse_structured(completion: str, question: Question) -> Rationale | Rejecte
     text = _THOUGHT.sub("", completion).strip()
     text = re.sub(r"^```(?:json)?\s*|\s*```$", "", text)
     try:
-        said = _Structured.model_validate_json(text)
-        options = [(one.option, one.verdict == "correct", _line(one.because)) for one in said.options]
-        return _checked(_Reading(_line(said.key_information), options), question)
+        said = _Structured.model_validate(json.loads(text, object_pairs_hook=_once))
+        options = [(one.option, one.verdict == "correct", _BECAUSE.sub("", _line(one.because))) for one in said.options]
+        reading = _Reading(_line(said.key_information), options)
+        _refuse_contradictions(reading, "", question)
+        return _checked(reading, question)
     except ValidationError as error:
-        reason = "no JSON" if error.errors()[0]["type"] == "json_invalid" else describe(error)
-        return Rejected(question_id=question.id, flaw=Flaw.MALFORMED, text=completion, reason=reason)
+        return Rejected(question_id=question.id, flaw=Flaw.MALFORMED, text=completion, reason=describe(error))
+    except (ValueError, RecursionError) as error:
+        return Rejected(question_id=question.id, flaw=Flaw.MALFORMED, text=completion, reason=f"no JSON: {error}")
     except _FlawedError as flawed:
         return Rejected(question_id=question.id, flaw=flawed.flaw, text=completion, reason=flawed.reason)
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object; raises ValueError for one that says a thing twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a field twice")
+    return made
 
 
 def _line(text: str) -> str:
@@ -183,8 +202,8 @@ def _strict(completion: str) -> _Reading | None:
     return _Reading(recall[1], [(line[1], line[2] == "correct", line[3]) for line in lines if line])
 
 
-def _tolerant(completion: str, question: Question) -> _Reading:
-    """The same content in a freer manner. Raises _FlawedError."""
+def _tolerant(completion: str, question: Question) -> tuple[_Reading, str]:
+    """The same content in a freer manner, and what is said after it. Raises _FlawedError."""
     lines = _THOUGHT.sub("", completion).replace("\u00a0", " ").split("\n")
     recall: list[str] = []
     said: list[tuple[str, bool, list[str]]] = []
@@ -207,23 +226,76 @@ def _tolerant(completion: str, question: Question) -> _Reading:
             said.append(head)
         elif _HEADING.match(line) and not (said and not said[-1][2]):
             pass
-        elif said and is_complete and (afterword or _AFTERWORD.match(line) or (is_after_blank and any(said[-1][2]))):
+        elif said and is_complete and (afterword or _ends_before(line, said[-1][2], is_after_blank)):
             afterword.append(line)
         elif said:
             said[-1][2].append(line)
-        elif count_keys:
+        elif count_keys and not (any(recall) and _is_between(line, question, is_after_blank)):
             recall.append(line)
         is_after_blank = False
     if count_keys != 1:
         raise _FlawedError(Flaw.NO_RECALL, f"{count_keys} key informations")
     options = [(label, is_correct, _BECAUSE.sub("", _text(parts))) for label, is_correct, parts in said]
-    claimed = {label for label, is_correct, _ in options if is_correct}
-    named = set(_ANSWERS.findall("\n".join(afterword)))
-    if named - claimed:
-        raise _FlawedError(
-            Flaw.VERDICTS, f"calls {', '.join(sorted(claimed))} correct, then answers {', '.join(named)}"
-        )
-    return _Reading(_text(recall), options)
+    reading = _Reading(_text(recall), options)
+    return reading, " ".join(afterword)
+
+
+def _refuse_contradictions(reading: _Reading, afterword: str, question: Question) -> None:
+    """Raise _FlawedError where a text takes back what the verdicts say. Rather once too often than trust it."""
+    verdicts = {label: is_correct for label, is_correct, _ in reading.said}
+    for text in (reading.recall, *(because for _, _, because in reading.said), afterword):
+        for label, _, denied, word in _SAYS.findall(text):
+            is_called = (word.lower() == "correct") != bool(denied)
+            if label in verdicts and verdicts[label] != is_called:
+                raise _FlawedError(Flaw.VERDICTS, f"says two things of {label}")
+    for label, _, because in reading.said:
+        if _TAKES_BACK.match(because):
+            raise _FlawedError(Flaw.VERDICTS, f"takes back what it says of {label}")
+    claimed = {label for label, is_correct in verdicts.items() if is_correct}
+    if _SPEAKS_OF_THE_ANSWER.search(afterword) and (others := _options_named(afterword, question) - claimed):
+        correct, named = ", ".join(sorted(claimed)), ", ".join(sorted(others))
+        raise _FlawedError(Flaw.VERDICTS, f"calls {correct} correct, then speaks of {named} as the answer")
+
+
+def _options_named(text: str, question: Question) -> set[str]:
+    """Options that a text names by label or by their own words. The article "A" counts as no label."""
+    named = set()
+    for option in question.options:
+        by_label = rf"(?<![\w'’]){option.label}(?![\w'’])" + (r"(?!\s+[a-z])" if option.label == "A" else "")
+        by_small_label = rf"\banswer\b\W{{0,5}}(?:is\W{{1,5}})?\(?{option.label.lower()}(?![\w'’])(?!\s+[a-z])"
+        by_text = rf"(?<!\w){re.escape(option.text.strip())}(?!\w)"
+        if (
+            re.search(by_label, text)
+            or re.search(by_small_label, text, re.I)
+            or (option.text.strip() and re.search(by_text, text, re.I))
+        ):
+            named.add(option.label)
+    return named
+
+
+def _ends_before(line: str, last: Sequence[str], is_after_blank: bool) -> bool:
+    """Is the last option's reason over before this line?"""
+    begun = any(last)
+    is_finished = begun and _SENTENCE_END.search(last[-1]) is not None
+    return _AFTERWORD.match(line) is not None or (begun and (is_after_blank or is_finished))
+
+
+def _is_between(line: str, question: Question, is_after_blank: bool) -> bool:
+    """Is this line no part of the key information, though it follows it: an announcement, or the options said again?
+
+    Raises:
+        _FlawedError: a further paragraph, which may be either.
+    """
+    start = _LABEL.match(line)
+    if line.rstrip().endswith((":", "：")):
+        return True
+    if start and start["label"].upper() in question.labels and (start["close"] or start["end"]):
+        name = next(option.text for option in question.options if option.label == start["label"].upper())
+        if line[start.end() :].strip(" .*_").casefold() == name.strip(" .").casefold():
+            return True
+    if is_after_blank and not re.match(r"\s*(?:[-•*–—>]|\d{1,2}[.)])", line):
+        raise _FlawedError(Flaw.NO_RECALL, "a further paragraph between the key information and the options")
+    return False
 
 
 def _text(parts: Sequence[str]) -> str:
@@ -254,7 +326,7 @@ def _without_name(rest: str, name: str, question: Question, label: str) -> tuple
     """The rest of a line without the option's own text in front. Raises _FlawedError if it is another's."""
     opened = re.match(r"[,:\s]*([(\[\"'“‘*_]*)", rest)
     front = opened.end() if opened else 0
-    texts = {option.text.strip().casefold(): option.label for option in question.options}
+    texts = {option.text.strip().casefold() for option in question.options} - {"not", "correct", "incorrect"}
     for text in sorted(texts, key=len, reverse=True):
         end = front + len(text)
         follows = rest[end : end + 1]

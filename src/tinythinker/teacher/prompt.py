@@ -93,6 +93,10 @@ class PromptFile(_File):
     def _leaves_ours_alone(cls, request: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(_OURS & request.keys()):
             raise ValueError(expected("request", taken, "other fields: these have settings of their own"))
+        try:
+            json.dumps(request, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(expected("request", request, f"what JSON can hold ({error})")) from None
         return request
 
 

@@ -69,7 +69,10 @@ class Quality(Record):
         without = f"{self.questions_without_rationale} of {self.questions} questions without one"
         lines = [f"{self.rationales} rationales kept{per}, {without}; rejected: {rejected or 'none'}"]
         if self.missing:
-            lines.append(f"{len(self.missing)} questions have fewer completions than wanted; quality.json lists them")
+            lines.append(
+                f"{len(self.missing)} questions have fewer completions than wanted; quality.json lists them; more "
+                "teacher.waves ask for them again"
+            )
         if self.disagreements:
             done = "replaced by the teacher's" if self.relabelled else "kept, and the completions against them dropped"
             lines.append(

@@ -34,6 +34,10 @@ def _of(questions: Sequence[Question], rationales: Sequence[Rationale], path: Pa
         text = "\n".join([rationale.recall, *rationale.analyses])
         if question is None:
             yield Rejected(question_id=rationale.question_id, flaw=Flaw.NOT_TRAIN, text=text)
+        elif rationale.label is not None and rationale.label not in question.labels:
+            raise DataError(
+                expected(f"{path}: label of question {question.id}", rationale.label, f"one of {question.labels}")
+            )
         elif rationale.analyses and len(rationale.analyses) != len(question.options):
             raise DataError(
                 expected(

@@ -95,10 +95,13 @@ def _nearest(recall: str, kept: Iterable[str], most: int) -> int | None:
 def names(recall: str, answer: str) -> bool:
     """Does a text hold the answer's words in a row, whatever their case and what stands around them?
 
+    Answers such as yes and no are words that a text may hold for many reasons; they count as never named.
+
     >>> names("People keep money in a Bank.", "bank"), names("Embankments are high.", "bank")
     (True, False)
     """
-    return f" {_words(answer)} " in f" {_words(recall)} " if _words(answer) else False
+    words = _words(answer)
+    return words not in ("", "yes", "no", "true", "false") and f" {words} " in f" {_words(recall)} "
 
 
 def _words(text: str) -> str:
