@@ -176,6 +176,8 @@ def test_a_batch_of_another_teacher_is_refused(mine: Path, tmp_path: Path) -> No
     ("override", "message"),
     [
         ("teacher.base_url=localhost:8000", "setting teacher.base_url: found 'localhost:8000', expected an address"),
+        ("teacher.base_url=http://localhost:abc/v1", "found 'http://localhost:abc/v1', expected an address"),
+        ("teacher.base_url=http://localhost:99999/v1", "expected an address such as"),
         ("teacher.base_url=http://me:secret@host/v1", "found a user, password or query in it"),
         ("teacher.key_env=sk-abc123", "never the key itself"),
         ("teacher.samples=0", "setting teacher.samples: found 0, expected greater than or equal to 1"),

@@ -39,7 +39,7 @@ class Provider:
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.looks = 0
-        self.die_after_create = False
+        self.die_after_create = self.is_reset = False
         self.status = "completed"
         marks = count(1)
         self.work = work or (lambda lines: [answered(line, f"{next(marks):07d}") for line in lines])
@@ -61,7 +61,7 @@ class Provider:
             self.batches[name] |= {"metadata": asked["metadata"], "input_file_id": asked["input_file_id"]}
             if self.die_after_create:
                 self.die_after_create = False
-                return refusal(401, "gone")
+                return Answer(502, b"gone", is_reset=self.is_reset)
             return Answer(body=json.dumps(self.batches[name]).encode())
         own = self.batches[path.split("/")[2]]
         self.looks += 1
@@ -165,15 +165,105 @@ def test_a_request_that_always_fails_is_listed_and_the_others_count(interview: I
     assert asked.missing() == {"q3": 2}
 
 
-def test_a_batch_whose_handing_in_was_interrupted_is_found_and_not_handed_in_again(interview: Interviewer) -> None:
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_a_batch_whose_handing_in_got_no_answer_is_found_and_not_handed_in_again(
+    interview: Interviewer, is_reset: bool
+) -> None:
     provider = Provider()
-    provider.die_after_create = True  # the provider has it, we never heard so
+    provider.die_after_create, provider.is_reset = True, is_reset  # the provider has it, we never heard so
     with serving(provider) as server:
-        with pytest.raises(TeacherError, match="gone"):
+        asked = interview(server.url, *BATCH)
+        asked.ask()
+    assert asked.missing() == {}
+    assert len(provider.batches) == 1
+
+
+def test_a_batch_handed_in_just_before_a_kill_is_found_and_not_handed_in_again(
+    interview: Interviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Provider()
+    save = batch_module.Jobs._save
+
+    def killed(self: batch_module.Jobs, state: batch_module.State) -> None:
+        if state.batch_id is not None:
+            raise KeyboardInterrupt
+        save(self, state)
+
+    with serving(provider) as server:
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(batch_module.Jobs, "_save", killed)
             interview(server.url, *BATCH).ask()
         again = interview(server.url, *BATCH)
         again.ask()
     assert again.missing() == {}
+    assert len(provider.batches) == 1
+
+
+def test_more_samples_of_the_same_wave_are_other_requests(interview: Interviewer) -> None:
+    provider = Provider()
+    with serving(provider) as server:
+        interview(server.url, *BATCH).ask()
+        more = interview(server.url, *BATCH, "teacher.samples=4")
+        more.ask()
+    assert more.missing() == {}
+    assert len(provider.batches) == 2
+
+
+def test_a_batch_that_ended_without_answers_is_handed_in_anew_by_the_next_call(interview: Interviewer) -> None:
+    provider = Provider(lambda lines: [])
+    provider.status = "cancelled"
+    with serving(provider) as server:
+        with pytest.raises(TeacherError, match="found a batch without a single answer"):
+            interview(server.url, *BATCH).ask()
+        provider.work, provider.status = Provider().work, "completed"
+        again = interview(server.url, *BATCH)
+        again.ask()
+    assert again.missing() == {}
+
+
+def test_a_batch_under_way_is_taken_in_even_if_the_settings_have_changed(
+    interview: Interviewer, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Provider()
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with serving(provider) as server:
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr("time.sleep", interrupt)
+            interview(server.url, *BATCH).ask()
+        other = interview(server.url, *BATCH, "teacher.temperature=0.1", questions=some_questions(2))
+        other.ask()
+        assert other.missing() == {}
+        back = interview(server.url, *BATCH)
+    assert back.missing() == {}
+    assert read_usage(run)["completions"] == 8 + 4
+
+
+def test_an_endpoint_without_batches_does_not_bar_the_direct_way(interview: Interviewer) -> None:
+    def no_batches(request: Request) -> Answer:
+        if "/chat/" not in request.path:
+            return refusal(404, "no such path")
+        return Answer(body=chat([rationale_text(request, f"{len(server.requests)}{i}" * 9) for i in range(request.n)]))
+
+    with serving(no_batches) as server:
+        with pytest.raises(TeacherError, match="404"):
+            interview(server.url, *BATCH).ask()
+        asked = interview(server.url)
+        asked.ask()
+    assert asked.missing() == {}
+
+
+def test_the_budget_of_a_batch_goes_by_the_price_of_a_batch(interview: Interviewer) -> None:
+    listed = ("teacher.model=gpt-4o-2024-05-13", "teacher.input_price=null", "teacher.output_price=null")
+    cost = interview("http://127.0.0.1:9/v1", *BATCH, *listed).estimate().batch_cost
+    assert cost is not None
+    provider = Provider()
+    with serving(provider) as server:
+        asked = interview(server.url, *BATCH, *listed, f"teacher.budget={cost * 1.02}")
+        asked.ask()
+    assert asked.missing() == {}
     assert len(provider.batches) == 1
 
 
@@ -269,7 +359,7 @@ def test_only_part_of_a_file_coming_back_leaves_the_rest_to_the_next_export(
     assert [line["custom_id"] for line in rest] == [line["custom_id"] for line in lines[1:]]
 
 
-@pytest.mark.parametrize("name", ["w1-n2-t256-0000000000000000", "request-1", "w1-nx-t256-0000000000000000", ""])
+@pytest.mark.parametrize("name", ["w1-r0-n2-t256-0000000000000000", "request-1", "w1-r0-nx-t256-0000000000000000", ""])
 def test_answers_to_other_requests_are_refused_with_file_and_line(
     interview: Interviewer, tmp_path: Path, name: str
 ) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from email.utils import formatdate
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.teacher.server import Answer, Request, chat, played_apart, rationale_
 from tinythinker.core.errors import DataError, SettingsError, TeacherError
 from tinythinker.core.jsonl import Appender
 from tinythinker.core.run import RunDirectory
+from tinythinker.teacher import client, wire
 from tinythinker.teacher.ledger import Ledger, Reply
 
 
@@ -145,7 +147,6 @@ def test_a_date_to_retry_after_is_understood(interview: Interviewer) -> None:
         (403, None, "expected a key that may use model played"),
         (404, "model_not_found", "expected an endpoint with model played"),
         (429, "insufficient_quota", "expected credit on the account"),
-        (400, None, "found status 400: no luck for the first request, expected an answer"),
     ],
 )
 def test_what_no_retry_can_mend_stops_at_once_and_says_what_to_do(
@@ -157,6 +158,218 @@ def test_what_no_retry_can_mend_stops_at_once_and_says_what_to_do(
     assert "run the same command again" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(server.requests) == 1
+
+
+def test_a_request_that_is_wrong_for_every_question_stops_after_three(interview: Interviewer) -> None:
+    with serving(lambda _: refusal(400, "temperature is not supported")) as server:  # noqa: SIM117
+        with pytest.raises(TeacherError, match=r"status 400: temperature is not supported for each of the first 3 req"):
+            interview(server.url, questions=some_questions(20)).ask()
+    assert len(server.requests) == 3
+
+
+def test_a_first_question_that_is_refused_does_not_keep_the_others_from_being_asked(interview: Interviewer) -> None:
+    play = Play()
+
+    def picky(request: Request) -> Answer:
+        is_bad = "number 0" in request.json["messages"][-1]["content"]
+        return refusal(400, "content policy") if is_bad else play(request)
+
+    with serving(picky) as server:
+        asked = interview(server.url, "teacher.waves=1")
+        asked.ask()
+    assert asked.missing() == {"q0": 2}
+
+
+def test_questions_that_always_fail_do_not_keep_others_from_their_later_waves(interview: Interviewer) -> None:
+    play, seen = Play(), Counter[str]()
+
+    def poisoned(request: Request) -> Answer:
+        question = request.json["messages"][-1]["content"].split("\n")[0]
+        seen[question] += 1
+        if any(f"number {i}?" in question for i in (3, 4, 5)):
+            return refusal(500, "boom")
+        return play(request) if seen[question] > 2 else Answer(body=chat(["garbled"] * request.n))
+
+    settings = ("teacher.attempts=2", "teacher.concurrency=4")
+    with serving(poisoned) as server:
+        for _ in range(2):
+            asked = interview(server.url, *settings, questions=some_questions(10))
+            with pytest.raises(TeacherError, match="found no answer to the requests of 3 questions"):
+                asked.ask()
+    assert sorted(asked.missing()) == ["q3", "q4", "q5"]
+
+
+def test_failures_inside_an_answer_are_failures_and_not_kept(interview: Interviewer, run: RunDirectory) -> None:
+    failed = {"message": {"content": ""}, "finish_reason": "error", "error": {"code": 502}}
+    body = json.dumps({"choices": [failed, failed], "usage": {"prompt_tokens": 9, "completion_tokens": 0}}).encode()
+    with serving(Play(Answer(body=body))) as server:
+        asked = interview(server.url)
+        asked.ask()
+    assert asked.missing() == {}
+    assert ledger_of(asked).count_received() == 8
+    assert read_usage(run)["failed_tries"] == {"bad reply": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"usage": {}},
+        {"usage": {"prompt_tokens": -1, "completion_tokens": 3}},
+        {"usage": {"prompt_tokens": 3, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": -1}}},
+        {"id": 17, "model": None},
+        {"usage": [1]},
+    ],
+)
+def test_an_answer_of_another_shape_is_kept_as_long_as_it_holds_a_text(
+    interview: Interviewer, change: dict[str, object]
+) -> None:
+    play = Play()
+
+    def odd(request: Request) -> Answer:
+        return Answer(body=json.dumps(json.loads(play(request).body) | change).encode())
+
+    with serving(odd) as server:
+        asked = interview(server.url)
+        asked.ask()
+    assert asked.missing() == {}
+    assert len(server.requests) == 4
+
+
+def test_text_in_parts_and_torn_characters_are_kept(interview: Interviewer) -> None:
+    play = Play()
+
+    def odd(request: Request) -> Answer:
+        body = json.loads(play(request).body)
+        for choice in body["choices"]:
+            text = choice["message"]["content"] + " \ud83d"
+            choice["message"]["content"] = [{"type": "text", "text": text[:30]}, {"type": "text", "text": text[30:]}]
+        return Answer(body=json.dumps(body).encode())
+
+    with serving(odd) as server:
+        asked = interview(server.url)
+        asked.ask()
+    assert asked.missing() == {}
+
+
+def test_one_short_answer_does_not_switch_n_off(interview: Interviewer) -> None:
+    play = Play()
+
+    def short_once(request: Request) -> Answer:
+        answer = play(request)
+        if len(server.requests) == 3:
+            body = json.loads(answer.body)
+            return Answer(body=json.dumps(body | {"choices": body["choices"][:1]}).encode())
+        return answer
+
+    with serving(short_once) as server:
+        asked = interview(server.url, "teacher.samples=3", "teacher.concurrency=1", questions=some_questions(6))
+        asked.ask()
+    assert asked.missing() == {}
+    assert [request.n for request in server.requests] == [3, 3, 3, 2, 3, 3, 3]
+
+
+def test_a_complaint_about_something_else_does_not_switch_n_off(interview: Interviewer) -> None:
+    play = Play()
+
+    def strict(request: Request) -> Answer:
+        is_long = "number 2" in request.json["messages"][-1]["content"]
+        return refusal(400, "prompt too long: n = 9000 tokens, in n parts") if is_long else play(request)
+
+    with serving(strict) as server:
+        interview(server.url, "teacher.waves=1", "teacher.concurrency=1").ask()
+    assert [request.n for request in server.requests] == [2, 2, 2, 2]
+
+
+def test_a_limit_on_n_is_heeded(interview: Interviewer) -> None:
+    play = Play()
+
+    def at_most_three(request: Request) -> Answer:
+        return refusal(400, "n must be at most 3", None) if request.n > 3 else play(request)
+
+    with serving(at_most_three) as server:
+        asked = interview(server.url, "teacher.samples=8", "teacher.concurrency=1", questions=some_questions(2))
+        asked.ask()
+    assert asked.missing() == {}
+    assert max(request.n for request in server.requests[1:]) == 3
+    assert len(server.requests) == 1 + 3 + 3
+
+
+def test_tries_that_may_be_on_the_bill_count_against_the_budget_and_are_told(
+    interview: Interviewer, run: RunDirectory
+) -> None:
+    torn = Answer(body=chat(["x"])[:40])
+    short = ("teacher.max_tokens=10", "teacher.examples=0", "teacher.concurrency=1")
+    with serving(Play(torn, torn, usage=(100, 20))) as server:
+        with pytest.raises(TeacherError, match="budget"):
+            interview(server.url, "teacher.budget=0.55", *short).ask()
+        usage = read_usage(run)
+        assert usage["cost"] == 0.0
+        assert 0.4 < float(str(usage["lost_cost"])) <= 0.55  # two answers that could not be read; no third try
+        with pytest.raises(TeacherError, match="budget"):  # and are remembered by the next call
+            interview(server.url, "teacher.budget=0.55", *short).ask()
+    assert len(server.requests) == 2
+
+
+def test_the_budget_holds_from_the_first_request_on_whatever_a_token_is(interview: Interviewer) -> None:
+    play = Play(refusal(500, "boom"), usage=(6000, 20))
+    with serving(play) as server:
+        asked = interview(server.url, "teacher.budget_tokens=70000", "teacher.attempts=1", questions=some_questions(40))
+        with pytest.raises(TeacherError, match="budget"):
+            asked.ask()
+    sums = ledger_of(asked).totals
+    assert sum(number for (_, _, name), number in sums.items() if "tokens" in name) <= 70000
+
+
+def test_a_retry_after_from_the_end_of_time_is_no_traceback(interview: Interviewer) -> None:
+    odd = refusal(429, "later", None, **{"retry-after": "Mon, 01 Jan 12345 00:00:00 GMT"})
+    with serving(Play(odd)) as server:
+        asked = interview(server.url)
+        asked.ask()
+    assert asked.missing() == {}
+
+
+def test_a_bug_in_one_worker_does_not_lose_what_the_others_have_under_way(
+    interview: Interviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play = Play()
+    answer_of = wire.reply_of
+
+    def breaks(text: str, *rest: Any, **more: Any) -> Reply:
+        if "q3" in str(rest[0].question_id):
+            raise ZeroDivisionError
+        return answer_of(text, *rest, **more)
+
+    def slow(request: Request) -> Answer:
+        is_fast = "number 3" in request.json["messages"][-1]["content"]
+        return Answer(body=play(request).body, delay_seconds=0.0 if is_fast else 0.2)
+
+    monkeypatch.setattr(client, "reply_of", breaks)
+    with serving(slow) as server:
+        asked = interview(server.url, questions=some_questions(8))
+        with pytest.raises(ZeroDivisionError):
+            asked.ask()
+    assert ledger_of(asked).count_received() == 14
+
+
+def test_a_word_for_a_key_stays_in_the_texts(interview: Interviewer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "something")
+    play = Play()
+
+    def says_something(request: Request) -> Answer:
+        return Answer(body=play(request).body.replace(b"It is known", b"This is something known"))
+
+    with serving(says_something) as server:
+        asked = interview(server.url)
+        asked.ask()
+    assert "something known" in next(own.text for _, own in ledger_of(asked).texts())
+
+
+def test_two_processes_do_not_ask_the_same_at_once(interview: Interviewer, run: RunDirectory) -> None:
+    with run.locked(), pytest.raises(DataError, match="found another process at work in it"):  # noqa: SIM117
+        with run.locked():
+            pass
+    with run.locked():
+        pass
 
 
 def test_no_server_at_all_is_one_line(interview: Interviewer) -> None:

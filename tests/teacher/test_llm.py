@@ -151,6 +151,39 @@ def test_the_teachers_majority_replaces_the_label_where_that_is_wished_and_trave
     assert {q.id: q.gold for q in read_records(same.questions("train"), Question)} == golds
 
 
+def test_more_waves_go_on_with_a_finished_teach_until_something_is_built_on_it(mine: Path, tmp_path: Path) -> None:
+    def garbled_at_first(request: Request) -> Answer:
+        answer = play(request)
+        return answer if len(server.requests) > 5 else Answer(body=chat(["garbled"] * request.n))
+
+    play = perfect()
+    with serving(garbled_at_first) as server:
+        words = settings(server.url, "teacher.concurrency=1")
+        run = api.start(str(mine), tmp_path / "run", *words, "teacher.waves=1")
+        assert len(api.teach(run).missing) == 5
+        assert len(api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.waves=0")).missing) == 5
+        assert api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.waves=2")).missing == {}
+        assert len(server.requests) == 15
+        api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.waves=9"))
+    assert len(server.requests) == 15
+
+
+def test_the_header_names_the_model_that_wrote_what_is_in_the_file(mine: Path, tmp_path: Path) -> None:
+    def named(request: Request) -> Answer:
+        model = request.json["model"].encode()
+        return Answer(body=play(request).body.replace(b'"model": "played"', b'"model": "' + model + b'"'))
+
+    play = perfect()
+    with serving(named) as server:
+        api.teach(api.start(str(mine), tmp_path / "run", *settings(server.url)))
+        again = settings(server.url, "teacher.model=other")
+        run = api.start(str(mine), tmp_path / "run", *again, force=True)
+        api.teach(run)
+    header, _ = read_rationales(run.rationales)
+    assert header is not None
+    assert header.teacher == "other"
+
+
 def test_a_teacher_that_only_babbles_is_an_error_that_shows_what_came(mine: Path, tmp_path: Path) -> None:
     with serving(lambda request: Answer(body=chat(["hm"] * request.n))) as server:
         run = api.start(str(mine), tmp_path / "run", *settings(server.url, "teacher.waves=1"))

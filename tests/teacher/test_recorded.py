@@ -29,6 +29,12 @@ def test_analyses_that_do_not_match_the_options_are_an_error(tmp_path: Path) -> 
         list(recorded_rationales(tmp_path / "r.jsonl", TRAIN)[1])
 
 
+def test_a_label_that_the_question_does_not_have_is_an_error(tmp_path: Path) -> None:
+    write_records(tmp_path / "r.jsonl", [Rationale(question_id="q1", recall="r", analyses=("a", "b"), label="E")])
+    with pytest.raises(DataError, match="label of question q1: found 'E', expected one of"):
+        list(recorded_rationales(tmp_path / "r.jsonl", TRAIN)[1])
+
+
 @pytest.mark.parametrize(
     "line", ['{"question_id": "q1", "recall": " "}', '{"question_id": "q1", "recall": "r", "analyses": ["a", ""]}']
 )

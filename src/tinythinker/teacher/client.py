@@ -49,7 +49,7 @@ _SURELY_A_KEY, _PERHAPS_A_KEY = 16, 8
 """Characters: from the first number on it is a key, from the second on if it has a digit; else it may be a word."""
 MOST_N = 128
 _ABOUT_N = re.compile(
-    r"['\"`]n['\"`]|\bn (?:must|is|should|cannot|can|has|>|=|<)|parameter:? n\b"
+    r"['\"`]n['\"`]|\bn (?:must|is not|should|cannot|greater|> ?1\b)|parameter:? n\b"
     r"|(?:one|single|multiple) (?:completion|choice)",
     re.I,
 )
@@ -306,16 +306,24 @@ class Purse:
         outcome.lost_tokens += tokens
         outcome.lost_cost += cost
 
+    def is_exceeded(self) -> bool:
+        """Could what is spent, held for requests under way, and perhaps lost together exceed the budget?"""
+        return not self._allows(0, 0.0)
+
+    def _allows(self, tokens: int, cost: float) -> bool:
+        """Is there room for so much more?"""
+        budget, budget_tokens = self._teacher.budget, self._teacher.budget_tokens
+        if budget_tokens is not None and self.used_tokens() + self._held_tokens + tokens > budget_tokens:
+            return False
+        if budget is None:
+            return True
+        return (spent(self._ledger.totals, self._teacher) or 0) + self._held_cost + cost <= budget
+
     def reserve(self, job: Job) -> Callable[[], None] | None:
         """Set aside what a job may cost; returns how to give it back, or None if there is not enough."""
         tokens, cost = self.most(job), self.most_cost(job)
-        budget, budget_tokens = self._teacher.budget, self._teacher.budget_tokens
-        if budget_tokens is not None and self.used_tokens() + self._held_tokens + tokens > budget_tokens:
+        if not self._allows(tokens, cost):
             return None
-        if budget is not None:
-            held = (spent(self._ledger.totals, self._teacher) or 0) + self._held_cost
-            if held + cost > budget:
-                return None
         self._held_tokens += tokens
         self._held_cost += cost
 
@@ -499,6 +507,9 @@ class Crowd:
             self.outcome.failures[error.kind] += 1
             if error.is_sent:
                 self._purse.lose(job, self.outcome)
+                if self._purse.is_exceeded():
+                    self.stop("budget")
+                    raise _StoppedError from None
             raise
 
     def _wait(self, state: RetryCallState) -> float:

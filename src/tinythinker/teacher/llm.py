@@ -212,8 +212,6 @@ class Interview:
 
         taken = import_answers(path, self.ledger, self.prompt)
         self._write_usage()
-        if taken.replies and "train" not in self._run.manifest().begun:
-            self._run.quality.unlink(missing_ok=True)  # `teach` has something to add
         return taken
 
 
@@ -276,4 +274,7 @@ def batch_import(run: RunDirectory, file: Path) -> Taken:
         DataError: the file cannot be read, answers other requests than this run's, or another process is at work here.
     """
     with run.locked():
-        return open_interview(validate(run.manifest().settings), run).take_in(file)
+        taken = open_interview(validate(run.manifest().settings), run).take_in(file)
+        if taken.replies and "train" not in run.manifest().begun:
+            run.quality.unlink(missing_ok=True)  # `teach` has something to add
+        return taken
