@@ -128,7 +128,7 @@ def mine(tmp_path: Path) -> Path:
 def test_cost_says_what_asking_would_take_before_anything_is_sent(mine: Path) -> None:
     code, out, _ = call("cost", mine, "teacher.model=gpt-4o-2024-05-13", "limit.train=5")
     assert code == 0
-    assert "requests            5, one per question, for 40 completions" in out
+    assert "requests            5, one per training question, for 40 completions" in out
     assert "completion tokens   at most 10,240" in out
     assert "cost                at most $0." in out
     code, out, _ = call("cost", mine, "teacher.model=m", "--json")
@@ -147,6 +147,8 @@ def test_the_prompt_can_be_seen_before_it_is_sent(mine: Path) -> None:
     assert code == 0
     assert out.startswith("[system]\nYou teach a small language model")
     assert "[user]\nQuestion: Where " in out
+    request = json.loads(out.split("[request]\n")[1])
+    assert request == {"model": "m", "temperature": 0.8, "max_tokens": 256, "n": 8}
 
 
 def test_a_batch_goes_out_and_comes_back_by_hand_and_teach_finishes(mine: Path, tmp_path: Path) -> None:
@@ -180,6 +182,8 @@ def test_a_batch_of_another_teacher_is_refused(mine: Path, tmp_path: Path) -> No
         ("teacher.base_url=http://localhost:99999/v1", "expected an address such as"),
         ("teacher.base_url=http://me:secret@host/v1", "found a user, password or query in it"),
         ("teacher.key_env=sk-abc123", "never the key itself"),
+        ("teacher.api_key=sk-abc123", "read from the environment variable that teacher.key_env names"),
+        ("teacher.source=ecqa", "setting teacher.source with teacher.model=m: found 'ecqa', expected openai"),
         ("teacher.samples=0", "setting teacher.samples: found 0, expected greater than or equal to 1"),
     ],
 )
@@ -195,7 +199,7 @@ def test_what_could_leak_or_cannot_work_is_refused_before_anything_is_written(
 
 def test_a_teacher_that_is_not_there_is_exit_code_4(mine: Path, tmp_path: Path) -> None:
     quick = ("teacher.attempts=1", "teacher.concurrency=1")
-    refused(4, "http://127.0.0.1:9/v1: found 3 requests in a row", "teach", mine, *ASK, *quick, "--out", tmp_path / "r")
+    refused(4, "http://127.0.0.1:9/v1: found nobody who answers", "teach", mine, *ASK, *quick, "--out", tmp_path / "r")
 
 
 def test_a_plan_without_a_stage_to_reflect_on_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -9,17 +9,15 @@ Every verb can be stopped at any moment and called again: it keeps what is finis
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinythinker.answer import answer_all, verdicts_name, write_verdicts
-from tinythinker.config import EvaluateSettings, RunSettings, load_settings, override, validate
+from tinythinker.config import EvaluateSettings, RunSettings, validate
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
-from tinythinker.core.jsonl import read_records, write_json, write_records
+from tinythinker.core.jsonl import read_records, write_json
 from tinythinker.core.progress import say
-from tinythinker.core.records import LABELS, SPLITS, Chain, Option, Question, Rationale, Stage
+from tinythinker.core.records import LABELS, Chain, Option, Question, Rationale
 from tinythinker.core.run import RunDirectory
 from tinythinker.evaluate.score import Score, score
 from tinythinker.generate.think import Thought
@@ -32,12 +30,11 @@ from tinythinker.stages.template import Template
 from tinythinker.student.encode import prompt_ids, target_ids
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student, load_student
-from tinythinker.tasks.load import load_task, load_world
-from tinythinker.teacher.collect import collect_rationales
+from tinythinker.tasks.load import load_world
+from tinythinker.teach import settings_of, start, teach, timed
 from tinythinker.teacher.cost import Estimate
-from tinythinker.teacher.llm import batch_export, batch_import, estimate_cost, open_interview, show_prompt
-from tinythinker.teacher.quality import Quality, read_quality
-from tinythinker.teacher.rationales import read_rationales, write_rationales
+from tinythinker.teacher.llm import batch_export, batch_import, estimate_cost, show_request
+from tinythinker.teacher.rationales import read_rationales
 from tinythinker.train.loop import Job, fit, is_finished
 from tinythinker.train.sft import sft_objective
 
@@ -50,90 +47,12 @@ __all__ = [
     "reflect",
     "report",
     "run_all",
-    "show_prompt",
+    "show_request",
     "start",
     "teach",
     "think",
     "train",
 ]
-
-
-def start(task: str, out: str | Path, *overrides: str, config: Path | None = None, force: bool = False) -> RunDirectory:
-    """Resolve the settings of a task and open (or reopen) a run directory for it.
-
-    Args:
-        task: csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file.
-        out: the run directory.
-        overrides: `key.path=value`, over the preset and the config file.
-        config: a YAML file of settings.
-        force: delete what the directory's run made, and start over.
-
-    Raises:
-        SettingsError: a setting is wrong, or the directory belongs to a run with other settings.
-    """
-    run = RunDirectory(Path(out))
-    settings = load_settings(task, overrides, config)
-    run.begin("teach", settings.plain(), settings.bound(), force=force)
-    return run
-
-
-def _settings(run: RunDirectory, verb: str, overrides: Sequence[str], force: bool) -> RunSettings:
-    """The run's settings with overrides on top, registered for a verb; those of `evaluate` are for this call only."""
-    before = validate(run.manifest().settings)
-    settings = override(before, overrides)
-    kept = settings.model_copy(update={"evaluate": before.evaluate})
-    run.begin(verb, kept.plain(), settings.bound(), force=force)
-    return settings
-
-
-@contextmanager
-def _timed(run: RunDirectory, verb: str) -> Iterator[None]:
-    started = time.monotonic()
-    try:
-        yield
-    finally:
-        run.add_seconds(verb, time.monotonic() - started)
-
-
-def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
-    """Read the questions, and collect the teacher's rationales for the training split.
-
-    A language model's answers are kept as they come: a call that was stopped, by whatever, is gone on with by the
-    next one, and no answer is asked for twice, not even with `force`.
-
-    Returns:
-        Figures of what was kept and what was not; also in `teacher/quality.json`.
-
-    Raises:
-        DataError, TeacherError: the questions or the rationales cannot be had.
-        KeyboardInterrupt: a person stopped it.
-    """
-    settings = _settings(run, "teach", overrides, force)
-    if run.quality.exists() and not _has_more_to_ask(run, settings):
-        return read_quality(run.quality)
-    with _timed(run, "teach"):
-        task = load_task(settings)
-        say(f"teach: {', '.join(f'{len(task.splits[split])} {split}' for split in SPLITS)} questions")
-        collected = collect_rationales(settings, task, run)
-        for split in SPLITS:
-            write_records(run.questions(split), collected.questions if split == "train" else task.splits[split])
-        write_rationales(run.rationales, collected.header, collected.rationales)
-        write_records(run.rejected, collected.rejected)
-        run.add_inputs([*task.inputs, *collected.inputs])
-        write_json(run.usage, collected.usage)
-        write_json(run.quality, collected.quality.model_dump(mode="json"))  # last: says that all is there
-    for line in collected.quality.lines():
-        say(f"teach: {line}")
-    if settings.teacher.source == "openai" and Stage.ANALYZE not in PLANS[settings.stages.plan]:
-        say(f"teach: stages.plan={settings.stages.plan} leaves the analyses unused; stages.plan=full uses them")
-    return collected.quality
-
-
-def _has_more_to_ask(run: RunDirectory, settings: RunSettings) -> bool:
-    """Has a finished `teach` left something out that it may still ask for, and nobody has built on it yet?"""
-    if settings.teacher.source != "openai" or "train" in run.manifest().begun or not read_quality(run.quality).missing:
-        return False
-    return bool(open_interview(settings, run).next_jobs())
 
 
 def cost(task: str, *overrides: str, config: Path | None = None, run: str | Path | None = None) -> Estimate:
@@ -162,12 +81,12 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
         TeacherError: a stage of the plan has nothing to learn from.
         StudentError: the student does not load, or its loss is no longer a number.
     """
-    settings = _settings(run, "train", overrides, force)
+    settings = settings_of(run, "train", overrides, force)
     questions, rationales = _questions(run, "train"), _rationales(run)
     folder = run.phase_1 / "student"
     if is_finished(run.phase_1):
         return folder
-    with _timed(run, "train"):
+    with timed(run, "train"):
         curriculum = Curriculum(
             plan=settings.stages.plan,
             template=Template(settings.stages.template),
@@ -232,11 +151,11 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     Raises:
         StudentError: phase 1 has not been run, or a loss is no longer a number.
     """
-    settings = _settings(run, "reflect", overrides, force)
+    settings = settings_of(run, "reflect", overrides, force)
     _student_of(run, "phase-1")
     _refuse_reflection_on_nothing(settings)
     if len(run.rounds()) < settings.reflect.rounds:
-        with _timed(run, "reflect"):
+        with timed(run, "reflect"):
             valid = _questions(run, "valid")
             reflect_rounds(
                 run,
@@ -273,13 +192,13 @@ def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[st
     Raises:
         StudentError: phase 1 has not been run.
     """
-    settings = _settings(run, "evaluate", overrides, force)
+    settings = settings_of(run, "evaluate", overrides, force)
     how = settings.evaluate
     _student_of(run, "phase-1")
     questions = _questions(run, how.split)
     world = load_world(settings)
     scores = {}
-    with _timed(run, "evaluate"):
+    with timed(run, "evaluate"):
         for name in ["phase-1", *(f"round-{number}" for number in run.rounds())]:
             file = run.verdicts(verdicts_name(name, how))
             student = load_student(_student_of(run, name))

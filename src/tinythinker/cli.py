@@ -97,10 +97,11 @@ def teach(
 ) -> None:
     """Read a task's questions and collect the teacher's rationales for the training split."""
     with friendly_errors():
-        from tinythinker import api
+        from tinythinker.teach import start
+        from tinythinker.teach import teach as collect
 
-        started = api.start(task, out, *overrides or (), config=config, force=force)
-        api.teach(started)
+        started = start(task, out, *overrides or (), config=config, force=force)
+        collect(started)
     typer.echo(started.rationales)
 
 
@@ -121,8 +122,7 @@ def cost(
         from tinythinker.teacher import llm
 
         if show_prompt:
-            messages = llm.show_prompt(task, overrides or (), config)
-            typer.echo("\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages))
+            typer.echo("\n\n".join(_request_lines(llm.show_request(task, overrides or (), config))))
             return
         estimate = llm.estimate_cost(task, overrides or (), config, run)
         typer.echo(estimate.model_dump_json(indent=2) if json else "\n".join(estimate.lines()))
@@ -144,10 +144,17 @@ def batch_export(
         started, settings = RunDirectory(out), load_settings(task, overrides or (), config)
         started.begin("teach", settings.plain(), settings.bound())
         path = llm.batch_export(started)
-    if path is None:
-        typer.echo("nothing to ask: run `tinythinker teach` to finish", err=True)
-    else:
-        typer.echo(path)
+        if path is None:
+            typer.echo("nothing to ask: run `tinythinker teach` to finish", err=True)
+            return
+        estimate = llm.open_interview(settings, started).estimate()
+        cost = f", at most ${estimate.batch_cost:,.2f}" if estimate.batch_cost is not None else ""
+        typer.echo(
+            f"{estimate.requests:,} requests for {estimate.completions:,} completions{cost}; hand the file in, then: "
+            f"tinythinker batch-import {out} OUTPUT.jsonl",
+            err=True,
+        )
+    typer.echo(path)
 
 
 @app.command()
@@ -163,6 +170,11 @@ def batch_import(
         typer.echo(f"{taken.replies} answers taken in, {taken.known} were there, {len(taken.failed)} failed", err=True)
         for question, reason in list(taken.failed.items())[:1]:
             typer.echo(f"the first failure is that of question {question}: {reason}", err=True)
+        typer.echo(
+            "what is still missing goes into the next `tinythinker batch-export`; `teach` asks for it directly, and "
+            "with teacher.waves=0 does without",
+            err=True,
+        )
     typer.echo(started.completions)
 
 
@@ -245,6 +257,16 @@ def settings(
             value = values.get(line.key, line.default)
             typer.echo(f"{line.key} = {value}    [{line.allowed}]")
             typer.echo(f"    {line.meaning}")
+
+
+def _request_lines(body: dict[str, object]) -> Iterator[str]:
+    """The messages of a request, then all else that is sent."""
+    import json
+
+    messages = body.pop("messages")
+    for message in messages if isinstance(messages, list) else []:
+        yield f"[{message['role']}]\n{message['content']}"
+    yield f"[request]\n{json.dumps(body, indent=2, ensure_ascii=False)}"
 
 
 def _open(path: Path) -> RunDirectory:

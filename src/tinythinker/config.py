@@ -171,6 +171,12 @@ class TeacherSettings(Settings):
     output_price: float | None = Field(None, ge=0)
     """openai: US dollars per million completion tokens; null: from the price table, if it has the model."""
 
+    @model_validator(mode="after")
+    def _asks_the_model_it_names(self) -> Self:
+        if self.model is not None and self.source != "openai":
+            raise ValueError(expected(f"setting teacher.source with teacher.model={self.model}", self.source, "openai"))
+        return self
+
     @field_validator("base_url")
     @classmethod
     def _is_a_plain_address(cls, value: str) -> str:
@@ -433,6 +439,8 @@ def _unknown(key: str) -> SettingsError:
     if not near:
         near = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
     hint = f"; did you mean {near[0]!r}?" if near else ""
+    if key.split(".")[-1] in ("key", "api_key", "token"):
+        hint = "; an API key is read from the environment variable that teacher.key_env names, and from nowhere else"
     return SettingsError(
         f"setting {key!r}: found no such setting, expected one of those that `tinythinker settings` lists{hint}"
     )

@@ -357,6 +357,8 @@ def test_only_part_of_a_file_coming_back_leaves_the_rest_to_the_next_export(
     assert (taken.replies, taken.known, list(taken.failed)) == (1, 0, ["q1"])
     _, rest = exported(interview("http://127.0.0.1:9/v1"))
     assert [line["custom_id"] for line in rest] == [line["custom_id"] for line in lines[1:]]
+    names = sorted(path.name for path in tmp_path.rglob("export-*.jsonl"))
+    assert names == ["export-wave-1-2.jsonl", "export-wave-1.jsonl"]  # the first may be on its way: it stays
 
 
 @pytest.mark.parametrize("name", ["w1-r0-n2-t256-0000000000000000", "request-1", "w1-r0-nx-t256-0000000000000000", ""])

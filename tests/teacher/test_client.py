@@ -374,7 +374,7 @@ def test_two_processes_do_not_ask_the_same_at_once(interview: Interviewer, run: 
 
 def test_no_server_at_all_is_one_line(interview: Interviewer) -> None:
     with pytest.raises(
-        TeacherError, match=r"127\.0\.0\.1:9.*found 3 requests in a row without an answer.*last connection"
+        TeacherError, match=r"127\.0\.0\.1:9/v1: found nobody who answers .*is it started.*nothing has been rec"
     ):
         interview("http://127.0.0.1:9/v1", "teacher.attempts=2").ask()
 
@@ -485,7 +485,9 @@ def test_a_budget_in_dollars_is_not_exceeded_and_can_be_raised(interview: Interv
     # A request costs 0.14 dollars, and beforehand counts as its estimated prompt and 2 x 10 completion tokens.
     short = ("teacher.max_tokens=10", "teacher.examples=0", "teacher.concurrency=8")
     with serving(Play(usage=(100, 20))) as server:
-        with pytest.raises(TeacherError, match=r"budget: .*\$0\.\d\d.* used.*6 of 8 usable.*teacher\.waves=0"):
+        with pytest.raises(
+            TeacherError, match=r"teacher\.budget=0\.55: found 360 tokens \(\$0\.4200\) used.*6 of 8 .*waves=0"
+        ):
             interview(server.url, "teacher.budget=0.55", *short).ask()
         spent = read_usage(run)["cost"]
         assert isinstance(spent, float)
@@ -495,7 +497,7 @@ def test_a_budget_in_dollars_is_not_exceeded_and_can_be_raised(interview: Interv
 
 
 def test_a_budget_in_tokens_is_not_exceeded(interview: Interviewer, run: RunDirectory) -> None:
-    with serving(Play()) as server, pytest.raises(TeacherError, match="budget: 0 tokens"):
+    with serving(Play()) as server, pytest.raises(TeacherError, match=r"teacher\.budget_tokens=300: found 0 tokens"):
         interview(server.url, "teacher.budget_tokens=300").ask()
     assert server.requests == []
 
@@ -535,6 +537,37 @@ def test_the_key_is_needed_for_openai_itself_and_not_for_a_server_of_ones_own(
     with serving(Play()) as server:
         interview(server.url).ask()
     assert len(server.requests) == 4
+
+
+def test_a_key_that_is_named_must_be_there(interview: Interviewer) -> None:
+    with pytest.raises(SettingsError, match="environment variable MY_KEY: found nothing"):
+        interview("http://127.0.0.1:9/v1", "teacher.key_env=MY_KEY").ask()
+
+
+def test_a_teacher_that_cannot_be_read_is_not_paid_to_the_end(interview: Interviewer) -> None:
+    prose = Answer(body=chat(["Banks are places, and so the answer is clear."] * 8))
+    with serving(lambda _: prose) as server:
+        asked = interview(server.url, "teacher.samples=8", "teacher.concurrency=2", questions=some_questions(50))
+        with pytest.raises(
+            TeacherError, match=r"found \d\d completions and none that could be read.*'Banks are places"
+        ):
+            asked.ask()
+    assert len(server.requests) <= 8 + 2
+
+
+def test_a_scheduler_that_ends_the_process_gets_what_is_under_way_home_first(interview: Interviewer) -> None:
+    play = Play()
+
+    def slow(request: Request) -> Answer:
+        if len(server.requests) == 3:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return Answer(body=play(request).body, delay_seconds=0.3)
+
+    with serving(slow) as server:
+        asked = interview(server.url, "teacher.concurrency=2", questions=some_questions(30))
+        with pytest.raises(KeyboardInterrupt):
+            asked.ask()
+    assert ledger_of(asked).count_received() == 6
 
 
 def test_a_key_with_odd_characters_is_refused_without_being_shown(

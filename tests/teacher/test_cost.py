@@ -7,7 +7,16 @@ import pytest
 from tests.conftest import ask
 from tests.teacher.conftest import llm_settings, some_questions
 from tinythinker.config import load_settings
-from tinythinker.teacher.cost import Price, count_tokens, estimate, price_of, price_table, prompt_tokens, spent
+from tinythinker.teacher.cost import (
+    Price,
+    count_tokens,
+    estimate,
+    listed_name,
+    price_of,
+    price_table,
+    prompt_tokens,
+    spent,
+)
 from tinythinker.teacher.ledger import Job
 from tinythinker.teacher.llm import estimate_cost
 from tinythinker.teacher.prompt import Prompt
@@ -55,8 +64,31 @@ def test_an_unknown_model_has_no_price_and_the_estimate_asks_for_one() -> None:
 
 
 def test_prices_given_as_settings_go_before_the_table() -> None:
-    given = load_settings("csqa", ["teacher.model=gpt-4o", "teacher.input_price=0", "teacher.output_price=0"]).teacher
+    given = load_settings("csqa", ["teacher.input_price=0", "teacher.output_price=0"]).teacher
     assert price_of("gpt-4o", given) == Price(input=0, cached=0, output=0)
+    half = load_settings("csqa", ["teacher.input_price=7"]).teacher
+    assert price_of("gpt-4o", half) == Price(input=7, cached=7, output=10)
+    assert price_of("unheard-of", half) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "listed"),
+    [
+        ("gpt-4o-2024-05-13", "gpt-4o-2024-05-13"),  # has a price of its own
+        ("openai/gpt-4o-mini-2024-07-18", "gpt-4o-mini"),
+        ("gpt-4o-mini", "gpt-4o-mini"),
+        ("qwen3:4b", "qwen3:4b"),
+    ],
+)
+def test_a_model_is_found_without_its_provider_and_its_date(model: str, listed: str) -> None:
+    assert listed_name(model) == listed
+
+
+def test_all_waves_together_ask_for_everything_again_with_twice_the_tokens() -> None:
+    teacher = llm_settings("http://127.0.0.1:9/v1", "teacher.waves=3").teacher
+    own = estimate([Job(ask("Where?", "up", "down"), 1, 1, 100)], PROMPT, teacher)
+    # 118 prompt tokens thrice at 1000, and 100 + 200 + 400 completion tokens at 2000 per million
+    assert own.all_waves_cost == pytest.approx((3 * 118 * 1000 + 700 * 2000) / 1e6)
 
 
 def test_the_table_is_dated_and_a_batch_takes_half() -> None:

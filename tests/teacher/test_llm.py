@@ -17,7 +17,7 @@ import pytest
 from tests.teacher.conftest import KEY
 from tests.teacher.server import Answer, Handler, Request, chat, played_apart, rationale_text, serving, stats
 from tinythinker import api
-from tinythinker.core.errors import TeacherError
+from tinythinker.core.errors import SettingsError, TeacherError
 from tinythinker.core.jsonl import read_records
 from tinythinker.core.records import Flaw, Question, Rejected
 from tinythinker.core.seeds import derive_seed, seed_torch
@@ -184,11 +184,57 @@ def test_the_header_names_the_model_that_wrote_what_is_in_the_file(mine: Path, t
     assert header.teacher == "other"
 
 
+def test_the_report_of_an_unfinished_teach_says_what_was_used_and_how_to_go_on(mine: Path, tmp_path: Path) -> None:
+    with serving(perfect()) as server:
+        words = settings(server.url, "teacher.concurrency=1", "teacher.max_tokens=10", "teacher.examples=0")
+        run = api.start(str(mine), tmp_path / "run", *words, "teacher.budget=1.5")
+        with pytest.raises(TeacherError, match=r"teacher\.budget=1\.5"):
+            api.teach(run)
+        api.report(run)
+        page = run.report.read_text()
+        assert "Not finished. played has answered" in page
+        assert "teacher.waves=0" in page
+        api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.budget=null"))
+        api.report(run)
+    page = run.report.read_text()
+    assert "Not finished" not in page
+    assert "argues for A" in page
+    assert "the terms of its provider apply" in page
+
+
+def test_a_prompt_that_was_edited_is_not_passed_over_in_silence(mine: Path, tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt.yaml"
+    prompt.write_text("instruction: Explain.")
+    with serving(perfect()) as server:
+        words = settings(server.url, f"teacher.prompt={prompt}")
+        api.teach(api.start(str(mine), tmp_path / "run", *words))
+        prompt.write_text("instruction: Explain better.")
+        with pytest.raises(SettingsError, match=r"prompt\.yaml changed since `teach` read it.*--force"):
+            api.teach(api.start(str(mine), tmp_path / "run", *words))
+        api.teach(api.start(str(mine), tmp_path / "run", *words, force=True))
+    assert len(server.requests) == 20
+
+
+def test_rationales_of_another_split_are_used_as_far_as_they_go_and_that_is_said(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(perfect()) as server:
+        run = api.start(str(mine), tmp_path / "run", *settings(server.url))
+        api.teach(run)
+    shared = ["teacher.source=recorded", f"teacher.path={run.rationales}"]
+    api.teach(api.start(str(mine), tmp_path / "same", *shared))
+    assert "was made for other training questions" not in capsys.readouterr().err
+    other = api.teach(api.start(str(mine), tmp_path / "other", *shared, "seed=3"))
+    assert "was made for other training questions (10 of mine.jsonl, seed 42)" in capsys.readouterr().err
+    assert other.rationales > 0
+    assert other.rejected["not_train"] > 0
+
+
 def test_a_teacher_that_only_babbles_is_an_error_that_shows_what_came(mine: Path, tmp_path: Path) -> None:
     with serving(lambda request: Answer(body=chat(["hm"] * request.n))) as server:
         run = api.start(str(mine), tmp_path / "run", *settings(server.url, "teacher.waves=1"))
         with pytest.raises(
-            TeacherError, match=r"\(30 rejected, most as no_recall, such as that of question q\d+: 0 key"
+            TeacherError, match=r"\(30 rejected; most like that of question q\d+, no_recall .*: 'hm'; it does not"
         ):
             api.teach(run)
     assert json.loads(run.usage.read_text())["completions"] == 30

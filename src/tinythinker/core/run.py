@@ -191,6 +191,16 @@ class RunDirectory:
                 f"{self.root}: found another process at work in it, expected to be alone; wait for it or stop it"
             ) from None
 
+    def refuse_changed_inputs(self) -> None:
+        """Raise SettingsError if a file that the run was made from is there and has changed since."""
+        for name, digest in self.manifest().inputs.items():
+            if Path(name).is_file() and sha256(Path(name)) != digest:
+                raise SettingsError(
+                    f"{self.root}: found {name} changed since `teach` read it, expected the same; use another "
+                    "directory, or --force to start over from it"
+                    + (" (completions already received are kept)" if self.completions.exists() else "")
+                )
+
     def add_inputs(self, files: Iterable[Path]) -> None:
         """Record the hashes of files the run was made from."""
         manifest = self.manifest()

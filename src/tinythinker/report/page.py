@@ -10,13 +10,16 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment
 
-from tinythinker.core.jsonl import Json, read_json, read_objects, read_records, write_text
-from tinythinker.core.records import Question, Verdict
+from tinythinker.core.jsonl import Json, iterate_records, read_json, read_objects, read_records, write_text
+from tinythinker.core.records import Question, Rationale, Rejected, Verdict
 from tinythinker.core.run import VERBS, Manifest, RunDirectory
 from tinythinker.evaluate.score import Score, score
 from tinythinker.report.charts import accuracy_bars, first_wrong_bars, token_bars, training_curves
 from tinythinker.teacher.quality import read_quality
+from tinythinker.teacher.rationales import read_header, read_rationales
 
+MOST_RATIONALES = 5
+"""Rationales that are shown."""
 MOST_CHAINS = 60
 """Questions whose reasoning is shown."""
 
@@ -89,6 +92,8 @@ def write_page(run: RunDirectory) -> None:
             shown=_chains(run),
             quality=read_quality(run.quality) if run.quality.exists() else None,
             usage=read_json(run.usage) if run.usage.exists() else {},
+            header=read_header(run.rationales) if run.rationales.exists() else None,
+            taught=_taught(run),
             data=read_json(run.phase_1 / "data.json") if (run.phase_1 / "data.json").exists() else {},
             settings=yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True),
         ),
@@ -150,6 +155,20 @@ def _chains(run: RunDirectory) -> list[Shown]:
         for id_ in (by_name[names[-1]] if names else {})
     ]
     return _mixed(shown)
+
+
+def _taught(run: RunDirectory) -> list[tuple[Question, Rationale | Rejected]]:
+    """A few rationales that were kept, then one that was rejected for every reason, each with its question."""
+    if not run.quality.exists():
+        return []
+    questions = {question.id: question for question in read_records(run.questions("train"), Question)}
+    kept = read_rationales(run.rationales)[1]
+    step = max(1, len(kept) // MOST_RATIONALES)
+    flaws: dict[str, Rejected] = {}
+    for rejected in iterate_records(run.rejected, Rejected):
+        flaws.setdefault(rejected.flaw, rejected)
+    shown: list[Rationale | Rejected] = [*kept[::step][:MOST_RATIONALES], *flaws.values()]
+    return [(questions[own.question_id], own) for own in shown if own.question_id in questions]
 
 
 def _mixed(shown: Sequence[Shown]) -> list[Shown]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 import uuid
@@ -16,12 +17,21 @@ from pydantic import ValidationError
 
 from tinythinker.config import TeacherSettings
 from tinythinker.core.errors import DataError, TeacherError, expected
-from tinythinker.core.jsonl import Json, describe, file_errors, read_json, read_objects, write_json, write_text
+from tinythinker.core.jsonl import (
+    Json,
+    describe,
+    file_errors,
+    read_json,
+    read_objects,
+    read_text,
+    write_json,
+    write_text,
+)
 from tinythinker.core.progress import say
 from tinythinker.core.records import Record
 from tinythinker.teacher.client import Outcome, Purse, api_key, fatal, field_for_tokens, hidden, unusable_proxy
 from tinythinker.teacher.cost import prompt_tokens
-from tinythinker.teacher.ledger import GO_ON, Job, Ledger
+from tinythinker.teacher.ledger import Job, Ledger
 from tinythinker.teacher.prompt import Prompt
 from tinythinker.teacher.wire import Asked, BadReplyError, reply_of
 
@@ -155,9 +165,7 @@ def ask_by_batch(
     outcome.refused = {name: outcome.refused.get(name, "not in the output") for name in sorted(unanswered)}
     if unanswered and not ledger.is_answered:
         reason = outcome.refused[min(unanswered)]
-        raise TeacherError(
-            f"{teacher.base_url}: found a batch without a single answer ({reason}), expected answers; {GO_ON}"
-        )
+        raise TeacherError(f"{teacher.base_url}: found a batch without a single answer ({reason}), expected answers")
 
 
 def _affordable(jobs: Sequence[Job], purse: Purse) -> list[Job]:
@@ -231,20 +239,22 @@ class Jobs:
                 reason = self._hide(reasons[0]) if reasons else "no reason given"
                 raise TeacherError(
                     f"{self._teacher.base_url}: found batch {batch.id} failed ({reason}), expected it to be accepted; "
-                    f"{GO_ON}"
                 )
             with self._ledger:
                 for file in (batch.output_file_id, batch.error_file_id):
                     if file is not None:
                         self._take_in(file, state)
                 self._ledger.sync()
+        except openai.NotFoundError as error:
+            raise TeacherError(
+                f"{self._teacher.base_url}: found status 404 ({self._hide(error.message)}), expected an endpoint with "
+                "a Batch API; teacher.mode=direct does without"
+            ) from None
         except openai.APIStatusError as error:
             raise fatal(error, self._teacher, self._hide) from None
         except openai.APIConnectionError as error:
             reason = self._hide(str(error.__cause__ or error))
-            raise TeacherError(
-                f"{self._teacher.base_url}: found no connection ({reason}), expected answers; {GO_ON}"
-            ) from None
+            raise TeacherError(f"{self._teacher.base_url}: found no connection ({reason}), expected answers") from None
         self._save(state.model_copy(update={"is_collected": True}))
         self._requests(state).unlink(missing_ok=True)
 
@@ -338,13 +348,24 @@ def _objects(text: str, where: str) -> Iterator[tuple[int, Json]]:
             except ValueError:
                 value = None
             if not isinstance(value, dict):
-                raise TeacherError(f"{where}:{number}: found {line[:80]!r}, expected a JSON object; {GO_ON}")
+                raise TeacherError(f"{where}:{number}: found {line[:80]!r}, expected a JSON object")
             yield number, value
 
 
-def export_requests(path: Path, jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: TeacherSettings) -> None:
-    """Write a batch file for somebody who hands it in himself. Raises DataError."""
-    write_text(path, "".join(request_lines(jobs, ledger, prompt, teacher)))
+def export_requests(
+    folder: Path, jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: TeacherSettings
+) -> Path:
+    """Write a batch file for somebody who hands it in himself; never over one that asks for something else.
+
+    Raises DataError.
+    """
+    text = "".join(request_lines(jobs, ledger, prompt, teacher))
+    for number in itertools.count(1):
+        path = folder / f"export-wave-{jobs[0].wave}{f'-{number}' if number > 1 else ''}.jsonl"
+        if not path.exists() or read_text(path) == text:
+            break
+    write_text(path, text)
+    return path
 
 
 def import_answers(path: Path, ledger: Ledger, prompt: Prompt) -> Taken:

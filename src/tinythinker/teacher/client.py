@@ -26,8 +26,9 @@ from tinythinker.core.errors import SettingsError, TeacherError, TinyThinkerErro
 from tinythinker.core.progress import Progress, say
 from tinythinker.core.records import Question
 from tinythinker.teacher.cost import price_of, prompt_tokens, spent, sum_over_models
-from tinythinker.teacher.ledger import GO_ON, Job, Ledger, Reply
+from tinythinker.teacher.ledger import Job, Ledger, Reply
 from tinythinker.teacher.prompt import Prompt
+from tinythinker.teacher.select import advice
 from tinythinker.teacher.wire import BadReplyError, asked_by, reply_of
 
 T = TypeVar("T")
@@ -76,6 +77,13 @@ class _RefusedError(Exception):
 
 class _StoppedError(Exception):
     """The run is to end; this request has not been sent."""
+
+
+def unreadable(ledger: Ledger) -> str:
+    """What to tell a person whose teacher writes nothing that can be read."""
+    first = ledger.first_rejected
+    shown = f"; the first was rejected as {advice(first)}" if first else ""
+    return f"found {ledger.count_received()} completions and none that could be read, expected rationales{shown}"
 
 
 @dataclass
@@ -195,7 +203,7 @@ def fatal(error: openai.APIStatusError, teacher: TeacherSettings, hide: Callable
     if error.code == "insufficient_quota":
         wanted = "credit on the account"
     return TeacherError(
-        f"{teacher.base_url}: found status {error.status_code} ({_message(error, hide)}), expected {wanted}; {GO_ON}"
+        f"{teacher.base_url}: found status {error.status_code} ({_message(error, hide)}), expected {wanted}"
     )
 
 
@@ -253,7 +261,8 @@ def _message(error: openai.APIStatusError, hide: Callable[[str], str]) -> str:
 def api_key(teacher: TeacherSettings) -> str:
     """The key from the environment; an endpoint of one's own may need none. Raises SettingsError."""
     key = os.environ.get(teacher.key_env, "").strip()
-    if not key and _OFFICIAL_HOST in teacher.base_url:
+    is_named = teacher.key_env != TeacherSettings().key_env
+    if not key and (is_named or _OFFICIAL_HOST in teacher.base_url):
         raise SettingsError(
             f"environment variable {teacher.key_env}: found nothing, expected the API key for {teacher.base_url}; or "
             "set teacher.base_url to an endpoint of your own"
@@ -423,6 +432,8 @@ class Crowd:
             self._ledger.add(reply)
         self._is_answered = True
         self._failures_in_a_row = 0
+        if self._ledger.is_hopeless:
+            raise TeacherError(unreadable(self._ledger))
         self._purse.learn(job.question, reply)
         received = len(reply.completions)
         if received < job.wanted:
@@ -438,7 +449,7 @@ class Crowd:
         if not self._ledger.is_answered and len(self.outcome.refused) >= _FIRST_FAILURES:
             raise TeacherError(
                 f"{self._teacher.base_url}: found {error} for each of the first {len(self.outcome.refused)} requests, "
-                f"expected an answer; {GO_ON}"
+                "expected an answer"
             )
 
     def _pass_over(self, job: Job, error: _TransientError) -> None:
@@ -448,9 +459,14 @@ class Crowd:
         concurrency = min(self._teacher.concurrency, _MOST_FAILURES_IN_A_ROW)
         most = max(concurrency, _FIRST_FAILURES + 1) if self._ledger.is_answered else _FIRST_FAILURES
         if self._failures_in_a_row >= most:
+            if not self._is_answered and error.kind == "connection":
+                raise TeacherError(
+                    f"{self._teacher.base_url}: found nobody who answers ({error}), expected a server; is it started, "
+                    "and is teacher.base_url its address?"
+                )
             raise TeacherError(
                 f"{self._teacher.base_url}: found {self._failures_in_a_row} requests in a row without an answer "
-                f"(last {error.kind}: {error}), expected a server that answers; {GO_ON}"
+                f"(last {error.kind}: {error}), expected a server that answers"
             )
 
     @asynccontextmanager
@@ -545,7 +561,7 @@ def _limiter(capacity: float, per_minute: int | None) -> AsyncLimiter | None:
 
 @contextmanager
 def _drained_by_interrupt(stop: Callable[[str], None]) -> Iterator[None]:
-    """The first Ctrl-C lets the requests under way come back, the second one drops them."""
+    """The first Ctrl-C (or SIGTERM) lets the requests under way come back, the second one drops them."""
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
     presses = 0
@@ -559,17 +575,18 @@ def _drained_by_interrupt(stop: Callable[[str], None]) -> Iterator[None]:
         elif main is not None:
             main.cancel()
 
-    is_main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGINT")
+    is_main = threading.current_thread() is threading.main_thread()
+    signals = (signal.SIGINT, signal.SIGTERM)
     try:
-        if is_main:
-            loop.add_signal_handler(signal.SIGINT, press)
+        for number in signals if is_main else ():
+            loop.add_signal_handler(number, press)
     except NotImplementedError:  # Windows: Ctrl-C ends at once; what was received is on disk all the same
         is_main = False
     try:
         yield
     finally:
-        if is_main:
-            loop.remove_signal_handler(signal.SIGINT)
+        for number in signals if is_main else ():
+            loop.remove_signal_handler(number)
 
 
 def ask_all(

@@ -9,6 +9,7 @@ from pathlib import Path
 from tinythinker.config import RunSettings
 from tinythinker.core.errors import SettingsError, TeacherError, expected
 from tinythinker.core.jsonl import Json, write_records
+from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
 from tinythinker.tasks.load import Task
@@ -17,7 +18,7 @@ from tinythinker.teacher.quality import Quality, measure
 from tinythinker.teacher.rationales import Header, split_hash
 from tinythinker.teacher.recorded import recorded_rationales
 from tinythinker.teacher.scripted import scripted_rationales
-from tinythinker.teacher.select import Selected, select_rationales
+from tinythinker.teacher.select import Selected, advice, select_rationales
 
 _SELECTION = ("label_policy", "samples", "temperature", "max_tokens", "waves", "show_gold", "examples", "structured")
 _SELECTION_LLM = (*_SELECTION, "keep", "duplicate_distance", "reject_leaks")
@@ -103,8 +104,7 @@ def _reasons(selected: Selected) -> str:
     flaws = [rejected.flaw for rejected in selected.rejected]
     most = max(set(flaws), key=lambda flaw: (flaws.count(flaw), flaw))
     example = next(rejected for rejected in selected.rejected if rejected.flaw is most)
-    reason = f": {example.reason}" if example.reason else ""
-    return f" ({len(flaws)} rejected, most as {most}, such as that of question {example.question_id}{reason})"
+    return f" ({len(flaws)} rejected; most like that of question {example.question_id}, {advice(example)})"
 
 
 def _ask(settings: RunSettings, task: Task, train: Sequence[Question], run: RunDirectory) -> _Given:
@@ -138,12 +138,22 @@ def _ask(settings: RunSettings, task: Task, train: Sequence[Question], run: RunD
             )
         return _Given(fact_rationales(task.facts, train), free)
     if path is None:
-        wanted = "the folder with ecqa_*.jsonl" if source == "ecqa" else "a rationales file"
+        wanted = "the folder with ecqa_*.jsonl" if source == "ecqa" else "a file of rationales"
         raise SettingsError(expected(f"teacher.path for teacher.source={source}", None, wanted))
     if source == "ecqa":
         files = tuple(ecqa_files(path))
         return _Given(ecqa_rationales(files, train), free, files)
     origin, answers = recorded_rationales(path, train)
+    if origin is not None and origin.split != split_hash(train):
+        say(
+            f"teach: {path} was made for other training questions ({origin.questions} of {origin.task}, "
+            f"seed {origin.settings.get('seed')}); what the two share is used: the same seed, split and limit share all"
+        )
+    if origin is not None and origin.relabelled and settings.teacher.label_policy == "gold":
+        say(
+            f"teach: {path} replaced the gold labels of {len(origin.relabelled)} questions; "
+            "teacher.label_policy=teacher does so here, too"
+        )
     return _Given(answers, free, (path,), origin=origin)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tinythinker.config import TeacherSettings
 from tinythinker.core.records import Question, Record
-from tinythinker.teacher.ledger import Job
+from tinythinker.teacher.ledger import MOST_DOUBLINGS, Job
 from tinythinker.teacher.prompt import Prompt
 
 _CHARACTERS_PER_TOKEN = 4.0
@@ -63,20 +64,40 @@ def price_of(model: str, teacher: TeacherSettings, *, is_batch: bool = False) ->
     Prices given as settings are taken as they are, also for a batch.
     """
     table = price_table()
-    if teacher.input_price is not None and teacher.output_price is not None:
-        return Price(input=teacher.input_price, cached=teacher.input_price, output=teacher.output_price)
-    listed = table.models.get(model)
-    if listed is None or not is_batch:
-        return listed
-    return Price(**{name: value * table.batch for name, value in listed.model_dump().items()})
+    listed = table.models.get(listed_name(model))
+    if listed is not None and is_batch:
+        listed = Price(**{name: value * table.batch for name, value in listed.model_dump().items()})
+    given_input, given_output = teacher.input_price, teacher.output_price
+    if listed is None:
+        if given_input is None or given_output is None:
+            return None
+        return Price(input=given_input, cached=given_input, output=given_output)
+    return Price(
+        input=listed.input if given_input is None else given_input,
+        cached=listed.cached if given_input is None else given_input,
+        output=listed.output if given_output is None else given_output,
+    )
+
+
+def listed_name(model: str) -> str:
+    """A model's name in the table: without its provider, and without its date where the table has no such date.
+
+    >>> listed_name("openai/gpt-4o-mini-2024-07-18")
+    'gpt-4o-mini'
+    """
+    bare = model.rsplit("/", 1)[-1]
+    return bare if bare in price_table().models else re.sub(r"-\d{4}-\d{2}-\d{2}$", "", bare)
 
 
 def price_source(model: str, teacher: TeacherSettings) -> str:
     """Where a model's price comes from, for people; says what to do where there is none."""
-    if teacher.input_price is not None and teacher.output_price is not None:
-        return "teacher.input_price and teacher.output_price"
-    if model in price_table().models:
-        return f"the package's table as of {price_table().as_of}"
+    given = [name for name in ("input_price", "output_price") if getattr(teacher, name) is not None]
+    own = " and ".join(f"teacher.{name}" for name in given)
+    if len(given) == 2:
+        return own
+    if (listed := listed_name(model)) in price_table().models:
+        name = "" if listed == model else f" for {listed}"
+        return (f"{own} and " if own else "") + f"the package's table{name} as of {price_table().as_of}"
     return (
         f"none: {model} is not in the package's price table; set teacher.input_price and teacher.output_price (US "
         "dollars per million tokens; 0 for a model of your own)"
@@ -114,6 +135,8 @@ class Estimate(Record):
     likely_cost: float | None
     separate_cost: float | None
     """US dollars at most where the endpoint takes one completion per request, so that the prompt is paid for each."""
+    all_waves_cost: float | None
+    """US dollars at most of all waves that are left, if nothing usable ever came and everything were cut off."""
     batch_cost: float | None
     """US dollars at most with the Batch API."""
     price: Price | None
@@ -125,9 +148,12 @@ class Estimate(Record):
         """The estimate for people."""
         received = f"; {self.received:,} are there already" if self.received else ""
         per = f", {self.prompt_tokens / self.requests:,.0f} per request" if self.requests else ""
+        if not self.requests:
+            return [f"nothing to ask {self.model} for{received}"]
         lines = [
             f"model               {self.model}",
-            f"requests            {self.requests:,}, one per question, for {self.completions:,} completions{received}",
+            f"requests            {self.requests:,}, one per training question, for {self.completions:,} completions"
+            f"{received}",
             f"prompt tokens       about {self.prompt_tokens:,}{per}",
             f"completion tokens   at most {self.completion_tokens:,}; likely {self.likely_completion_tokens:,}, by the "
             "length of the worked examples",
@@ -138,10 +164,11 @@ class Estimate(Record):
         return [
             *lines,
             f"price               {prices}, from {self.price_source}",
-            f"cost                at most ${self.cost:,.2f}; about ${self.likely_cost:,.2f} at the likely length",
+            f"cost                at most ${self.cost:,.2f} for the first wave; likely ${self.likely_cost:,.2f}",
+            f"  later waves       ask again for what is of no use: at most ${self.all_waves_cost:,.2f} with the first",
             f"  without `n`       at most ${self.separate_cost:,.2f}, where every completion is a request of its own",
             f"  by batch          at most ${self.batch_cost:,.2f} (teacher.mode=batch), where there is a Batch API",
-            "later waves         ask again for what is malformed or cut off, and cost in proportion",
+            "the limit that holds is teacher.budget",
         ]
 
 
@@ -152,7 +179,7 @@ def estimate(jobs: Sequence[Job], prompt: Prompt, teacher: TeacherSettings, rece
     separate_inputs = sum(prompts[job.question.id] * job.wanted for job in jobs)
     outputs = sum(job.wanted * job.max_tokens for job in jobs)
     likely = sum(job.wanted * min(job.max_tokens, _likely_length(job.question, prompt)) for job in jobs)
-    price = price_of(prompt.model, teacher)
+    price = price_of(prompt.model, teacher, is_batch=teacher.mode == "batch")
     batch_price = price_of(prompt.model, teacher, is_batch=True)
     return Estimate(
         model=prompt.model,
@@ -165,11 +192,18 @@ def estimate(jobs: Sequence[Job], prompt: Prompt, teacher: TeacherSettings, rece
         cost=price.of(inputs, outputs) if price else None,
         likely_cost=price.of(inputs, likely) if price else None,
         separate_cost=price.of(separate_inputs, outputs) if price else None,
+        all_waves_cost=_all_waves(jobs, inputs, outputs, price, teacher) if price else None,
         batch_cost=batch_price.of(inputs, outputs) if batch_price else None,
         price=price,
         price_source=price_source(prompt.model, teacher),
         received=received,
     )
+
+
+def _all_waves(jobs: Sequence[Job], inputs: int, outputs: int, price: Price, teacher: TeacherSettings) -> float:
+    """Every wave from the jobs' own on asks for all of it again, with twice the tokens."""
+    left = teacher.waves - min((job.wave for job in jobs), default=teacher.waves + 1) + 1
+    return sum(price.of(inputs, outputs * 2 ** min(wave, MOST_DOUBLINGS)) for wave in range(left))
 
 
 def _likely_length(question: Question, prompt: Prompt) -> int:

@@ -15,9 +15,8 @@ from tinythinker.core.jsonl import appending, file_errors, iterate_records
 from tinythinker.core.records import Flaw, Question, Rationale, Record, Rejected
 from tinythinker.teacher.prompt import Prompt
 
-GO_ON = "everything received is kept: run the same command again to go on, or with teacher.waves=0 to use what is there"
-"""What to tell a person whose asking ended early."""
-_MOST_DOUBLINGS = 3
+MOST_DOUBLINGS = 3
+_HOPELESS = 64
 
 
 class Completion(Record):
@@ -121,6 +120,8 @@ class Ledger:
         """The latest reply to this prompt whose tokens the endpoint counted."""
         self.is_answered = False
         """Has this prompt ever been answered?"""
+        self.first_rejected: Rejected | None = None
+        """The first completion to this prompt that could not be read."""
         self._received = self._well_formed = 0
         self.totals: Counter[tuple[str, bool, str]] = Counter()
         """Tokens and requests by model, batch or not, and kind: all the file holds, whatever it was asked for."""
@@ -192,8 +193,10 @@ class Ledger:
             if isinstance(read, Rationale) and read.label is not None:
                 own.votes.setdefault(reply.wave, Counter())[read.label] += 1
                 self._well_formed += 1
-            elif isinstance(read, Rejected) and read.flaw is Flaw.CUT:
-                own.cut.add(reply.wave)
+            if isinstance(read, Rejected):
+                self.first_rejected = self.first_rejected or read
+                if read.flaw is Flaw.CUT:
+                    own.cut.add(reply.wave)
 
     def texts(self) -> Iterator[tuple[Question, Completion]]:
         """Every completion that answers this prompt, in the order it came. Raises DataError."""
@@ -225,7 +228,7 @@ class Ledger:
             if max(own.received, default=0) <= wave:
                 count = self.missing(question, wave) - own.received[wave]
                 if count > 0:
-                    doublings = min(_MOST_DOUBLINGS, sum(cut < wave for cut in own.cut))
+                    doublings = min(MOST_DOUBLINGS, sum(cut < wave for cut in own.cut))
                     jobs.append(Job(question, wave, count, self._max_tokens * 2**doublings))
         return jobs
 
@@ -246,6 +249,11 @@ class Ledger:
     def count_received(self) -> int:
         """Completions received, usable or not."""
         return self._received
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Have many completions come, and not one that could be read?"""
+        return self._received >= _HOPELESS and not self._well_formed
 
     def count_usable(self) -> int:
         """Usable completions of all questions together, as many as are wanted of each."""

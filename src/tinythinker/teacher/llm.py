@@ -15,8 +15,8 @@ from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
 from tinythinker.tasks.load import load_task
 from tinythinker.teacher.cost import Estimate, estimate, price_of, price_source, spent, sum_over_models
-from tinythinker.teacher.ledger import GO_ON, Job, Ledger, read_completion
-from tinythinker.teacher.prompt import Message, make_prompt
+from tinythinker.teacher.ledger import Job, Ledger, read_completion
+from tinythinker.teacher.prompt import make_prompt
 
 if TYPE_CHECKING:
     from tinythinker.teacher.batch import Taken
@@ -78,6 +78,20 @@ class Interview:
             TeacherError: the endpoint will not answer, or the budget is reached; what was received is kept.
             KeyboardInterrupt: a person stopped it; the same.
         """
+        received = self.ledger.count_received()
+        try:
+            self._ask()
+        except TeacherError as error:
+            kept = (
+                "everything received is kept: run the same command again to go on, or with teacher.waves=0 to use what "
+                "is there"
+            )
+            nothing = "nothing has been received yet; mend that and run the same command again"
+            raise TeacherError(f"{error}; {kept if self.ledger.count_received() else nothing}") from None
+        if self.ledger.count_received() > received:
+            say(f"teach: {self._spent_in_words()} used so far")
+
+    def _ask(self) -> None:
         if self.next_jobs():
             if self.ledger.count_foreign:
                 say(
@@ -110,7 +124,7 @@ class Interview:
         if unanswered := [name for name in passed_over if name in missing]:
             raise TeacherError(
                 f"{self._teacher.base_url}: found no answer to the requests of {len(unanswered)} questions "
-                f"({passed_over[unanswered[0]]}), expected one within {self._teacher.attempts} tries; {GO_ON}"
+                f"({passed_over[unanswered[0]]}), expected one within {self._teacher.attempts} tries"
             )
 
     def _ask_wave(self, wave: int, jobs: Sequence[Job], outcome: Outcome, lost: Lost) -> None:
@@ -139,16 +153,20 @@ class Interview:
                 say(f"teach: the requests of {len(failed)} questions {what}; the first is {question} ({reason})")
         done = f"{self.ledger.count_usable()} of {self.ledger.count_wanted()} usable completions are there"
         if outcome.stopped_by == "budget":
+            limits = {"teacher.budget": self._teacher.budget, "teacher.budget_tokens": self._teacher.budget_tokens}
+            limit = ", ".join(f"{name}={value:g}" for name, value in limits.items() if value is not None)
             raise TeacherError(
-                f"budget: {self._spent_in_words()} used, and the next request could exceed teacher.budget or "
-                f"teacher.budget_tokens; {done}; {GO_ON}"
+                f"{limit}: found {self._spent_in_words()} used, and the next request could exceed it; {done}; expected "
+                "a larger budget"
             )
 
     def _spent_in_words(self) -> str:
         cost = spent(self.ledger.totals, self._teacher)
         sums = sum_over_models(self.ledger.totals)
         tokens = sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
-        return f"{tokens:,} tokens" + (f" (${cost:.2f})" if cost is not None else "")
+        lost = self._lost_before()
+        perhaps = f", perhaps {lost.tokens:,} more that brought no answer" if lost.tokens else ""
+        return f"{tokens:,} tokens" + (f" (${cost:.4f})" if cost is not None else "") + perhaps
 
     def usage(self, outcomes: Sequence[Outcome] = ()) -> Json:
         """What was really used, in all calls on this directory together.
@@ -202,9 +220,7 @@ class Interview:
         jobs = self.next_jobs()
         if not jobs:
             return None
-        path = self._run.batches / f"export-wave-{jobs[0].wave}.jsonl"
-        export_requests(path, jobs, self.ledger, self.prompt, self._teacher)
-        return path
+        return export_requests(self._run.batches, jobs, self.ledger, self.prompt, self._teacher)
 
     def take_in(self, path: Path) -> Taken:
         """Add a batch's answers to what was received. Raises DataError."""
@@ -219,7 +235,7 @@ def _in_short(own: Estimate) -> str:
     """An estimate on one line."""
     asked = f"{own.completions:,} completions to ask {own.model} for, on {own.questions:,} questions"
     tokens = f"about {own.prompt_tokens:,} prompt and at most {own.completion_tokens:,} completion tokens"
-    money = f"at most ${own.cost:,.2f}, rather ${own.likely_cost:,.2f}" if own.cost is not None else "price not known"
+    money = f"at most ${own.cost:,.2f}, likely ${own.likely_cost:,.2f}" if own.cost is not None else "price not known"
     return f"{asked}; {tokens}; {money}"
 
 
@@ -245,14 +261,18 @@ def estimate_cost(
         DataError: the questions cannot be had.
     """
     settings = load_settings(task, ["teacher.source=openai", *overrides], config)
-    return open_interview(settings, RunDirectory(run) if run else None).estimate()
+    directory = RunDirectory(run) if run else None
+    if directory is not None:
+        directory.manifest()  # complains where there is none
+    return open_interview(settings, directory).estimate()
 
 
-def show_prompt(task: str, overrides: Sequence[str] = (), config: Path | None = None) -> list[Message]:
-    """The messages that would be sent for the first training question. Raises as `estimate_cost` does."""
+def show_request(task: str, overrides: Sequence[str] = (), config: Path | None = None) -> Json:
+    """The body of the request for the first training question. Raises as `estimate_cost` does."""
     settings = load_settings(task, ["teacher.source=openai", *overrides], config)
     interview = open_interview(settings)
-    return interview.prompt.messages(interview.ledger.questions[0])
+    body = interview.prompt.body(interview.ledger.questions[0])
+    return {**body, "max_tokens": settings.teacher.max_tokens, "n": settings.teacher.samples}
 
 
 def batch_export(run: RunDirectory) -> Path | None:

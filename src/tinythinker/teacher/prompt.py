@@ -68,7 +68,7 @@ class Example(_File):
     @classmethod
     def _are_texts(cls, options: object) -> object:
         if isinstance(options, list) and any(isinstance(option, bool) for option in options):
-            raise ValueError(expected("options", options, 'texts; in YAML, "yes" and "no" need their quotes'))
+            raise ValueError(f'found {options}, expected texts; in YAML, "yes" and "no" need their quotes')
         return options
 
     def parts(self) -> tuple[Question, Rationale]:
@@ -92,11 +92,11 @@ class PromptFile(_File):
     @classmethod
     def _leaves_ours_alone(cls, request: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(_OURS & request.keys()):
-            raise ValueError(expected("request", taken, "other fields: these have settings of their own"))
+            raise ValueError(f"found {taken}, expected other fields: these have settings of their own")
         try:
             json.dumps(request, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ValueError(expected("request", request, f"what JSON can hold ({error})")) from None
+            raise ValueError(f"found {request}, expected what JSON can hold ({error})") from None
         return request
 
 
@@ -216,7 +216,10 @@ def _prompt_text(teacher: TeacherSettings, task: str, questions: Sequence[Questi
 
 def _read(name: str, text: str) -> PromptFile:
     try:
-        return PromptFile.model_validate(yaml.safe_load(text))
+        value = yaml.safe_load(text)
+        if not isinstance(value, dict):
+            raise SettingsError(expected(name, value, "instruction: and, if wanted, examples: and request:"))
+        return PromptFile.model_validate(value)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

@@ -51,6 +51,16 @@ def write_rationales(path: Path, header: Header, rationales: Sequence[Rationale]
     write_records(path, [header, *rationales])
 
 
+def read_header(path: Path) -> Header | None:
+    """The header that a file begins with, without reading the rest; None if it has none. Raises DataError."""
+    for number, value in read_objects(path):
+        try:
+            return Header.model_validate(value) if "kind" in value else None
+        except ValidationError as error:
+            raise DataError(f"{path}:{number}: {describe(error)}") from None
+    return None
+
+
 def read_rationales(path: Path) -> tuple[Header | None, list[Rationale]]:
     """The header and the rationales of a file; files of one's own need no header.
 

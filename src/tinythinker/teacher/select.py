@@ -86,6 +86,25 @@ def _choose(
             yield Rejected(question_id=question.id, flaw=flaw, text=text, reason=reason)
 
 
+_ADVICE = {
+    Flaw.CUT: "raise teacher.max_tokens",
+    Flaw.MALFORMED: "the endpoint may not heed response_format: teacher.structured=false",
+    Flaw.LEAK: "teacher.reject_leaks=false keeps such",
+    Flaw.DISAGREES: "teacher.label_policy says what becomes of such",
+    Flaw.NO_RECALL: "it does not keep to the form asked for: another model, teacher.structured=true, or teacher.prompt",
+    Flaw.OPTIONS: "it does not keep to the form asked for: another model, teacher.structured=true, or teacher.prompt",
+}
+_SHOWN_CHARACTERS = 200
+
+
+def advice(rejected: Rejected) -> str:
+    """A rejected text on one line: flaw, reason, its beginning, and what may help."""
+    shown = " ".join(rejected.text.split())[:_SHOWN_CHARACTERS]
+    helps = _ADVICE.get(rejected.flaw, "")
+    reason = f" ({rejected.reason})" if rejected.reason else ""
+    return f"{rejected.flaw}{reason}: {shown!r}" + (f"; {helps}" if helps else "")
+
+
 def _nearest(recall: str, kept: Iterable[str], most: int) -> int | None:
     """Smallest edit distance of a recall to one kept, if it is at most `most` (METHOD section 2)."""
     distances = (Levenshtein.distance(recall, other, score_cutoff=most) for other in kept)
