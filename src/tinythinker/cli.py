@@ -140,6 +140,7 @@ def batch_export(
         from tinythinker.config import load_settings
         from tinythinker.core.run import RunDirectory
         from tinythinker.teacher import llm
+        from tinythinker.teacher.cost import dollars
 
         started, settings = RunDirectory(out), load_settings(task, overrides or (), config)
         started.begin("teach", settings.plain(), settings.bound())
@@ -148,7 +149,7 @@ def batch_export(
             typer.echo("nothing to ask: run `tinythinker teach` to finish", err=True)
             return
         estimate = llm.open_interview(settings, started).estimate()
-        cost = f", at most ${estimate.batch_cost:,.2f}" if estimate.batch_cost is not None else ""
+        cost = f", at most {dollars(estimate.batch_cost)}" if estimate.batch_cost is not None else ""
         typer.echo(
             f"{estimate.requests:,} requests for {estimate.completions:,} completions{cost}; hand the file in, then: "
             f"tinythinker batch-import {out} OUTPUT.jsonl",

@@ -118,6 +118,17 @@ def prompt_tokens(prompt: Prompt, question: Question) -> int:
     return sum(count_tokens(message["content"]) + _TOKENS_PER_MESSAGE for message in prompt.messages(question))
 
 
+def dollars(amount: float | None) -> str:
+    """An amount for people, cents where they matter.
+
+    >>> dollars(1234.5), dollars(0.0123), dollars(None)
+    ('$1,234.50', '$0.0123', 'not known')
+    """
+    if amount is None:
+        return "not known"
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+
+
 class Estimate(Record):
     """What a job takes at most, before anything is sent: every completion as long as it may be, in one wave."""
 
@@ -164,11 +175,11 @@ class Estimate(Record):
         return [
             *lines,
             f"price               {prices}, from {self.price_source}",
-            f"cost                at most ${self.cost:,.2f} for the first wave; likely ${self.likely_cost:,.2f}",
-            f"  later waves       ask again for what is of no use: at most ${self.all_waves_cost:,.2f} with the first",
-            f"  without `n`       at most ${self.separate_cost:,.2f}, where every completion is a request of its own",
-            f"  by batch          at most ${self.batch_cost:,.2f} (teacher.mode=batch), where there is a Batch API",
-            "the limit that holds is teacher.budget",
+            f"cost                at most {dollars(self.cost)} for the first wave; likely {dollars(self.likely_cost)}",
+            f"  later waves       ask again for what failed: at most {dollars(self.all_waves_cost)} with the first",
+            f"  without `n`       at most {dollars(self.separate_cost)}, where every completion takes its own request",
+            f"  by batch          at most {dollars(self.batch_cost)}, where there is a Batch API (teacher.mode=batch)",
+            "teacher.budget sets a limit that holds",
         ]
 
 

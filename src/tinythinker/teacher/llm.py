@@ -14,7 +14,7 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
 from tinythinker.tasks.load import load_task
-from tinythinker.teacher.cost import Estimate, estimate, price_of, price_source, spent, sum_over_models
+from tinythinker.teacher.cost import Estimate, dollars, estimate, price_of, price_source, spent, sum_over_models
 from tinythinker.teacher.ledger import Job, Ledger, read_completion
 from tinythinker.teacher.prompt import make_prompt
 
@@ -166,7 +166,7 @@ class Interview:
         tokens = sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
         lost = self._lost_before()
         perhaps = f", perhaps {lost.tokens:,} more that brought no answer" if lost.tokens else ""
-        return f"{tokens:,} tokens" + (f" (${cost:.4f})" if cost is not None else "") + perhaps
+        return f"{tokens:,} tokens" + (f" ({dollars(cost)})" if cost is not None else "") + perhaps
 
     def usage(self, outcomes: Sequence[Outcome] = ()) -> Json:
         """What was really used, in all calls on this directory together.
@@ -235,7 +235,9 @@ def _in_short(own: Estimate) -> str:
     """An estimate on one line."""
     asked = f"{own.completions:,} completions to ask {own.model} for, on {own.questions:,} questions"
     tokens = f"about {own.prompt_tokens:,} prompt and at most {own.completion_tokens:,} completion tokens"
-    money = f"at most ${own.cost:,.2f}, likely ${own.likely_cost:,.2f}" if own.cost is not None else "price not known"
+    money = (
+        f"at most {dollars(own.cost)}, likely {dollars(own.likely_cost)}" if own.cost is not None else "price not known"
+    )
     return f"{asked}; {tokens}; {money}"
 
 

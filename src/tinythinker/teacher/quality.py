@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from tinythinker.core.errors import DataError
 from tinythinker.core.jsonl import describe, read_json
 from tinythinker.core.records import Question, Record
+from tinythinker.teacher.cost import dollars
 from tinythinker.teacher.select import Selected
 
 
@@ -65,7 +66,7 @@ class Quality(Record):
     def lines(self) -> list[str]:
         """A few lines for people."""
         rejected = ", ".join(f"{count} {flaw}" for flaw, count in self.rejected.items())
-        per = f", ${self.cost_per_rationale:.4f} each" if self.cost_per_rationale else ""
+        per = f", {dollars(self.cost_per_rationale)} each" if self.cost_per_rationale else ""
         without = f"{self.questions_without_rationale} of {self.questions} questions without one"
         lines = [f"{self.rationales} rationales kept{per}, {without}; rejected: {rejected or 'none'}"]
         if self.missing:
