@@ -241,6 +241,28 @@ def test_a_batch_under_way_is_taken_in_even_if_the_settings_have_changed(
     assert read_usage(run)["completions"] == 8 + 4
 
 
+def test_a_batch_of_older_settings_that_breaks_off_while_it_is_collected_is_taken_in_once(
+    interview: Interviewer, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Provider()
+    forget = batch_module.Jobs._save
+
+    def breaks_off(self: batch_module.Jobs, state: batch_module.State) -> None:
+        if state.is_collected:
+            raise KeyboardInterrupt
+        forget(self, state)
+
+    with serving(provider) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(batch_module.Jobs, "_save", breaks_off)
+            for temperature in ("0.8", "0.1", "0.1"):
+                with pytest.raises(KeyboardInterrupt):
+                    interview(server.url, *BATCH, f"teacher.temperature={temperature}").ask()
+        back = interview(server.url, *BATCH)
+    assert back.missing() == {}
+    assert read_usage(run)["completions"] == 8
+
+
 def test_an_endpoint_without_batches_does_not_bar_the_direct_way(interview: Interviewer) -> None:
     def no_batches(request: Request) -> Answer:
         if "/chat/" not in request.path:
@@ -261,7 +283,7 @@ def test_the_budget_of_a_batch_goes_by_the_price_of_a_batch(interview: Interview
     assert cost is not None
     provider = Provider()
     with serving(provider) as server:
-        asked = interview(server.url, *BATCH, *listed, f"teacher.budget={cost * 1.02}")
+        asked = interview(server.url, *BATCH, *listed, f"teacher.budget={cost * 1.6}")
         asked.ask()
     assert asked.missing() == {}
     assert len(provider.batches) == 1

@@ -310,6 +310,49 @@ def test_tries_that_may_be_on_the_bill_count_against_the_budget_and_are_told(
     assert len(server.requests) == 2
 
 
+def test_a_server_that_is_not_there_puts_nothing_on_the_bill(interview: Interviewer, run: RunDirectory) -> None:
+    with pytest.raises(TeacherError, match="found nobody who answers"):
+        interview("http://no-such-host.invalid/v1", "teacher.budget=15").ask()
+    assert read_usage(run)["lost_tokens"] == 0
+
+
+def test_an_answer_torn_on_its_way_may_be_on_the_bill(interview: Interviewer, run: RunDirectory) -> None:
+    play = Play()
+
+    def torn_later(request: Request) -> Answer:
+        return Answer(body=play(request).body, is_reset=len(server.requests) in (3, 4))
+
+    with serving(torn_later) as server:
+        asked = interview(server.url, "teacher.concurrency=1")
+        asked.ask()
+    assert asked.missing() == {}
+    assert read_usage(run)["failed_tries"] == {"connection": 2}
+    assert int(str(read_usage(run)["lost_tokens"])) > 2 * 1000
+
+
+def test_a_hopeless_teacher_is_asked_once_more_and_no_more(interview: Interviewer) -> None:
+    prose = Answer(body=chat(["Banks are places."] * 8))
+    many = some_questions(50)
+    with serving(lambda _: prose) as server:
+        for _ in range(2):
+            with pytest.raises(TeacherError, match=r"none that could be read.*another run asks once more"):
+                interview(server.url, "teacher.samples=8", "teacher.concurrency=1", questions=many).ask()
+    assert len(server.requests) == 8 + 1
+
+
+def test_the_programs_own_way_with_signals_comes_back(interview: Interviewer) -> None:
+    def own(number: int, frame: object) -> None:
+        """What a program may have set."""
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        with serving(Play()) as server:
+            interview(server.url).ask()
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_the_budget_holds_from_the_first_request_on_whatever_a_token_is(interview: Interviewer) -> None:
     play = Play(refusal(500, "boom"), usage=(6000, 20))
     with serving(play) as server:

@@ -42,6 +42,31 @@ def test_what_is_incomplete_or_ambiguous_is_kept_whole_with_its_flaw(case: dict[
     assert rejected.reason
 
 
+@pytest.mark.parametrize(
+    ("options", "afterword", "is_fine"),
+    [
+        (("yes", "no"), "There is no time limit, so yes is the right answer.", True),
+        (("yes", "no"), "The correct answer is A: yes, since there is no limit.", True),
+        (("yes", "no"), "Let me know if you'd like me to revise any option - no problem!", True),
+        (("yes", "no"), "So the answer is no.", False),
+        (("a", "e", "i", "o"), "So the answer is A. I hope this helps!", True),
+        (("a", "e", "i", "o"), "So the answer is option C.", False),
+        (("bank", "answer", "tree"), "So the correct answer is A.", True),
+        (("8", "6", "2", "4"), "The answer is A, 8 legs, that is 4 pairs.", True),
+        (("8", "6", "2", "4"), "The correct answer is B because six is right.", False),
+        (("copper wire", "rubber band"), "The best answer is A, a copper wire: rubber would insulate.", True),
+        (("copper wire", "rubber band"), "The answer is a rubber band.", False),
+    ],
+)
+def test_an_afterword_is_held_to_what_it_answers_and_not_to_what_it_mentions(
+    options: tuple[str, ...], afterword: str, is_fine: bool
+) -> None:
+    question = ask("Which?", *options)
+    rationale = Rationale(question_id="q1", recall="r.", analyses=tuple("xyzw"[: len(options)]), label="A")
+    read = parse_completion(f"{render_completion(question, rationale)}\n\n{afterword}", question)
+    assert read == rationale if is_fine else isinstance(read, Rejected)
+
+
 def test_the_corpus_holds_what_it_should() -> None:
     names = [case["name"] for case in CORPUS["accepted"] + CORPUS["rejected"]]
     assert len(set(names)) == len(names) >= 60

@@ -105,9 +105,9 @@ class RunDirectory:
         return self.verdicts_folder / f"{name}.jsonl"
 
     def made_by(self, verb: str) -> list[Path]:
-        """What a verb makes, and what starting it over deletes: never a completion that was paid for."""
+        """What a verb makes, and what starting it over deletes: never what was paid for, nor what it cost."""
         made: dict[str, list[Path]] = {
-            "teach": [self.root / "questions", self.rationales, self.rejected, self.quality, self.usage],
+            "teach": [self.root / "questions", self.rationales, self.rejected, self.quality],
             "train": [self.phase_1],
             "reflect": [self.round(number) for number in self.begun_rounds()],
             "evaluate": [self.verdicts_folder, self.report],

@@ -159,6 +159,7 @@ def ask_by_batch(
             before = ledger.count_received()
             for state in jobs.prepare(wave, affordable):
                 jobs.finish(state)
+            purse.learn_from_ledger()
             if ledger.count_received() == before:
                 break
     unanswered = {job.question.id for job in ledger.jobs(wave)}
@@ -238,7 +239,7 @@ class Jobs:
                 reasons = [str(error.message) for error in (batch.errors.data if batch.errors else None) or []]
                 reason = self._hide(reasons[0]) if reasons else "no reason given"
                 raise TeacherError(
-                    f"{self._teacher.base_url}: found batch {batch.id} failed ({reason}), expected it to be accepted; "
+                    f"{self._teacher.base_url}: found batch {batch.id} failed ({reason}), expected it to be accepted"
                 )
             with self._ledger:
                 for file in (batch.output_file_id, batch.error_file_id):

@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any, TypeVar
@@ -48,6 +48,12 @@ _MOST_FAILURES_IN_A_ROW = 16
 _OFFICIAL_HOST = "api.openai.com"
 _SURELY_A_KEY, _PERHAPS_A_KEY = 16, 8
 """Characters: from the first number on it is a key, from the second on if it has a digit; else it may be a word."""
+_BATCH_CAUTION = 2.0
+"""By how much an estimate of prompt tokens may be too low, as long as none has been counted."""
+_NEVER_SENT = frozenset(
+    "ConnectError ConnectTimeout PoolTimeout ProxyError UnsupportedProtocol LocalProtocolError".split()
+)
+"""Names of the HTTP library's failures after which nothing can be on the bill."""
 MOST_N = 128
 _ABOUT_N = re.compile(
     r"['\"`]n['\"`]|\bn (?:must|is not|should|cannot|greater|> ?1\b)|parameter:? n\b"
@@ -119,6 +125,8 @@ class Endpoint:
         """Most completions that the endpoint gives per request. Learned from its answers."""
         self._short_in_a_row = 0
         self._is_known = False
+        self.is_reached = False
+        """Has it ever said anything?"""
         self._tokens_field = field_for_tokens(teacher)
 
     async def ask(self, job: Job) -> Reply:
@@ -142,21 +150,27 @@ class Endpoint:
                     answer = await self.client.chat.completions.with_raw_response.create(
                         model=model, messages=messages, extra_body=body
                     )
+                self.is_reached = True
                 reply = reply_of(answer.text, asked_by(job, self._prompt), self.hide)
                 self._see(count, len(reply.completions))
                 return reply
-            except (TimeoutError, openai.APITimeoutError):
+            except (TimeoutError, openai.APITimeoutError) as error:
                 reason = f"no answer within {self._teacher.timeout_seconds:g} seconds"
-                raise _TransientError("timeout", reason, is_sent=True) from None
+                raise _TransientError("timeout", reason, is_sent=self._may_be_billed(error)) from None
             except openai.APIConnectionError as error:
-                is_sent = not isinstance(error.__cause__, OSError) and "connect" not in str(error.__cause__).lower()
-                reason = self.hide(str(error.__cause__ or error))
-                raise _TransientError("connection", reason, is_sent=is_sent) from None
+                cause = error.__cause__ or error
+                reason = self.hide(str(cause)) or type(cause).__name__
+                raise _TransientError("connection", reason, is_sent=self._may_be_billed(error)) from None
             except openai.APIStatusError as error:
+                self.is_reached = True
                 if error.status_code not in (400, 422) or not self._learned(error, count, tokens_field):
                     raise self._sorted(error) from None
             except BadReplyError as error:
                 raise _TransientError("bad reply", str(error), is_sent=True) from None
+
+    def _may_be_billed(self, error: BaseException) -> bool:
+        """Did a request without an answer reach the endpoint? Not before the first sign of life from there."""
+        return self.is_reached and type(error.__cause__).__name__ not in _NEVER_SENT
 
     def _see(self, count: int, received: int) -> None:
         """Learn whether `n` is heeded: not, if the first answer to it brings one completion, or two in a row do."""
@@ -198,8 +212,10 @@ def fatal(error: openai.APIStatusError, teacher: TeacherSettings, hide: Callable
         401: f"the key in {teacher.key_env} to be accepted",
         402: "credit on the account",
         403: f"a key that may use model {teacher.model}",
+        400: "a request that it accepts",
+        422: "a request that it accepts",
         404: f"an endpoint with model {teacher.model} (check it and teacher.base_url, which mostly ends in /v1)",
-    }.get(error.status_code, "an answer within minutes")
+    }.get(error.status_code, "an answer within minutes; try later")
     if error.code == "insufficient_quota":
         wanted = "credit on the account"
     return TeacherError(
@@ -286,9 +302,9 @@ class Purse:
         self._teacher, self._prompt, self._ledger = teacher, prompt, ledger
         self._price = price_of(prompt.model, teacher, is_batch=teacher.mode == "batch")
         self._held_tokens, self._held_cost = lost_tokens, lost_cost
-        self._ratio = 1.0
-        if ledger.last_counted is not None:
-            self.learn(ledger.question(ledger.last_counted), ledger.last_counted)
+        # A batch goes out whole before the first of its prompts has been counted.
+        self._ratio = _BATCH_CAUTION if teacher.mode == "batch" and ledger.last_counted is None else 1.0
+        self.learn_from_ledger()
         if teacher.budget is not None and (self._price is None or spent(ledger.totals, teacher) is None):
             raise SettingsError(
                 f"teacher.budget={teacher.budget:g}: found no price of {prompt.model}, expected teacher.input_price "
@@ -347,6 +363,12 @@ class Purse:
         sums = sum_over_models(self._ledger.totals)
         return sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
 
+    def learn_from_ledger(self) -> None:
+        """Correct the estimate of prompts by the latest that was counted."""
+        if (reply := self._ledger.last_counted) is not None:
+            self._ratio = 1.0
+            self.learn(self._ledger.question(reply), reply)
+
     def learn(self, question: Question, reply: Reply) -> None:
         """Correct the estimate of prompts by one that was counted; never below what was seen."""
         if reply.is_counted:
@@ -383,7 +405,7 @@ class Crowd:
         self._tokens = _limiter(largest, self._teacher.tokens_per_minute)
         with _drained_by_interrupt(self.stop):
             # The first goes alone: it finds out what is wrong, and how the endpoint wants to be asked.
-            while self._queue and not self._ledger.is_answered and not self._stop.is_set():
+            while self._queue and self._is_to_probe and not self._stop.is_set():
                 await self._worker(progress, most=1)
             count = min(self._teacher.concurrency, sum(job.wanted for job in self._queue))
             ended = await asyncio.gather(*(self._worker(progress) for _ in range(count)), return_exceptions=True)
@@ -393,6 +415,10 @@ class Crowd:
         self._ledger.sync()
         if self._error is not None:
             raise self._error
+
+    @property
+    def _is_to_probe(self) -> bool:
+        return not self._ledger.is_answered or self._ledger.is_hopeless
 
     def stop(self, why: str) -> None:
         """Begin no more requests; those under way are waited for, those waiting to be tried again are not."""
@@ -459,7 +485,7 @@ class Crowd:
         concurrency = min(self._teacher.concurrency, _MOST_FAILURES_IN_A_ROW)
         most = max(concurrency, _FIRST_FAILURES + 1) if self._ledger.is_answered else _FIRST_FAILURES
         if self._failures_in_a_row >= most:
-            if not self._is_answered and error.kind == "connection":
+            if not self._endpoint.is_reached and error.kind == "connection":
                 raise TeacherError(
                     f"{self._teacher.base_url}: found nobody who answers ({error}), expected a server; is it started, "
                     "and is teacher.base_url its address?"
@@ -576,17 +602,18 @@ def _drained_by_interrupt(stop: Callable[[str], None]) -> Iterator[None]:
             main.cancel()
 
     is_main = threading.current_thread() is threading.main_thread()
-    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for number in signals if is_main else ():
+        for number in before if is_main else ():
             loop.add_signal_handler(number, press)
     except NotImplementedError:  # Windows: Ctrl-C ends at once; what was received is on disk all the same
         is_main = False
     try:
         yield
     finally:
-        for number in signals if is_main else ():
+        for number, handler in before.items() if is_main else ():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def ask_all(
@@ -640,6 +667,7 @@ def _run(work: Callable[[], Coroutine[Any, Any, T]], stops: Sequence[Callable[[]
         try:
             return result.result()
         except KeyboardInterrupt:
-            for stop in stops:
-                stop()
+            with suppress(RuntimeError):  # the loop has just ended
+                for stop in stops:
+                    stop()
             return result.result()

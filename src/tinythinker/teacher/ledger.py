@@ -177,14 +177,14 @@ class Ledger:
             ("uncounted_requests", not reply.is_counted),
         ):
             self.totals[reply.model, reply.is_batch, name] += count
+        if reply.is_batch:
+            self.batch_requests.add(reply.request)
         question = self._questions.get(reply.prompt)
         if question is None:
             self.count_foreign += len(reply.completions)
             return
         self.is_answered = True
         self.last_counted = reply if reply.is_counted else self.last_counted
-        if reply.is_batch:
-            self.batch_requests.add(reply.request)
         own = self._standing[question.id]
         own.received[reply.wave] += len(reply.completions)
         self._received += len(reply.completions)

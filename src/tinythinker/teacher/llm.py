@@ -87,7 +87,9 @@ class Interview:
                 "is there"
             )
             nothing = "nothing has been received yet; mend that and run the same command again"
-            raise TeacherError(f"{error}; {kept if self.ledger.count_received() else nothing}") from None
+            hopeless = "everything received is kept; another run asks once more, and goes on if that can be read"
+            tail = hopeless if self.ledger.is_hopeless else kept if self.ledger.count_received() else nothing
+            raise TeacherError(f"{error}; {tail}") from None
         if self.ledger.count_received() > received:
             say(f"teach: {self._spent_in_words()} used so far")
 

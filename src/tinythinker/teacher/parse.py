@@ -19,7 +19,11 @@ _ANALYSIS = re.compile(r"([A-Z]) is (correct|incorrect)\. Because +(\S.*)")
 _DECOR = r"[\s>#*_`•·–—-]*+"
 """Marks around words; possessive, so that a long row of dashes costs no more than its length."""
 _START = rf"^{_DECOR}(?:\d{{1,2}}[.)]{_DECOR})?"
-_KEY = re.compile(rf"{_START}key (?:information|info|knowledge){_DECOR}(?P<sign>[:：.]?){_DECOR}(?P<rest>.*)$", re.I)
+_KEY = re.compile(
+    rf"{_START}key (?:information|info|knowledge)(?:\s*\([^)]{{0,40}}\))?(?P<mid>{_DECOR})(?P<sign>[:：.]?)"
+    rf"{_DECOR}(?P<rest>.*)$",
+    re.I,
+)
 _HEADING = re.compile(rf"{_START}\w[\w /&]{{0,40}}[:：]{_DECOR}$")
 _LABEL = re.compile(
     rf"{_START}(?:(?P<word>(?i:option|choice|answer))\s*{_DECOR})?(?P<open>[(\[\"'“‘]*)(?P<label>[A-Za-z])"
@@ -40,12 +44,30 @@ _AFTERWORD = re.compile(
 )
 _SAYS = re.compile(
     r"(?<![\w'’])(?:(?i:option|choice|answer)\s+)?[(\"'“*]{0,3}([A-Z])[)\"'”*]{0,3}\s+(?:is|was)"
-    r"((?:\s+(?:actually|also|indeed|in fact|really))?)\s+(not\s+)?(?:the\s+|an?\s+)?(correct|incorrect)\b"
+    r"(?:\s+(?:actually|also|indeed|in fact|really))?\s+(not\s+)?(?:the\s+)?(correct|incorrect)\b"
+    r"(?!\s+(?:only|if|for|when|in|under)\b)"
 )
 """A verdict in the middle of a text."""
-_TAKES_BACK = re.compile(r"^(?:no|wait|actually|sorry|correction)\b.{0,40}?\b(?:in)?correct\b", re.I)
-_SPEAKS_OF_THE_ANSWER = re.compile(r"\b(?:answers?|correct|right|best|options?|choice|incorrect|wrong)\b", re.I)
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)*_]{0,3}\s*$")
+_SUPPOSES = re.compile(r"\b(?:if|where|although|unless|when|whether|while)\b[^.;!?]*$", re.I)
+_TAKES_BACK = re.compile(
+    r"^(?:no|wait|actually|sorry|correction)\s*[,.!:;–—-].{0,40}?\b(not\s+)?(correct|incorrect)\b", re.I
+)
+_ANSWER_IS = (
+    r"\b(?:answer|(?:correct|best|right|final)\s+(?:option|choice|one))\b[*_]{0,2}"
+    r"(?:\s+(?:is|was|must be|should be|would be|has to be|remains))?"
+    r"(?:\s+(?:therefore|thus|clearly|then|indeed|definitely|hence))?(?P<colon>\s{0,3}[:：])?[\s*_]{0,4}"
+    r"(?P<option>(?:option|choice|answer)\s+)?(?P<mark>[(\[\"'“*]{0,3})"
+)
+_ASSERTS_LABEL = re.compile(_ANSWER_IS + r"(?P<label>[A-Za-z])(?![\w'’])", re.I)
+_IS_THE_ANSWER = re.compile(
+    r"(?<![\w'’])[(\"'“*]{0,3}([A-Z])[)\"'”*]{0,3}\s+(?:is|was|must be)\s+(?:therefore\s+|thus\s+|clearly\s+|also\s+)?"
+    r"(?:the\s+)?(?:only\s+)?(?:correct|right|best|answer)\b"
+)
+_ANNOUNCES = re.compile(
+    rf"{_START}(?:now\b|let(?:['’]?s|\s+us)\b|here\s+(?:is|are)\b|below\b|i\s+will\b|i['’]ll\b|next\b|analysis\b|options?\s*$)",
+    re.I,
+)
+_IN_BOLD = re.compile(r"^\s*(?:#.*|(\*\*|__)[^*_]+\1\s*)$")
 _THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.S | re.I)
 
 
@@ -208,6 +230,7 @@ def _tolerant(completion: str, question: Question) -> tuple[_Reading, str]:
     recall: list[str] = []
     said: list[tuple[str, bool, list[str]]] = []
     afterword: list[str] = []
+    afterword_began = False
     count_keys = 0
     is_after_blank = False
     for line in lines:
@@ -217,7 +240,7 @@ def _tolerant(completion: str, question: Question) -> tuple[_Reading, str]:
         key = _KEY.match(line)
         head = None if key else _option_head(line, question)
         is_complete = {label for label, _, _ in said} >= set(question.labels)
-        if key and (key["sign"] or not key["rest"]):
+        if key and (key["sign"] or not key["rest"] or re.search("[–—-]", key["mid"])):
             count_keys += 1
             recall.append(key["rest"])
         elif head:
@@ -226,8 +249,11 @@ def _tolerant(completion: str, question: Question) -> tuple[_Reading, str]:
             said.append(head)
         elif _HEADING.match(line) and not (said and not said[-1][2]):
             pass
-        elif said and is_complete and (afterword or _ends_before(line, said[-1][2], is_after_blank)):
+        elif count_keys and not said and re.match(rf"{_START}answer\s*[:：]", line, re.I):
             afterword.append(line)
+        elif said and is_complete and (afterword_began or _ends_before(line, said[-1][2], is_after_blank)):
+            afterword.append(line)
+            afterword_began = True
         elif said:
             said[-1][2].append(line)
         elif count_keys and not (any(recall) and _is_between(line, question, is_after_blank)):
@@ -241,60 +267,61 @@ def _tolerant(completion: str, question: Question) -> tuple[_Reading, str]:
 
 
 def _refuse_contradictions(reading: _Reading, afterword: str, question: Question) -> None:
-    """Raise _FlawedError where a text takes back what the verdicts say. Rather once too often than trust it."""
+    """Raise _FlawedError where a text takes back what the verdicts say."""
     verdicts = {label: is_correct for label, is_correct, _ in reading.said}
     for text in (reading.recall, *(because for _, _, because in reading.said), afterword):
-        for label, _, denied, word in _SAYS.findall(text):
+        for found in _SAYS.finditer(text):
+            label, denied, word = found.groups()
             is_called = (word.lower() == "correct") != bool(denied)
-            if label in verdicts and verdicts[label] != is_called:
+            if verdicts.get(label, is_called) != is_called and not _SUPPOSES.search(text[: found.start()]):
                 raise _FlawedError(Flaw.VERDICTS, f"says two things of {label}")
-    for label, _, because in reading.said:
-        if _TAKES_BACK.match(because):
+    for label, is_correct, because in reading.said:
+        if (back := _TAKES_BACK.match(because)) and ((back[2].lower() == "correct") != bool(back[1])) != is_correct:
             raise _FlawedError(Flaw.VERDICTS, f"takes back what it says of {label}")
     claimed = {label for label, is_correct in verdicts.items() if is_correct}
-    if _SPEAKS_OF_THE_ANSWER.search(afterword) and (others := _options_named(afterword, question) - claimed):
+    if others := _asserted(afterword, question) - claimed:
         correct, named = ", ".join(sorted(claimed)), ", ".join(sorted(others))
-        raise _FlawedError(Flaw.VERDICTS, f"calls {correct} correct, then speaks of {named} as the answer")
+        raise _FlawedError(Flaw.VERDICTS, f"calls {correct} correct, then answers {named}")
 
 
-def _options_named(text: str, question: Question) -> set[str]:
-    """Options that a text names by label or by their own words. The article "A" counts as no label."""
-    named = set()
+def _asserted(text: str, question: Question) -> set[str]:
+    """Options that a text gives as the answer, by label or by their own words; none that it only mentions."""
+    named = set(_IS_THE_ANSWER.findall(text))
+    for found in _ASSERTS_LABEL.finditer(text):
+        if found["label"].isupper() or found["colon"] or found["option"] or "(" in found["mark"]:
+            named.add(found["label"].upper())
     for option in question.options:
-        by_label = rf"(?<![\w'’]){option.label}(?![\w'’])" + (r"(?!\s+[a-z])" if option.label == "A" else "")
-        by_small_label = rf"\banswer\b\W{{0,5}}(?:is\W{{1,5}})?\(?{option.label.lower()}(?![\w'’])(?!\s+[a-z])"
-        by_text = rf"(?<!\w){re.escape(option.text.strip())}(?!\w)"
-        if (
-            re.search(by_label, text)
-            or re.search(by_small_label, text, re.I)
-            or (option.text.strip() and re.search(by_text, text, re.I))
-        ):
+        words = re.escape(option.text.strip())
+        begins = rf"{_ANSWER_IS}(?:(?:a|an|the)\s+)?{words}(?!\w)"
+        ends = (
+            rf"(?<!\w){words}\s+(?:is|was)\s+(?:the\s+)?(?:only\s+)?(?:correct|right|best)\s+(?:answer|option|choice)\b"
+        )
+        if len(option.text.strip()) > 1 and (re.search(begins, text, re.I) or re.search(ends, text, re.I)):
             named.add(option.label)
-    return named
+    return named & set(question.labels)
 
 
 def _ends_before(line: str, last: Sequence[str], is_after_blank: bool) -> bool:
     """Is the last option's reason over before this line?"""
-    begun = any(last)
-    is_finished = begun and _SENTENCE_END.search(last[-1]) is not None
-    return _AFTERWORD.match(line) is not None or (begun and (is_after_blank or is_finished))
+    opens = _AFTERWORD.match(line) or _IS_THE_ANSWER.match(line.lstrip())
+    return opens is not None or (is_after_blank and any(last))
 
 
 def _is_between(line: str, question: Question, is_after_blank: bool) -> bool:
     """Is this line no part of the key information, though it follows it: an announcement, or the options said again?
 
     Raises:
-        _FlawedError: a further paragraph, which may be either.
+        _FlawedError: a further paragraph that speaks of options, and may be either.
     """
-    start = _LABEL.match(line)
-    if line.rstrip().endswith((":", "：")):
+    if line.rstrip().endswith((":", "：")) or _IN_BOLD.match(line) or _ANNOUNCES.match(line):
         return True
+    start = _LABEL.match(line)
     if start and start["label"].upper() in question.labels and (start["close"] or start["end"]):
         name = next(option.text for option in question.options if option.label == start["label"].upper())
         if line[start.end() :].strip(" .*_").casefold() == name.strip(" .").casefold():
             return True
-    if is_after_blank and not re.match(r"\s*(?:[-•*–—>]|\d{1,2}[.)])", line):
-        raise _FlawedError(Flaw.NO_RECALL, "a further paragraph between the key information and the options")
+    if is_after_blank and re.search(r"\boptions?\b", line, re.I):
+        raise _FlawedError(Flaw.NO_RECALL, "a further paragraph about options between the key information and them")
     return False
 
 
