@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.conftest import TINY
 from tinythinker.core.seeds import stream
 
-KILLS = 12
+KILLS = 10
 
 
 def verdicts(folder: Path) -> dict[str, str]:
