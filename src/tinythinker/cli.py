@@ -144,18 +144,18 @@ def batch_export(
 
         started, settings = RunDirectory(out), load_settings(task, overrides or (), config)
         started.begin("teach", settings.plain(), settings.bound())
-        path = llm.batch_export(started)
-        if path is None:
+        exported = llm.batch_export(started)
+        if exported is None:
             typer.echo("nothing to ask: run `tinythinker teach` to finish", err=True)
             return
-        estimate = llm.open_interview(settings, started).estimate()
+        estimate = exported.estimate
         cost = f", at most {dollars(estimate.batch_cost)}" if estimate.batch_cost is not None else ""
         typer.echo(
             f"{estimate.requests:,} requests for {estimate.completions:,} completions{cost}; hand the file in, then: "
             f"tinythinker batch-import {out} OUTPUT.jsonl",
             err=True,
         )
-    typer.echo(path)
+    typer.echo(exported.path)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from tests.teacher.server import Answer, Request, chat, rationale_text, refusal,
 from tinythinker.core.errors import DataError, SettingsError, TeacherError
 from tinythinker.core.run import RunDirectory
 from tinythinker.teacher import batch as batch_module
+from tinythinker.teacher.llm import Interview
 
 BATCH = ("teacher.mode=batch", "teacher.poll_seconds=0.01")
 Lines = list[dict[str, Any]]
@@ -87,6 +88,17 @@ class Provider:
     @staticmethod
     def _json(**body: object) -> Answer:
         return Answer(body=json.dumps(body).encode())
+
+
+def interrupted_while_waiting(asked: Interview, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hand a batch in, and press Ctrl-C at the first look at it."""
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("time.sleep", interrupt)
+        asked.ask()
 
 
 def test_a_batch_is_handed_in_waited_for_and_taken_in(interview: Interviewer, run: RunDirectory) -> None:
@@ -225,14 +237,8 @@ def test_a_batch_under_way_is_taken_in_even_if_the_settings_have_changed(
     interview: Interviewer, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = Provider()
-
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
-
     with serving(provider) as server:
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr("time.sleep", interrupt)
-            interview(server.url, *BATCH).ask()
+        interrupted_while_waiting(interview(server.url, *BATCH), monkeypatch)
         other = interview(server.url, *BATCH, "teacher.temperature=0.1", questions=some_questions(2))
         other.ask()
         assert other.missing() == {}
@@ -293,14 +299,8 @@ def test_a_batch_under_way_is_waited_for_by_the_next_call_and_not_paid_for_direc
     interview: Interviewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = Provider()
-
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
-
     with serving(provider) as server:
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr("time.sleep", interrupt)
-            interview(server.url, *BATCH).ask()
+        interrupted_while_waiting(interview(server.url, *BATCH), monkeypatch)
         with pytest.raises(SettingsError, match=r"found batch batch_0 not collected, expected teacher\.mode=batch"):
             interview(server.url).ask()
         again = interview(server.url, *BATCH)

@@ -25,7 +25,7 @@ from tinythinker.config import TeacherSettings
 from tinythinker.core.errors import SettingsError, TeacherError, TinyThinkerError
 from tinythinker.core.progress import Progress, say
 from tinythinker.core.records import Question
-from tinythinker.teacher.cost import price_of, prompt_tokens, spent, sum_over_models
+from tinythinker.teacher.cost import price_of, prompt_tokens, spent, used_tokens
 from tinythinker.teacher.ledger import Job, Ledger, Reply
 from tinythinker.teacher.prompt import Prompt
 from tinythinker.teacher.select import advice
@@ -338,7 +338,7 @@ class Purse:
     def _allows(self, tokens: int, cost: float) -> bool:
         """Is there room for so much more?"""
         budget, budget_tokens = self._teacher.budget, self._teacher.budget_tokens
-        if budget_tokens is not None and self.used_tokens() + self._held_tokens + tokens > budget_tokens:
+        if budget_tokens is not None and used_tokens(self._ledger.totals) + self._held_tokens + tokens > budget_tokens:
             return False
         if budget is None:
             return True
@@ -357,11 +357,6 @@ class Purse:
             self._held_cost -= cost
 
         return give_back
-
-    def used_tokens(self) -> int:
-        """Tokens that the ledger holds."""
-        sums = sum_over_models(self._ledger.totals)
-        return sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
 
     def learn_from_ledger(self) -> None:
         """Correct the estimate of prompts by the latest that was counted."""

@@ -237,6 +237,12 @@ def spent(totals: Mapping[tuple[str, bool, str], int], teacher: TeacherSettings)
     return total
 
 
+def used_tokens(totals: Mapping[tuple[str, bool, str], int]) -> int:
+    """Tokens that a ledger holds, prompts and completions together."""
+    sums = sum_over_models(totals)
+    return sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
+
+
 def sum_over_models(totals: Mapping[tuple[str, bool, str], int]) -> dict[str, int]:
     """A ledger's counts by kind alone."""
     sums: Counter[str] = Counter()

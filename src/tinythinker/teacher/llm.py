@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,16 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
 from tinythinker.tasks.load import load_task
-from tinythinker.teacher.cost import Estimate, dollars, estimate, price_of, price_source, spent, sum_over_models
+from tinythinker.teacher.cost import (
+    Estimate,
+    dollars,
+    estimate,
+    price_of,
+    price_source,
+    spent,
+    sum_over_models,
+    used_tokens,
+)
 from tinythinker.teacher.ledger import Job, Ledger, read_completion
 from tinythinker.teacher.prompt import make_prompt
 
@@ -25,15 +35,22 @@ if TYPE_CHECKING:
 # `batch` and `client` are imported where they are used: the SDK takes a second to load, and an estimate needs none.
 
 
-class Lost(NamedTuple):
+@dataclass(frozen=True)
+class Lost:
     """What may be on the bill, at most, although no answer could be read."""
 
     tokens: int
     cost: float
 
-    def __add__(self, other: tuple[object, ...]) -> Lost:
-        tokens, cost = other
-        return Lost(self.tokens + int(_number(tokens)), self.cost + _number(cost))
+    def __add__(self, other: Lost) -> Lost:
+        return Lost(self.tokens + other.tokens, self.cost + other.cost)
+
+
+class Exported(NamedTuple):
+    """A batch file to hand in oneself, and what it would take."""
+
+    path: Path
+    estimate: Estimate
 
 
 def _number(value: object) -> float:
@@ -48,7 +65,7 @@ class Interview:
     """A run's questions, its prompt, and all that the teacher has answered so far."""
 
     def __init__(self, settings: RunSettings, questions: Sequence[Question], run: RunDirectory) -> None:
-        self._settings, self._teacher, self._questions, self._run = settings, settings.teacher, questions, run
+        self._teacher, self._questions, self._run = settings.teacher, questions, run
         self.prompt = make_prompt(settings, questions)
         self.ledger = Ledger(
             run.completions,
@@ -164,8 +181,7 @@ class Interview:
 
     def _spent_in_words(self) -> str:
         cost = spent(self.ledger.totals, self._teacher)
-        sums = sum_over_models(self.ledger.totals)
-        tokens = sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
+        tokens = used_tokens(self.ledger.totals)
         lost = self._lost_before()
         perhaps = f", perhaps {lost.tokens:,} more that brought no answer" if lost.tokens else ""
         return f"{tokens:,} tokens" + (f" ({dollars(cost)})" if cost is not None else "") + perhaps
@@ -279,7 +295,7 @@ def show_request(task: str, overrides: Sequence[str] = (), config: Path | None =
     return {**body, "max_tokens": settings.teacher.max_tokens, "n": settings.teacher.samples}
 
 
-def batch_export(run: RunDirectory) -> Path | None:
+def batch_export(run: RunDirectory) -> Exported | None:
     """Write the requests still to be made as a batch file to hand in oneself; None if there are none.
 
     Raises:
@@ -287,7 +303,9 @@ def batch_export(run: RunDirectory) -> Path | None:
         DataError: the questions cannot be had, the file cannot be written, or another process is at work here.
     """
     with run.locked():
-        return open_interview(validate(run.manifest().settings), run).export()
+        interview = open_interview(validate(run.manifest().settings), run)
+        path = interview.export()
+        return None if path is None else Exported(path, interview.estimate())
 
 
 def batch_import(run: RunDirectory, file: Path) -> Taken:

@@ -262,8 +262,7 @@ def _tolerant(completion: str, question: Question) -> tuple[_Reading, str]:
     if count_keys != 1:
         raise _FlawedError(Flaw.NO_RECALL, f"{count_keys} key informations")
     options = [(label, is_correct, _BECAUSE.sub("", _text(parts))) for label, is_correct, parts in said]
-    reading = _Reading(_text(recall), options)
-    return reading, " ".join(afterword)
+    return _Reading(_text(recall), options), " ".join(afterword)
 
 
 def _refuse_contradictions(reading: _Reading, afterword: str, question: Question) -> None:
@@ -272,16 +271,21 @@ def _refuse_contradictions(reading: _Reading, afterword: str, question: Question
     for text in (reading.recall, *(because for _, _, because in reading.said), afterword):
         for found in _SAYS.finditer(text):
             label, denied, word = found.groups()
-            is_called = (word.lower() == "correct") != bool(denied)
+            is_called = _calls_correct(denied, word)
             if verdicts.get(label, is_called) != is_called and not _SUPPOSES.search(text[: found.start()]):
                 raise _FlawedError(Flaw.VERDICTS, f"says two things of {label}")
     for label, is_correct, because in reading.said:
-        if (back := _TAKES_BACK.match(because)) and ((back[2].lower() == "correct") != bool(back[1])) != is_correct:
+        if (back := _TAKES_BACK.match(because)) and _calls_correct(back[1], back[2]) != is_correct:
             raise _FlawedError(Flaw.VERDICTS, f"takes back what it says of {label}")
     claimed = {label for label, is_correct in verdicts.items() if is_correct}
     if others := _asserted(afterword, question) - claimed:
         correct, named = ", ".join(sorted(claimed)), ", ".join(sorted(others))
         raise _FlawedError(Flaw.VERDICTS, f"calls {correct} correct, then answers {named}")
+
+
+def _calls_correct(denied: str | None, word: str) -> bool:
+    """The verdict in "correct" or "incorrect", with or without a "not" before it."""
+    return (word.lower() == "correct") != bool(denied)
 
 
 def _asserted(text: str, question: Question) -> set[str]:
