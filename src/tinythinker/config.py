@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 import yaml
@@ -39,6 +39,15 @@ def _is_env_name(value: object) -> object:
 
 EnvName = Annotated[str, BeforeValidator(_is_env_name)]
 """The name of an environment variable."""
+
+
+_one_or_more = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
+SamplesPerRound = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1), _one_or_more]
+"""A number of samples for every round of phase 2, or for each."""
+HeatPerRound = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), _one_or_more]
+"""A temperature for every round of phase 2, or for each."""
+
+N = TypeVar("N", int, float)
 
 
 class Settings(BaseModel):
@@ -249,8 +258,12 @@ class OptimSettings(Settings):
     """Gradients are clipped to this norm."""
     validate_every: int | None = Field(None, ge=1)
     """Optimizer steps between validations and checkpoints; null: once per cycle of the stages."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after so many validations in a row without a new best; null: train to the end."""
     bf16: Literal["auto", "always", "never"] = "auto"
     """Mixed precision in bfloat16; auto: on GPUs that have it."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, about a third more time."""
 
 
 class TrainSettings(OptimSettings):
@@ -264,24 +277,57 @@ class ReflectSettings(OptimSettings):
     """Sample-pair-train rounds. Each starts from the best student so far."""
     questions: int | None = Field(None, ge=1)
     """Training questions to sample on per round, a fresh seeded draw; null: all."""
-    samples_per_question: int = Field(10, ge=2)
-    """Recalls drawn per question, and sets of analyses drawn per chosen recall."""
-    temperature: float = Field(0.7, gt=0)
-    """Sampling temperature of the stage under reflection; the other stages decode greedily."""
+    samples_per_question: SamplesPerRound = (10,)
+    """Recalls drawn per question, and sets of analyses drawn per chosen recall. A list has a number for each round."""
+    temperature: HeatPerRound = (0.7,)
+    """Sampling temperature of the stage under reflection; the other stages decode greedily. A list has one for each
+    round."""
+    sampling: Literal["even", "uncertain"] = "even"
+    """even: every question gets the same number of recalls; uncertain: half of them, and the other half goes to the
+    questions that were sometimes solved and sometimes not."""
     stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
     """Which stages to make pairs of."""
+    on_policy: Share = 1.0
+    """Share of the chosen recalls that stay the student's own; the others give way to the teacher's, as far as the
+    question has some."""
+    replay_rounds: int = Field(0, ge=0)
+    """Train on the pairs of so many earlier rounds, too."""
     interval: int = Field(100, ge=1)
     """Optimizer steps on recall pairs before the analyze pairs' turn, and the other way round."""
+    loss: Literal["dpo", "ipo", "dpo_norm", "none"] = "dpo"
+    """What the pairs teach (`reflect.dpo`): dpo; ipo; dpo_norm: dpo on log-probabilities per token; none: nothing, so
+    that only the chosen text is learned (self-training)."""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """dpo, dpo_norm: the share of pairs that are taken to be the wrong way round."""
     reference: Literal["previous", "initial"] = "previous"
     """The frozen reference: the student the round starts from (the paper), or phase 1's."""
     beta: float = Field(0.5, gt=0)
-    """DPO beta (see `reflect.dpo.dpo_loss`). Larger keeps the student nearer its reference."""
+    """Sharpness of the preference loss: margins are multiplied by it. A small one lets the student move further from
+    its reference."""
     alpha: float = Field(0.5, ge=0)
-    """Weight of the chosen text's mean negative log-likelihood, added to the DPO loss; 0 switches it off."""
+    """Weight of the chosen text's mean negative log-likelihood, added to the preference loss; 0 switches it off."""
+    rollback: bool = True
+    """Does the student that a round starts from compete for being the round's best? Then a round that does not help
+    changes nothing."""
     learning_rate: float = Field(5e-6, gt=0)
     """Peak AdamW rate, reached after warm-up, per optimizer step."""
     batch_size: int = Field(32, ge=1)
     """Pairs per optimizer step."""
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> Self:
+        if self.loss == "none" and self.alpha == 0:
+            raise ValueError(expected("setting reflect.alpha with reflect.loss=none", self.alpha, "more than 0"))
+        if self.loss in ("ipo", "none") and self.label_smoothing:
+            raise ValueError(
+                expected(f"setting reflect.label_smoothing with reflect.loss={self.loss}", self.label_smoothing, "0")
+            )
+        return self
+
+
+def in_round(values: tuple[N, ...], number: int) -> N:
+    """The value of a setting in a round, from 1; a list that is too short goes on with its last value."""
+    return values[min(number, len(values)) - 1]
 
 
 class GenerateSettings(Settings):
@@ -422,10 +468,11 @@ def _type_name(annotation: Any) -> str:
         return " | ".join(get_args(annotation))
     if get_origin(annotation) is tuple:
         return f"list of {_type_name(get_args(annotation)[0])}"
-    inner = [part for part in get_args(annotation) if part is not type(None)]
-    if inner:
-        return " | ".join([*map(_type_name, inner), "null"])
-    return {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}[annotation]
+    if inner := get_args(annotation):
+        return " | ".join(_type_name(part) for part in inner)
+    return {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path", type(None): "null"}[
+        annotation
+    ]
 
 
 def known_keys() -> list[str]:

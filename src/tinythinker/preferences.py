@@ -7,10 +7,54 @@ from typing import TypeVar
 
 import numpy as np
 
-from tinythinker.core.records import Chain, PreferencePair, Question, Stage
+from tinythinker.core.records import Chain, PreferencePair, Question, Record, Stage
 from tinythinker.stages.template import Template
 
 T = TypeVar("T")
+
+
+class PairCounts(Record):
+    """What a round sampled and what pairs it made of that."""
+
+    questions: int
+    """Questions that were sampled on."""
+    questions_with_pairs: int
+    samples: int
+    """Chains drawn for recall pairs, and sets of analyses drawn for analyze pairs."""
+    repeated: int
+    """Samples that say what another sample in the same place says."""
+    unreadable: int
+    """Samples whose answer could not be read."""
+    recall_pairs: int
+    analyze_pairs: int
+    from_teacher: int
+    """Pairs whose chosen text is the teacher's."""
+    replayed: int
+    """Pairs of earlier rounds that are trained on, too."""
+    chosen_tokens: float
+    """Mean length of the chosen texts."""
+    rejected_tokens: float
+    """Mean length of the rejected texts. Much longer or shorter ones are what a student learns to avoid instead."""
+
+
+def solved(chains: Sequence[Chain], question: Question) -> float:
+    """Share of the chains that reached the gold label."""
+    return sum(chain.answer == question.gold for chain in chains) / len(chains)
+
+
+def share_out(budget: int, solved: Sequence[float], most: int) -> list[int]:
+    """Spend more samples on the questions that are neither always solved nor always failed, all alike.
+
+    Args:
+        budget: samples there are.
+        solved: by question, the share of its first samples that reached the gold label.
+        most: samples that one question can have.
+
+    >>> share_out(7, [0.0, 0.5, 1.0, 0.25], most=10)
+    [0, 3, 0, 3]
+    """
+    count = sum(0 < share < 1 for share in solved)
+    return [min(budget // count, most) if 0 < share < 1 else 0 for share in solved]
 
 
 def recall_pairs(
@@ -19,6 +63,8 @@ def recall_pairs(
     teacher_recalls: Sequence[str],
     template: Template,
     rng: np.random.Generator,
+    *,
+    on_policy: float = 1.0,
 ) -> list[PreferencePair]:
     """Pairs of recalls: one that led to the gold label, one that did not.
 
@@ -29,12 +75,17 @@ def recall_pairs(
     Args:
         chains: sampled recalls with greedy analyses and summary.
         teacher_recalls: the teacher's recalls of this question; empty if it has none.
+        on_policy: share of the chosen that stay the student's own; the others give way to the teacher's.
     """
     chosen, rejected = chosen_and_rejected(chains, question)
     if not rejected:
         return []
     spare = [text for text in dict.fromkeys(teacher_recalls) if text not in chosen and text not in rejected]
-    fill = [spare[i] for i in rng.permutation(len(spare))][: max(0, len(rejected) - len(chosen))]
+    spare = [spare[i] for i in rng.permutation(len(spare))]
+    if foreign := spare[: len(chosen) - round(on_policy * len(chosen))]:
+        chosen = _stretched(chosen, len(chosen), rng)[len(foreign) :]
+        spare = spare[len(foreign) :]
+    fill = [*foreign, *spare[: max(0, len(rejected) - len(chosen) - len(foreign))]]
     winners = [*chosen, *fill]
     losers = _stretched(rejected, len(winners), rng)
     prompt = template.recall_prompt(question)

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from tests.conftest import tiny_student
+from tinythinker.config import ReflectSettings
 from tinythinker.core.records import PreferencePair, Stage
-from tinythinker.reflect.dpo import PairLogps, ScoredPair, dpo_loss, dpo_margin, preference_objective, score_reference
+from tinythinker.reflect.dpo import PairLogps, ScoredPair, dpo_loss, dpo_margin, preference_objective
+from tinythinker.reflect.reference import score_reference
+from tinythinker.student.student import Student
 
 PAIRS = [
     PreferencePair(
@@ -20,6 +23,14 @@ PAIRS = [
 
 def pair(chosen: float, rejected: float) -> PairLogps:
     return PairLogps(torch.tensor([chosen]), torch.tensor([rejected]))
+
+
+def settings(**values: object) -> ReflectSettings:
+    return ReflectSettings.model_validate({"beta": 0.5, "alpha": 0.0} | values)
+
+
+def scored_by(student: Student, pairs: list[PreferencePair]) -> list[ScoredPair]:
+    return [ScoredPair(one.pair, one.chosen, one.rejected) for one in score_reference(student, [pairs])]
 
 
 def test_dpo_loss_is_log_two_before_any_training() -> None:
@@ -45,17 +56,17 @@ def test_dpo_loss_falls_as_the_margin_grows_and_pulls_on_both_sides() -> None:
 
 def test_the_margin_is_exactly_0_at_step_0_with_dropout_in_the_config() -> None:
     student = tiny_student(dropout=0.3)
-    scored = list(score_reference(student, [PAIRS]).values())
-    loss = preference_objective(student, beta=0.5, alpha=0.0)(student.model.eval(), scored)
+    scored = scored_by(student, PAIRS)
+    loss = preference_objective(student, settings())(student.model.eval(), scored)
     assert loss.figures["margin"] == 0.0
     assert loss.total.item() / loss.weight == pytest.approx(math.log(2), abs=1e-7)
 
 
 def test_the_nll_is_the_mean_per_token_of_the_chosen_and_knows_no_padding() -> None:
     student = tiny_student(dropout=0.0)
-    scored = score_reference(student, [PAIRS])
+    scored = scored_by(student, PAIRS)
     losses = {
-        alpha: preference_objective(student, beta=0.5, alpha=alpha)(student.model, list(scored.values())).total.item()
+        alpha: preference_objective(student, settings(alpha=alpha))(student.model, scored).total.item()
         for alpha in (0.0, 1.0)
     }
     by_hand = 0.0
@@ -69,8 +80,8 @@ def test_the_nll_is_the_mean_per_token_of_the_chosen_and_knows_no_padding() -> N
 
 def test_training_on_pairs_makes_the_student_prefer_the_chosen() -> None:
     student = tiny_student(dropout=0.0)
-    scored = list(score_reference(student, [PAIRS]).values())
-    objective = preference_objective(student, beta=0.5, alpha=0.0)
+    scored = scored_by(student, PAIRS)
+    objective = preference_objective(student, settings())
     optimizer = torch.optim.AdamW(student.model.parameters(), lr=1e-3)
     for _ in range(10):
         loss = objective(student.model, scored)
@@ -84,8 +95,8 @@ def test_training_on_pairs_makes_the_student_prefer_the_chosen() -> None:
 
 def test_a_fixed_reference_enters_the_margin_with_its_sign() -> None:
     student = tiny_student(dropout=0.0)
-    (scored,) = score_reference(student, [PAIRS[:1]]).values()
+    (scored,) = scored_by(student, PAIRS[:1])
     moved = ScoredPair(scored.pair, scored.reference_chosen - 2.0, scored.reference_rejected - 1.0)
-    figures = preference_objective(student, beta=0.5, alpha=0.0)(student.model, [moved]).figures
+    figures = preference_objective(student, settings())(student.model, [moved]).figures
     # The student now prefers the chosen by 2 - 1 = 1 nat more than this reference does.
     assert figures["margin"] == pytest.approx(1.0, abs=1e-5)

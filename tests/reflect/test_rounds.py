@@ -14,8 +14,8 @@ from tinythinker.core.errors import SettingsError
 from tinythinker.core.jsonl import read_records
 from tinythinker.core.records import Chain, PreferencePair, Question, Stage
 from tinythinker.core.run import RunDirectory
-from tinythinker.reflect.dpo import ScoredPair, score_reference
-from tinythinker.reflect.rounds import draw_questions
+from tinythinker.reflect.reference import PairReference, score_reference
+from tinythinker.reflect.sample import draw_questions
 from tinythinker.student.student import Student, load_student
 from tinythinker.tasks.load import load_task
 
@@ -84,28 +84,31 @@ def test_a_round_that_helps_changes_the_student_and_the_next_starts_from_it(
 def test_without_any_pair_the_round_says_so_and_keeps_the_student(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tinythinker.reflect.rounds.recall_pairs", lambda *_: [])
-    monkeypatch.setattr("tinythinker.reflect.rounds.analyze_pairs", lambda *_: [])
+    monkeypatch.setattr("tinythinker.reflect.sample.recall_pairs", lambda *_, **__: [])
+    monkeypatch.setattr("tinythinker.reflect.sample.analyze_pairs", lambda *_: [])
     api.reflect(run, "reflect.rounds=1")
     assert "nothing to learn from" in capsys.readouterr().err
     before, after = weights(run.phase_1), weights(run.round(1))
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_initial_reference_is_phase_1s_student(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Student] = []
+def test_the_initial_reference_is_phase_1s_student_in_every_round(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
 
-    def watched(
-        student: Student, batches: Sequence[Sequence[PreferencePair]], *, bf16: bool
-    ) -> dict[PreferencePair, ScoredPair]:
-        seen.append(student)
+    def watched(student: Student, batches: Sequence[Sequence[PreferencePair]], *, bf16: bool) -> list[PairReference]:
+        seen.append({name: tensor.clone() for name, tensor in student.model.state_dict().items()})
         return score_reference(student, batches, bf16=bf16)
 
-    monkeypatch.setattr("tinythinker.reflect.rounds.score_reference", watched)
-    api.reflect(run, "reflect.rounds=1", "reflect.reference=initial")
-    start = weights(run.phase_1)
-    assert seen
-    assert all(torch.equal(start[name], tensor) for name, tensor in seen[0].model.state_dict().items())
+    monkeypatch.setattr("tinythinker.reflect.reference.score_reference", watched)
+    accuracies = iter([0.5, 0.6, 0.7, 0.7, *[0.8] * 20])
+    monkeypatch.setattr(api, "_accuracy", lambda student, questions: next(accuracies))
+    api.reflect(run, "reflect.rounds=2", "reflect.reference=initial")
+    start, first = weights(run.phase_1), weights(run.round(1))
+    assert not all(torch.equal(start[name], first[name]) for name in start)
+    assert len(seen) == 2
+    assert all(torch.equal(start[name], tensor) for reference in seen for name, tensor in reference.items())
 
 
 def test_pairs_of_one_stage_only_where_the_settings_say_so(run: RunDirectory) -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tinythinker.config import ReflectSettings
 from tinythinker.core.records import PreferencePair
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps
@@ -19,7 +20,7 @@ from tinythinker.train.loop import Loss
 
 
 class PairLogps(NamedTuple):
-    """Summed token log-probabilities of both sides of each pair, in nats; fields (pairs,)."""
+    """Log-probabilities of both sides of each pair, in nats, summed over tokens unless said otherwise; (pairs,)."""
 
     chosen: Tensor
     rejected: Tensor
@@ -42,28 +43,70 @@ def dpo_margin(policy: PairLogps, reference: PairLogps) -> Tensor:
     return (policy.chosen - policy.rejected) - (reference.chosen - reference.rejected)
 
 
-def dpo_loss(policy: PairLogps, reference: PairLogps, *, beta: float) -> Tensor:
-    """Loss of each preference pair: -log σ(β margin).
+def dpo_loss(policy: PairLogps, reference: PairLogps, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    """Loss of each preference pair: -(1 - ε) log σ(β margin) - ε log σ(-β margin).
 
-    Source: Rafailov et al. 2023, arXiv:2305.18290, eq. 7; π is the policy, π₀ the reference.
+    Source: Rafailov et al. 2023, arXiv:2305.18290, eq. 7; with ε, conservative DPO (Mitchell 2023, "A note on DPO with
+    noisy preferences"); π is the policy, π₀ the reference.
 
     Args:
         policy: under the student being trained, shape (pairs,); gradients flow.
         reference: under the frozen reference, shape (pairs,).
-        beta: how hard the student is held to the reference, dimensionless, > 0.
+        beta: sharpness, dimensionless, > 0.
+        label_smoothing: ε, the share of pairs taken to be the wrong way round, in [0, 0.5).
 
     Returns:
         Shape (pairs,), nats; exactly log 2 wherever policy and reference agree.
     """
-    return -F.logsigmoid(beta * dpo_margin(policy, reference))
+    scaled = beta * dpo_margin(policy, reference)
+    if not label_smoothing:
+        return -F.logsigmoid(scaled)
+    return -(1 - label_smoothing) * F.logsigmoid(scaled) - label_smoothing * F.logsigmoid(-scaled)
+
+
+def ipo_loss(policy: PairLogps, reference: PairLogps, *, beta: float) -> Tensor:
+    """Loss of each preference pair: (margin - 1 / 2β)², which stops pulling once the margin is there.
+
+    Source: Azar et al. 2023, arXiv:2310.12036, eq. 17 (their τ is β); on log-probabilities per token, as its authors
+    ran it, or the wanted margin would depend on the length.
+
+    Args:
+        policy: per token, under the student being trained, shape (pairs,); gradients flow.
+        reference: per token, under the frozen reference, shape (pairs,).
+        beta: the smaller, the larger the wanted margin, > 0.
+
+    Returns:
+        Shape (pairs,), nats²; 1 / 4β² wherever policy and reference agree.
+    """
+    return (dpo_margin(policy, reference) - 1 / (2 * beta)) ** 2
+
+
+def preference_loss(policy: PairLogps, reference: PairLogps, tokens: PairLogps, settings: ReflectSettings) -> Tensor:
+    """Loss of each pair as `reflect.loss` has it, shape (pairs,).
+
+    Args:
+        tokens: length of both sides of each pair.
+    """
+    if settings.loss == "none":
+        return torch.zeros_like(policy.chosen)
+    if settings.loss == "dpo":
+        return dpo_loss(policy, reference, beta=settings.beta, label_smoothing=settings.label_smoothing)
+    policy, reference = _per_token(policy, tokens), _per_token(reference, tokens)
+    if settings.loss == "ipo":
+        return ipo_loss(policy, reference, beta=settings.beta)
+    return dpo_loss(policy, reference, beta=settings.beta, label_smoothing=settings.label_smoothing)
+
+
+def _per_token(logps: PairLogps, tokens: PairLogps) -> PairLogps:
+    return PairLogps(logps.chosen / tokens.chosen, logps.rejected / tokens.rejected)
 
 
 class PairScores(NamedTuple):
     """What one forward pass says about pairs."""
 
     logps: PairLogps
-    chosen_nll: Tensor
-    """Mean negative log-likelihood per token of the chosen texts, (pairs,), nats; padding counts nothing."""
+    tokens: PairLogps
+    """Lengths of both sides, (pairs,)."""
 
 
 def score_pairs(student: Student, model: PreTrainedModel, pairs: Sequence[PreferencePair]) -> PairScores:
@@ -72,44 +115,23 @@ def score_pairs(student: Student, model: PreTrainedModel, pairs: Sequence[Prefer
     labels = encode_targets(student, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
     logps = target_logps(model, prompts, labels)
     n = len(pairs)
-    return PairScores(PairLogps(logps.total[:n], logps.total[n:]), -logps.total[:n] / logps.tokens[:n])
-
-
-def score_reference(
-    student: Student, batches: Sequence[Sequence[PreferencePair]], *, bf16: bool = False
-) -> dict[PreferencePair, ScoredPair]:
-    """Reference log-probabilities of every pair, dropout off.
-
-    Scored in the very batches the first epoch trains on, in the same precision and with gradients on, although none is
-    taken: the same kernels then add up the same shapes, and the margin before the first step is exactly 0.
-    """
-    student.model.eval()
-    scored = {}
-    for batch in batches:
-        with torch.autocast(student.device.type, torch.bfloat16, enabled=bf16):
-            logps = score_pairs(student, student.model, batch).logps
-        for pair, chosen, rejected in zip(
-            batch, logps.chosen.detach().tolist(), logps.rejected.detach().tolist(), strict=True
-        ):
-            scored[pair] = ScoredPair(pair, chosen, rejected)
-    return scored
+    return PairScores(PairLogps(logps.total[:n], logps.total[n:]), PairLogps(logps.tokens[:n], logps.tokens[n:]))
 
 
 def preference_objective(
-    student: Student, *, beta: float, alpha: float
+    student: Student, settings: ReflectSettings
 ) -> Callable[[PreTrainedModel, Sequence[ScoredPair]], Loss]:
-    """DPO + alpha * NLL of the chosen (METHOD section 4): `-log σ(β margin) + α NLL(chosen)`, mean over pairs."""
+    """Preference loss + α · negative log-likelihood of the chosen per token (METHOD section 4), mean over pairs."""
 
     def objective(model: PreTrainedModel, items: Sequence[ScoredPair]) -> Loss:
-        scores = score_pairs(student, model, [item.pair for item in items])
-        policy = scores.logps
+        policy, tokens = score_pairs(student, model, [item.pair for item in items])
         reference = PairLogps(
             policy.chosen.new_tensor([item.reference_chosen for item in items]),
             policy.rejected.new_tensor([item.reference_rejected for item in items]),
         )
-        losses = dpo_loss(policy, reference, beta=beta)
-        if alpha:
-            losses = losses + alpha * scores.chosen_nll
+        losses = preference_loss(policy, reference, tokens, settings)
+        if settings.alpha:
+            losses = losses - settings.alpha * policy.chosen / tokens.chosen
         margin = dpo_margin(policy, reference).detach()
         figures = {
             "margin": margin.sum().item(),

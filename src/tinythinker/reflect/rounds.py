@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tinythinker.config import ReflectSettings
-from tinythinker.core.jsonl import complete, read_records, write_records
+from tinythinker.core.jsonl import read_records
+from tinythinker.core.metrics import best_validation, read_metrics, validations
 from tinythinker.core.progress import say
-from tinythinker.core.records import Chain, PreferencePair, Question, Rationale, Stage
+from tinythinker.core.records import PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RunDirectory
-from tinythinker.core.seeds import derive_seed, stream
-from tinythinker.generate.think import Draws, Thought, think
-from tinythinker.preferences import analyze_pairs, chosen_and_rejected, recall_pairs
-from tinythinker.reflect.dpo import ScoredPair, preference_objective, score_reference
-from tinythinker.stages.plan import PLANS, order_batches
+from tinythinker.core.seeds import derive_seed
+from tinythinker.reflect.dpo import ScoredPair, preference_objective
+from tinythinker.reflect.reference import check_reference, reference_scores
+from tinythinker.reflect.sample import Sampler, make_pairs
+from tinythinker.stages.plan import order_batches
 from tinythinker.student.student import Student, load_student
-from tinythinker.tasks.load import draw
-from tinythinker.train.loop import Job, fit, is_finished, wants_bf16
-
-CHUNK = 512
-"""Chains between two writes to disk."""
+from tinythinker.train.loop import Job, fit, is_finished
 
 
 def reflect_rounds(
@@ -35,7 +31,8 @@ def reflect_rounds(
     """Do every round that is not done yet.
 
     A round starts from the student of the round before, and that student competes for being the round's best; so each
-    round's student is the best by validation so far, and a round that does not help changes nothing.
+    round's student is the best by validation so far, and a round that does not help is rolled back
+    (`reflect.rollback`).
 
     Returns:
         The student of the last round, phase 1's if there are none.
@@ -46,83 +43,18 @@ def reflect_rounds(
         if is_finished(folder):
             student = load_student(folder / "student")
             continue
-        pairs = _pairs(folder, student, questions, rationales, settings, derive_seed(seed, "round", number))
-        reference = load_student(run.phase_1 / "student") if settings.reference == "initial" else student
+        sampler = Sampler(student, settings, folder, number, derive_seed(seed, "round", number))
+        pairs = make_pairs(sampler, questions, rationales, _earlier(run, number, settings.replay_rounds))
+        is_own = settings.reference == "previous" or number == 1
+        reference = student if is_own else load_student(run.phase_1 / "student")
         student = _train(folder, student, reference, pairs, validate, settings, seed)
     return student
 
 
-def draw_questions(questions: Sequence[Question], settings: ReflectSettings, seed: int) -> list[Question]:
-    """The questions of one round: those with a known answer, or a seeded draw of them in their own order."""
-    return draw([question for question in questions if question.gold is not None], settings.questions, seed, "round")
-
-
-def _pairs(
-    folder: Path,
-    student: Student,
-    questions: Sequence[Question],
-    rationales: Sequence[Rationale],
-    settings: ReflectSettings,
-    seed: int,
-) -> list[PreferencePair]:
-    """Sample and pair, or read the pairs if that is done; chains land on disk as they come."""
-    file = folder / "pairs.jsonl"
-    if file.exists():
-        return read_records(file, PreferencePair)
-    asked = draw_questions(questions, settings, seed)
-    stages = PLANS[student.recipe.stages.plan]
-    template = student.recipe.template
-    count = settings.samples_per_question
-    pairs: list[PreferencePair] = []
-    chosen: list[tuple[Question, str | None]] = [(question, None) for question in asked]
-
-    if Stage.RECALL in stages:
-        thoughts = [Thought(question, i) for question in asked for i in range(count)]
-        chains = _sample(folder / "chains.jsonl", student, thoughts, Stage.RECALL, settings, seed)
-        teacher: Mapping[str, list[str]] = defaultdict(list)
-        for rationale in rationales:
-            teacher[rationale.question_id].append(rationale.recall)
-        chosen = []
-        for i, question in enumerate(asked):
-            own = chains[i * count : (i + 1) * count]
-            chosen += [(question, recall) for recall in chosen_and_rejected(own, question)[0]]
-            if "recall" in settings.stages:
-                rng = stream(seed, "pairs", "recall", question.id)
-                pairs += recall_pairs(question, own, teacher.get(question.id, []), template, rng)
-
-    if Stage.ANALYZE in stages and "analyze" in settings.stages:
-        # One number per chain of a question, also across its recalls, so that no two share a random stream.
-        numbers: dict[str, int] = defaultdict(int)
-        thoughts = []
-        for question, recall in chosen:
-            for _ in range(count):
-                thoughts.append(Thought(question, numbers[question.id], recall))
-                numbers[question.id] += 1
-        chains = _sample(folder / "analyze-chains.jsonl", student, thoughts, Stage.ANALYZE, settings, seed)
-        for i, (question, _) in enumerate(chosen):
-            rng = stream(seed, "pairs", "analyze", question.id, i)
-            pairs += analyze_pairs(question, chains[i * count : (i + 1) * count], template, rng)
-
-    pairs = list(dict.fromkeys(pairs))
-    write_records(file, pairs)
-    counts = ", ".join(f"{sum(pair.stage == stage for pair in pairs)} {stage}" for stage in settings.stages)
-    say(f"{folder.name}: {counts} pairs from {len({pair.question_id for pair in pairs})} of {len(asked)} questions")
-    return pairs
-
-
-def _sample(
-    file: Path, student: Student, thoughts: Sequence[Thought], stage: Stage, settings: ReflectSettings, seed: int
-) -> list[Chain]:
-    draws = Draws(settings.temperature, seed, frozenset({stage}))
-    name = file.parent.name
-
-    def work(some: Sequence[Thought]) -> list[Chain]:
-        return think(student, some, draws=draws)
-
-    chains = complete(file, Chain, thoughts, work, chunk=CHUNK, name=f"{name}: sampling to {stage}")
-    if cut := sum(chain.count_cut > 0 for chain in chains):
-        say(f"{name}: {cut} of {len(chains)} chains had a prompt that lost its front (student.max_prompt_tokens)")
-    return chains
+def _earlier(run: RunDirectory, number: int, rounds: int) -> list[PreferencePair]:
+    """The pairs of so many rounds before this one, newest first."""
+    before = range(number - 1, max(0, number - 1 - rounds), -1)
+    return [pair for other in before for pair in read_records(run.round(other) / "pairs.jsonl", PreferencePair)]
 
 
 def _train(
@@ -149,7 +81,9 @@ def _train(
 
     size = settings.micro_batch_size or settings.batch_size
     passes = [batch[i : i + size] for _, batch in order(0) for i in range(0, len(batch), size)]
-    scored = score_reference(reference, passes, bf16=wants_bf16(settings, reference))
+    scored = reference_scores(folder / "reference.jsonl", reference, passes, settings)
+    if reference is student:
+        check_reference(folder / "reference.jsonl", student, [scored[pair] for pair in passes[0]], settings)
 
     def epoch(number: int) -> list[tuple[Stage, list[ScoredPair]]]:
         return [(stage, [scored[pair] for pair in batch]) for stage, batch in order(number)]
@@ -157,10 +91,23 @@ def _train(
     job = Job(
         name=folder.name,
         epoch=epoch,
-        objective=preference_objective(student, beta=settings.beta, alpha=settings.alpha),
+        objective=preference_objective(student, settings),
         cycle=settings.interval * len(by_stage),
         validate=lambda: validate(student),
         dropout=False,
-        keep_start=True,
+        keep_start=settings.rollback,
     )
-    return fit(student, job, settings, seed=seed, folder=folder)
+    trained = fit(student, job, settings, seed=seed, folder=folder)
+    _tell_outcome(folder)
+    return trained
+
+
+def _tell_outcome(folder: Path) -> None:
+    lines = read_metrics(folder / "metrics.jsonl")
+    start, best = validations(lines)[0], best_validation(lines)
+    if best is None or start.step > 0:
+        return
+    if best.step == 0:
+        say(f"{folder.name}: nothing validated above its start ({start.accuracy:.3f}), so it is rolled back to that")
+    else:
+        say(f"{folder.name}: validation accuracy {start.accuracy:.3f} -> {best.accuracy:.3f} (step {best.step})")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 
 import yaml
 from jinja2 import Environment
 
-from tinythinker.core.jsonl import Json, iterate_records, read_json, read_objects, read_records, write_text
+from tinythinker.core.jsonl import iterate_records, read_json, read_records, write_text
+from tinythinker.core.metrics import read_metrics
 from tinythinker.core.records import Question, Rationale, Rejected, Verdict
 from tinythinker.core.run import VERBS, Manifest, RunDirectory
 from tinythinker.evaluate.score import Score, score
@@ -121,18 +121,14 @@ def _progress(run: RunDirectory, manifest: Manifest) -> list[tuple[str, str]]:
     return lines
 
 
-def _metrics(path: Path) -> list[Json]:
-    return [line for _, line in read_objects(path, is_growing=True)] if path.exists() else []
-
-
 def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]:
     figures: list[str | None] = []
     if scores:
         figures += [accuracy_bars(scores), token_bars(scores), first_wrong_bars(scores)]
-    figures.append(training_curves(_metrics(run.phase_1 / "metrics.jsonl"), "Phase 1: reasoning acquisition"))
+    figures.append(training_curves(read_metrics(run.phase_1 / "metrics.jsonl"), "Phase 1: reasoning acquisition"))
     for number in run.begun_rounds():
         title = f"Phase 2: self-reflection, round {number}"
-        figures.append(training_curves(_metrics(run.round(number) / "metrics.jsonl"), title))
+        figures.append(training_curves(read_metrics(run.round(number) / "metrics.jsonl"), title))
     return figures
 
 

@@ -23,11 +23,12 @@ from pydantic import BaseModel
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tinythinker.config import OptimSettings
 from tinythinker.core.errors import StudentError, expected
 from tinythinker.core.jsonl import Json, appending, read_json, read_objects, whole_folder, write_json, write_text
-from tinythinker.core.progress import Progress
+from tinythinker.core.progress import Progress, say
 from tinythinker.core.seeds import seed_torch
 from tinythinker.student.student import Student, load_student, tensor_file_errors
 from tinythinker.train.optim import build_optimizer
@@ -76,6 +77,8 @@ class Position(BaseModel):
     best_step: int | None
     best_accuracy: float
     """Validation accuracy of the best student so far; -1 before any."""
+    since_best: int = 0
+    """Validations since then that were no better."""
 
 
 def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int, folder: Path) -> Student:
@@ -103,6 +106,8 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
 
     AcceleratorState._reset_state()  # the phases of one process may differ in precision
     accelerator = Accelerator(mixed_precision="bf16" if wants_bf16(settings, student) else "no")
+    if settings.gradient_checkpointing:
+        student.model.gradient_checkpointing_enable({"use_reentrant": False})
     optimizer, scheduler = build_optimizer(student.model, settings, count_steps)
     model, optimizer, scheduler = accelerator.prepare(student.model, optimizer, scheduler)
     position = _resume(accelerator, folder)
@@ -113,20 +118,26 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
         accuracy = job.validate()
         log.add({"step": position.step, "valid_accuracy": accuracy})
         if accuracy <= position.best_accuracy:
-            return position
+            return position.model_copy(update={"since_best": position.since_best + 1})
         student.save(best)
         return Position(step=position.step, best_step=position.step, best_accuracy=accuracy)
+
+    def is_out_of_patience() -> bool:
+        return settings.patience is not None and position.since_best >= settings.patience
 
     epoch, batches = 0, first
     with appending(metrics) as log, Progress(job.name, count_steps, position.step) as progress:
         if position.step == 0 and job.keep_start:
             position = judge(position)
         for step in range(position.step, count_steps):
+            if is_out_of_patience():
+                say(f"{job.name}: stopped at step {step}, {position.since_best} validations after its best")
+                break
             if step // len(first) != epoch:
                 epoch = step // len(first)
                 batches = job.epoch(epoch)
             stage, items = batches[step % len(first)]
-            model.train(job.dropout)
+            _set_mode(model, dropout=job.dropout)
             seed_torch(seed, "dropout", job.name, step)
             started = time.perf_counter()
             line = _step(accelerator, model, optimizer, job, items, settings, f"{job.name}, step {step + 1}, {stage}")
@@ -148,6 +159,14 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
     best.rename(final)
     _remove_checkpoints(folder)
     return load_student(final)
+
+
+def _set_mode(model: PreTrainedModel, *, dropout: bool) -> None:
+    """Dropout on or off; layers that compute their activations twice do so in training mode only, which is theirs."""
+    model.train(dropout)
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
+            module.training = True
 
 
 def is_finished(folder: Path) -> bool:

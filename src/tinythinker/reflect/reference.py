@@ -1,0 +1,87 @@
+"""What the frozen reference says of a round's pairs: asked once, before the first step, and kept on disk.
+
+So no second model stands in memory while the student trains, with adapters or without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from tinythinker.config import ReflectSettings
+from tinythinker.core.errors import DataError
+from tinythinker.core.jsonl import read_records, write_records
+from tinythinker.core.records import PreferencePair, Record
+from tinythinker.reflect.dpo import PairLogps, ScoredPair, dpo_margin, score_pairs
+from tinythinker.student.student import Student
+from tinythinker.train.loop import wants_bf16
+
+MOST_DRIFT = 0.02
+"""How far a stored log-probability per token may lie from the student's own, in nats: what another machine or bfloat16
+may add, and far less than another student would."""
+
+
+class PairReference(Record):
+    """One line of `reference.jsonl`: log-probabilities of a pair under the reference, in nats."""
+
+    pair: PreferencePair
+    chosen: float
+    rejected: float
+
+
+def score_reference(
+    student: Student, batches: Sequence[Sequence[PreferencePair]], *, bf16: bool = False
+) -> list[PairReference]:
+    """Reference log-probabilities of every pair, dropout off.
+
+    Scored in the very batches the first epoch trains on, in the same precision and with gradients on, although none is
+    taken: the same kernels then add up the same shapes, and the margin before the first step is exactly 0.
+    """
+    student.model.eval()
+    scored = []
+    for batch in batches:
+        with torch.autocast(student.device.type, torch.bfloat16, enabled=bf16):
+            logps = score_pairs(student, student.model, batch).logps
+        for pair, chosen, rejected in zip(
+            batch, logps.chosen.detach().tolist(), logps.rejected.detach().tolist(), strict=True
+        ):
+            scored.append(PairReference(pair=pair, chosen=chosen, rejected=rejected))
+    return scored
+
+
+def reference_scores(
+    file: Path, reference: Student, batches: Sequence[Sequence[PreferencePair]], settings: ReflectSettings
+) -> dict[PreferencePair, ScoredPair]:
+    """Score every pair under the reference, or read the scores if that is done.
+
+    Raises:
+        DataError: the stored scores are not those of these pairs.
+    """
+    pairs = [pair for batch in batches for pair in batch]
+    if not file.exists():
+        write_records(file, score_reference(reference, batches, bf16=wants_bf16(settings, reference)))
+    stored = read_records(file, PairReference)
+    if [one.pair for one in stored] != pairs:
+        raise DataError(
+            f"{file}: found scores of other pairs than pairs.jsonl has, expected the same; delete it and run again"
+        )
+    return {one.pair: ScoredPair(one.pair, one.chosen, one.rejected) for one in stored}
+
+
+def check_reference(file: Path, student: Student, pairs: Sequence[ScoredPair], settings: ReflectSettings) -> None:
+    """Raise DataError unless these stored scores are those of the student that the round starts from."""
+    student.model.eval()
+    with torch.no_grad(), torch.autocast(student.device.type, torch.bfloat16, enabled=wants_bf16(settings, student)):
+        policy, tokens = score_pairs(student, student.model, [one.pair for one in pairs])
+    stored = PairLogps(
+        policy.chosen.new_tensor([one.reference_chosen for one in pairs]),
+        policy.rejected.new_tensor([one.reference_rejected for one in pairs]),
+    )
+    drift = dpo_margin(policy, stored).abs() / (tokens.chosen + tokens.rejected)
+    if not bool((drift <= MOST_DRIFT).all()):
+        raise DataError(
+            f"{file}: found log-probabilities that are not those of the round's first student (off by "
+            f"{drift.max().item():.3g} nats per token), expected its own; delete it and run again"
+        )
