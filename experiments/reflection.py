@@ -37,10 +37,10 @@ from tinythinker.train.sft import sft_objective
 
 REGIMES: Mapping[str, tuple[str, ...]] = {
     "a": (),
-    "b": ("storeroom.annotated=1.0", "teacher.wrong=0.5"),
+    "b": ("storeroom.annotated=1.0", "teacher.wrong=0.3"),
     "c": ("storeroom.annotated=1.0", "train.max_steps=160"),
 }
-"""a: 70% of the things annotated (the preset); b: all annotated, half of the rationales wrong; c: all annotated truly,
+"""a: 70% of the things annotated (the preset); b: all annotated, three in ten rationales wrong; c: all annotated truly,
 phase 1 stopped early."""
 
 ARMS: Mapping[str, tuple[str, ...]] = {
@@ -48,7 +48,7 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "self-training": ("reflect.loss=none",),
     "continued": (),
 }
-"""What phase 1 is followed by. The controls: the same pairs without a preference, and phase 1 for as many steps more."""
+"""What follows phase 1. The controls: the same pairs without a preference, and phase 1 for as many steps more."""
 
 ABLATION: Mapping[str, tuple[str, ...]] = {
     "recall and analyze pairs": ("reflect.stages=[recall,analyze]", "reflect.interval=5"),
@@ -175,8 +175,9 @@ def _print_row(
         better = sum(reflection[s][q] and not own[s][q] for s in seeds for q in own[s])
         worse = sum(own[s][q] and not reflection[s][q] for s in seeds for q in own[s])
         exact = binomtest(better, better + worse).pvalue if better + worse else 1.0
+        mean = _average(gains)
         line += (
-            f"; reflection gains {_average(gains):+.1f} ({_average(gains) - half:+.1f} to {_average(gains) + half:+.1f}), "
+            f"; reflection gains {mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f}), "
             f"paired t p={p:.2g}, McNemar {better}:{worse} p={exact:.2g}"
         )
     print(line)
