@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from tinythinker.config import GenerateSettings, RunSettings, StageSettings, StudentSettings, load_settings
 from tinythinker.core.records import LABELS, Option, Question
+from tinythinker.core.seeds import seed_torch
 from tinythinker.student.scratch import scratch_student
 from tinythinker.student.student import Recipe, Student
 
@@ -71,11 +83,54 @@ TEXTS = (
 
 
 def tiny_student(
-    texts: Sequence[str] = TEXTS, *, seed: int = 0, dropout: float = 0.1, recipe: Recipe | None = None
+    texts: Sequence[str] = TEXTS,
+    *,
+    seed: int = 0,
+    dropout: float = 0.1,
+    recipe: Recipe | None = None,
+    family: Literal["seq2seq", "causal"] = "seq2seq",
 ) -> Student:
     """A student with random weights and a vocabulary of a few words."""
-    settings = StudentSettings(init="scratch", size="1m", dropout=dropout)
+    settings = StudentSettings(init="scratch", size="1m", dropout=dropout, family=family)
     return scratch_student(settings, recipe or tiny_recipe(), texts, seed)
+
+
+ARCHITECTURES = ("t5", "qwen3", "gpt2", "llama", "gemma3")
+"""What the product is tested on: an encoder-decoder, and the causal families people use."""
+
+
+def tiny_of(architecture: str, *, dropout: float = 0.1) -> Student:
+    """A student with random weights of one of `ARCHITECTURES`, two layers deep."""
+    known = tiny_student(family="seq2seq" if architecture == "t5" else "causal", dropout=dropout)
+    if architecture in ("t5", "qwen3"):
+        return known
+    shape: dict[str, Any] = {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+    }
+    tokens: dict[str, Any] = {"vocab_size": 96, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+    if architecture == "gpt2":
+        rates: dict[str, Any] = {"attn_pdrop": dropout, "embd_pdrop": dropout, "resid_pdrop": dropout}
+        kind: tuple[type[PreTrainedModel], PretrainedConfig] = (
+            GPT2LMHeadModel,
+            GPT2Config(n_layer=2, n_embd=32, n_head=4, **tokens, **rates),
+        )
+    elif architecture == "llama":
+        kind = LlamaForCausalLM, LlamaConfig(**shape, **tokens, num_key_value_heads=2, attention_dropout=dropout)
+    else:
+        heads: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 64}
+        kind = Gemma3ForCausalLM, Gemma3TextConfig(**shape, **tokens, **heads, attention_dropout=dropout)
+    assert len(known.tokenizer) <= 96
+    seed_torch(0, "weights")
+    return Student(kind[0](kind[1]), known.tokenizer, known.recipe)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def any_student(request: pytest.FixtureRequest) -> Student:
+    """A fresh student with random weights, of every architecture in turn."""
+    return tiny_of(request.param)
 
 
 @pytest.fixture

@@ -224,9 +224,14 @@ class StudentSettings(Settings):
     init: Literal["pretrained", "scratch"] = "pretrained"
     """pretrained: load `student.name`; scratch: random weights of `student.size`."""
     name: str = "google-t5/t5-small"
-    """pretrained: a Hugging Face name or a folder with an encoder-decoder model."""
+    """pretrained: a Hugging Face name or a folder with a model of either family: an encoder-decoder such as T5, or a
+    causal one such as Qwen, Llama, SmolLM, Gemma or GPT-2."""
+    family: Literal["seq2seq", "causal"] = "seq2seq"
+    """scratch: a T5, or a decoder of Qwen3's architecture."""
     size: Literal["1m", "4m", "t5-small", "t5-base"] = "1m"
-    """scratch: the shape of the T5; 1m and 4m count the weights outside the vocabulary."""
+    """scratch: the shape; 1m and 4m count the weights outside the vocabulary. The others are T5's alone."""
+    chat_template: bool = False
+    """causal: make every prompt the user's turn in the tokenizer's chat template, and every target the answer."""
     sentencepiece: Path | None = None
     """scratch: a SentencePiece vocabulary file; null trains a word-level vocabulary on the task."""
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -235,6 +240,28 @@ class StudentSettings(Settings):
     """Longer prompts are cut at the front, counted and reported."""
     max_target_tokens: int = Field(200, ge=4)
     """Longer targets are cut at the end, counted and reported."""
+    lora_rank: int | None = Field(None, ge=1)
+    """Train low-rank adapters (LoRA) of this rank in both phases, and not the weights; needs the extra [peft]. null:
+    train all weights."""
+    lora_alpha: float = Field(32.0, gt=0)
+    """LoRA: what the adapters add is scaled by this over the rank."""
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    """LoRA: dropout before the adapters, in phase 1."""
+    lora_targets: tuple[str, ...] | None = Field(None, min_length=1)
+    """LoRA: names of the layers to adapt, such as [q_proj, v_proj]; null: every linear layer but the output layer."""
+    lora_save: Literal["merged", "adapter"] = "merged"
+    """LoRA: merged saves whole weights, and phase 2 begins with fresh adapters on them; adapter saves the adapters
+    alone, to be loaded on top of `student.name`, and phase 2 goes on with them."""
+
+    @model_validator(mode="after")
+    def _has_that_shape(self) -> Self:
+        if self.init == "scratch" and self.family == "causal" and self.size.startswith("t5"):
+            raise ValueError(expected("setting student.size with student.family=causal", self.size, "1m or 4m"))
+        if self.init == "scratch" and self.lora_rank is not None:
+            raise ValueError(expected("setting student.lora_rank with student.init=scratch", self.lora_rank, "null"))
+        if self.init == "scratch" and self.chat_template:
+            raise ValueError(expected("setting student.chat_template with student.init=scratch", True, "false"))
+        return self
 
 
 class OptimSettings(Settings):

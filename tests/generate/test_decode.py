@@ -29,7 +29,8 @@ def sampled(student: Student, prompts: list[str], seeds: list[int], *, size: int
     return [text.text for text in decode(student, prompts, max_tokens=6, batch_size=size, sampling=sampling)]
 
 
-def test_a_text_does_not_depend_on_the_batch_it_was_decoded_in(student: Student) -> None:
+def test_a_text_does_not_depend_on_the_batch_it_was_decoded_in(any_student: Student) -> None:
+    student = any_student
     assert greedy(student, PROMPTS) == greedy(student, PROMPTS, batch_size=1) == greedy(student, PROMPTS[::-1])[::-1]
 
 
@@ -47,7 +48,8 @@ def test_equal_prompts_are_decoded_once_and_answered_each(student: Student, monk
     assert sizes == [2, 2]
 
 
-def test_a_sampled_text_depends_on_its_own_seed_and_prompt_alone(student: Student) -> None:
+def test_a_sampled_text_depends_on_its_own_seed_and_prompt_alone(any_student: Student) -> None:
+    student = any_student
     seeds = [11, 12, 13, 14]
     together = sampled(student, PROMPTS, seeds)
     assert sampled(student, PROMPTS, seeds, size=3) == together
@@ -96,14 +98,16 @@ def test_a_uniform_number_picks_the_token_it_falls_on() -> None:
     assert draw_tokens(logits[:2], torch.tensor([0.66, 0.67], dtype=torch.float64), 0.5).tolist() == [0, 2]
 
 
-def test_a_whole_batch_is_decoded_as_plain_transformers_does(student: Student) -> None:
+def test_a_whole_batch_is_decoded_as_plain_transformers_does(any_student: Student) -> None:
+    student = any_student
     prompts = [f"{'rain is wet and falls. ' * (i % 4)}Where? (A) up (B) down {i}" for i in range(40)]
     encoded = encode_prompts(student, prompts)
     student.model.eval()
     output = student.model.generate(  # type: ignore[operator]
         input_ids=encoded.ids, attention_mask=encoded.mask, max_new_tokens=12, do_sample=False
     )
-    plain = [text.strip() for text in student.tokenizer.batch_decode(output, skip_special_tokens=True)]
+    written = output[:, encoded.ids.shape[1] :] if student.is_causal else output
+    plain = [text.strip() for text in student.tokenizer.batch_decode(written, skip_special_tokens=True)]
     assert [text.text for text in decode(student, prompts, max_tokens=12, batch_size=16)] == plain
 
 
@@ -118,7 +122,8 @@ def test_the_tokens_of_a_text_are_counted_up_to_its_end() -> None:
     assert [text.count_tokens for text in greedy(silenced, ["rain"])] == [6]
 
 
-def test_label_log_probabilities_match_scoring_each_whole_conclusion(student: Student) -> None:
+def test_label_log_probabilities_match_scoring_each_whole_conclusion(any_student: Student) -> None:
+    student = any_student
     labels = [("A", "B", "C"), ("A", "B")]
     prompts = ["rain\nSummarize:", "Where does rain go?\nSummarize:"]
     made = label_logps(student, prompts, labels, batch_size=8)

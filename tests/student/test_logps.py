@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tinythinker.student.encode import IGNORED, Encoded, encode_prompts, encode_targets
+from tests.conftest import tiny_of
+from tinythinker.student.encode import IGNORED, Encoded, encode_prompts, encode_targets, prompt_ids, target_ids
 from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student
 
@@ -12,27 +13,53 @@ TARGETS = ["rain falls.", "down"]
 
 
 @torch.no_grad()
-def test_log_probabilities_match_a_plain_loop_over_tokens(student: Student) -> None:
-    student.model.eval()
-    made = target_logps(student.model, encode_prompts(student, PROMPTS), encode_targets(student, TARGETS))
-    for i, (prompt, target) in enumerate(zip(PROMPTS, TARGETS, strict=True)):
-        ids = student.tokenizer(prompt, return_tensors="pt")["input_ids"]
-        written = [student.model.config.decoder_start_token_id]
+def test_log_probabilities_match_a_plain_loop_over_tokens(any_student: Student) -> None:
+    student = any_student
+    model = student.model.eval()
+    made = target_logps(model, encode_prompts(student, PROMPTS), encode_targets(student, TARGETS))
+    for i, (prompt, target) in enumerate(
+        zip(prompt_ids(student, PROMPTS).ids, target_ids(student, TARGETS).ids, strict=True)
+    ):
         total = 0.0
-        for token in student.tokenizer(target)["input_ids"]:
-            logits = student.model(input_ids=ids, decoder_input_ids=torch.tensor([written])).logits[0, -1]
+        for j, token in enumerate(target):
+            if student.is_causal:
+                logits = model(input_ids=torch.tensor([[*prompt, *target[:j]]])).logits[0, -1]
+            else:
+                written = [[model.config.decoder_start_token_id, *target[:j]]]
+                logits = model(input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor(written)).logits[0, -1]
             total += torch.log_softmax(logits, 0)[token].item()
-            written.append(token)
         assert made.total[i].item() == pytest.approx(total, abs=1e-4)
-        assert made.tokens[i].item() == len(written) - 1
+        assert made.tokens[i].item() == len(target)
 
 
-@torch.no_grad()
-def test_doubling_the_padding_changes_nothing(student: Student) -> None:
-    student.model.eval()
+def doubled(student: Student) -> tuple[Encoded, torch.Tensor]:
+    """The texts with as much padding again."""
     prompts, labels = encode_prompts(student, PROMPTS), encode_targets(student, TARGETS)
-    wide = Encoded(*(torch.cat([part, torch.zeros_like(part)], 1) for part in prompts))
-    wide_labels = torch.cat([labels, torch.full_like(labels, IGNORED)], 1)
-    narrow, padded = target_logps(student.model, prompts, labels), target_logps(student.model, wide, wide_labels)
-    assert torch.equal(narrow.tokens, padded.tokens)
-    assert torch.allclose(narrow.total, padded.total, atol=1e-5)
+    order = -1 if student.is_causal else 1
+    wide = Encoded(*(torch.cat([part, torch.zeros_like(part)][::order], 1) for part in prompts))
+    return wide, torch.cat([labels, torch.full_like(labels, IGNORED)], 1)
+
+
+def test_doubling_the_padding_changes_neither_scores_nor_gradients(any_student: Student) -> None:
+    student = any_student
+    student.model.eval()
+    plain = encode_prompts(student, PROMPTS), encode_targets(student, TARGETS)
+    totals, gradients = [], []
+    for prompts, labels in (plain, doubled(student)):
+        student.model.zero_grad()
+        logps = target_logps(student.model, prompts, labels)
+        logps.total.sum().backward()  # type: ignore[no-untyped-call]
+        totals.append(logps.total.detach())
+        assert logps.tokens.tolist() == [len(row) for row in target_ids(student, TARGETS).ids]
+        gradients.append(torch.cat([p.grad.flatten() for p in student.model.parameters() if p.grad is not None]))
+    assert torch.allclose(totals[0], totals[1], atol=1e-5)
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-5)
+
+
+def test_the_prompt_of_a_causal_student_is_no_part_of_the_loss() -> None:
+    student = tiny_of("qwen3", dropout=0.0)
+    labels = encode_targets(student, TARGETS)
+    one = target_logps(student.model, encode_prompts(student, PROMPTS), labels)
+    assert (
+        one.tokens.sum().item() == (labels != IGNORED).sum().item() == sum(map(len, target_ids(student, TARGETS).ids))
+    )

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BloomConfig, BloomForCausalLM
 
-from tests.conftest import tiny_recipe
+from tests.conftest import ARCHITECTURES, tiny_of, tiny_recipe, tiny_student
 from tinythinker.config import StudentSettings
 from tinythinker.core.errors import DataError, StudentError
 from tinythinker.generate.decode import decode
@@ -55,10 +55,26 @@ def test_a_name_that_does_not_load_is_one_line(tmp_path: Path) -> None:
         pretrained_student(StudentSettings(name=str(tmp_path / "none")), tiny_recipe())
 
 
-def test_a_decoder_only_model_is_refused_as_such(tmp_path: Path) -> None:
-    GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=16)).save_pretrained(tmp_path / "gpt2")
-    with pytest.raises(StudentError, match="found a gpt2 model, expected an encoder-decoder"):
-        pretrained_student(StudentSettings(name=str(tmp_path / "gpt2")), tiny_recipe())
+def test_a_model_that_cannot_be_told_positions_is_refused_as_such(tmp_path: Path) -> None:
+    BloomForCausalLM(BloomConfig(n_layer=1, n_head=2, hidden_size=8, vocab_size=16)).save_pretrained(tmp_path / "bloom")
+    tiny_student().tokenizer.save_pretrained(tmp_path / "bloom")
+    with pytest.raises(
+        StudentError, match=r"found a bloom model, expected an encoder-decoder such as T5, or a decoder"
+    ):
+        pretrained_student(StudentSettings(name=str(tmp_path / "bloom")), tiny_recipe())
+
+
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "t5"])
+def test_a_causal_folder_becomes_a_student_with_the_dropout_asked_for(architecture: str, tmp_path: Path) -> None:
+    base = tiny_of(architecture, dropout=0.0)
+    base.tokenizer.pad_token = None
+    base.save(tmp_path / "base")
+    fresh = pretrained_student(StudentSettings(name=str(tmp_path / "base"), dropout=0.3), tiny_recipe())
+    assert fresh.is_causal
+    assert fresh.pad_id == fresh.tokenizer.eos_token_id
+    fresh.model.train()
+    ids = torch.tensor([[5, 6, 7]])
+    assert not torch.equal(fresh.model(input_ids=ids).logits, fresh.model(input_ids=ids).logits)
 
 
 def test_a_disk_that_fills_up_while_weights_are_written_is_one_line_and_leaves_nothing(

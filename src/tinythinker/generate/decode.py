@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import BaseModelOutput
 
 from tinythinker.core.seeds import stream
+from tinythinker.generate.state import begin
 from tinythinker.stages.template import conclusion
-from tinythinker.student.encode import encode_targets, pad, prompt_ids
+from tinythinker.student.encode import encode_targets, pad_prompts, prompt_ids, whole_target_ids
 from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student
 
@@ -80,35 +79,25 @@ def _batch(
     student: Student, rows: Sequence[Sequence[int]], max_tokens: int, sampling: Sampling | None
 ) -> list[Decoded]:
     """Decode one batch, token by token; rows that have ended leave it."""
-    model, tokenizer = cast(Any, student.model).eval(), student.tokenizer
-    ids, mask = pad(rows, int(tokenizer.pad_token_id or 0), student.device)
-    encoded = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    tokenizer = student.tokenizer
+    state = begin(student, rows)
     uniforms = None if sampling is None else _uniforms(sampling.seeds, max_tokens).to(student.device)
     written: list[list[int]] = [[] for _ in rows]
     alive = torch.arange(len(rows), device=student.device)
-    last = torch.full((len(rows), 1), model.config.decoder_start_token_id, device=student.device)
     for step in range(max_tokens):
-        logits = model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
-            attention_mask=mask,
-            decoder_input_ids=last,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
         if uniforms is None or sampling is None:
-            tokens = logits.argmax(dim=-1)
+            tokens = state.logits.argmax(dim=-1)
         else:
-            tokens = draw_tokens(logits, uniforms[alive, step], sampling.temperature)
+            tokens = draw_tokens(state.logits, uniforms[alive, step], sampling.temperature)
         for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
             written[row].append(token)
         going = (tokens != tokenizer.eos_token_id).nonzero().squeeze(1)
-        if len(going) == 0:
+        if len(going) == 0 or step + 1 == max_tokens:
             break
-        last = tokens[going].unsqueeze(1)
         if len(going) < len(alive):
-            alive, encoded, mask = alive[going], encoded[going], mask[going]
-            cache.batch_select_indices(going)
+            alive = alive[going]
+            state.keep(going)
+        state.feed(tokens[going].unsqueeze(1))
     texts = tokenizer.batch_decode(written, skip_special_tokens=True)
     return [
         Decoded(text.strip(), len(row), is_stopped=row[-1] != tokenizer.eos_token_id)
@@ -159,27 +148,23 @@ def label_logps(
         One per prompt, in order.
     """
     every = sorted({label for own in labels for label in own})
-    sentences: list[list[int]] = student.tokenizer([conclusion(label) for label in every])["input_ids"]
+    sentences = whole_target_ids(student, [conclusion(label) for label in every])
     # The conclusions are the same up to their label; a question has at least two.
     width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
     token_of = {label: sentence[width] for label, sentence in zip(every, sentences, strict=True)}
     is_one_pass = len(set(token_of.values())) == len(every)
-    model = student.model.eval()
-    opening = [model.config.decoder_start_token_id, *sentences[0][:width]]
+    opening = sentences[0][:width]
     asked = sorted({(prompt, tuple(own)) for prompt, own in zip(prompts, labels, strict=True)}, key=lambda a: len(a[0]))
     found: dict[tuple[str, tuple[str, ...]], LabelLogps] = {}
     for start in range(0, len(asked), batch_size):
         some = asked[start : start + batch_size]
         rows = prompt_ids(student, [prompt for prompt, _ in some])
-        encoded = pad(rows.ids, int(student.tokenizer.pad_token_id or 0), student.device)
         if is_one_pass:
-            fed = torch.tensor([opening] * len(some), device=student.device)
-            scores = (
-                model(input_ids=encoded.ids, attention_mask=encoded.mask, decoder_input_ids=fed).logits[:, -1].float()
-            )
+            scores = begin(student, rows.ids, opening).logits.float()
             by_label = {label: scores[:, token] for label, token in token_of.items()}
         else:
             targets = {label: encode_targets(student, [conclusion(label)] * len(some)) for label in every}
+            encoded, model = pad_prompts(student, rows.ids), student.model.eval()
             by_label = {label: target_logps(model, encoded, target).total for label, target in targets.items()}
         for i, key in enumerate(some):
             own = torch.stack([by_label[label][i] for label in key[1]])

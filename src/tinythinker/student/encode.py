@@ -29,31 +29,85 @@ class Rows(NamedTuple):
 
 
 def prompt_ids(student: Student, prompts: Sequence[str]) -> Rows:
-    """Token ids of prompts. One that is too long loses its front: its end says which stage is asked for."""
+    """Token ids of prompts. One that is too long loses its front: its end says which stage is asked for.
+
+    A causal student writes on where its prompt ends: so no end of sequence, and a token that marks the beginning of the
+    sequence stays.
+    """
     limit = student.recipe.max_prompt_tokens
-    rows: list[list[int]] = student.tokenizer(list(prompts))["input_ids"]
-    return Rows([row[-limit:] for row in rows], [len(row) > limit for row in rows])
+    rows = _causal_prompts(student, prompts) if student.is_causal else _tokens(student, prompts)
+    begin = student.tokenizer.bos_token_id
+    kept = [
+        row
+        if len(row) <= limit
+        else [begin, *row[1 - limit :]]
+        if student.is_causal and begin is not None and row[0] == begin
+        else row[-limit:]
+        for row in rows
+    ]
+    return Rows(kept, [len(row) > limit for row in rows])
+
+
+def _tokens(student: Student, texts: Sequence[str], *, special: bool = True) -> list[list[int]]:
+    rows: list[list[int]] = student.tokenizer(list(texts), add_special_tokens=special)["input_ids"]
+    return rows
+
+
+def _causal_prompts(student: Student, prompts: Sequence[str]) -> list[list[int]]:
+    if not student.recipe.chat_template:
+        end = student.tokenizer.eos_token_id
+        rows = _tokens(student, prompts)
+        return [row[:-1] if len(row) > 1 and row[-1] == end else row for row in rows]
+    texts = [
+        student.tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        for prompt in prompts
+    ]
+    return _tokens(student, [str(text) for text in texts], special=False)
+
+
+def whole_target_ids(student: Student, targets: Sequence[str]) -> list[list[int]]:
+    """Token ids of targets however long, end-of-sequence last.
+
+    What a causal student writes begins with the space that parts it from its prompt; in a chat nothing does.
+    """
+    if not student.is_causal:
+        return _tokens(student, targets)
+    space = "" if student.recipe.chat_template else " "
+    end = int(student.tokenizer.eos_token_id)
+    return [[*row, end] for row in _tokens(student, [space + target for target in targets], special=False)]
 
 
 def target_ids(student: Student, targets: Sequence[str]) -> Rows:
     """Token ids of targets, end-of-sequence last. One that is too long loses its end, not its end-of-sequence."""
     limit = student.recipe.max_target_tokens
-    rows: list[list[int]] = student.tokenizer(list(targets))["input_ids"]
+    rows = whole_target_ids(student, targets)
     kept = [row if len(row) <= limit else [*row[: limit - 1], row[-1]] for row in rows]
     return Rows(kept, [len(row) > limit for row in rows])
 
 
-def pad(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> Encoded:
-    """Right-pad rows of token ids to the longest."""
+def pad(rows: Sequence[Sequence[int]], value: int, device: torch.device, *, left: bool = False) -> Encoded:
+    """Pad rows of token ids to the longest, on the right unless said otherwise."""
     width = max(len(row) for row in rows)
-    ids = torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+
+    def filled(row: Sequence[int], filler: int) -> list[int]:
+        padding = [filler] * (width - len(row))
+        return [*padding, *row] if left else [*row, *padding]
+
+    ids = torch.tensor([filled(row, value) for row in rows], device=device)
+    mask = torch.tensor([filled([1] * len(row), 0) for row in rows], device=device)
     return Encoded(ids, mask)
 
 
+def pad_prompts(student: Student, rows: Sequence[Sequence[int]]) -> Encoded:
+    """Prompts as the student reads them, (prompts, tokens): padded where it does not write on."""
+    return pad(rows, student.pad_id, student.device, left=student.is_causal)
+
+
 def encode_prompts(student: Student, prompts: Sequence[str]) -> Encoded:
-    """Prompts as the encoder reads them, shapes (prompts, tokens)."""
-    return pad(prompt_ids(student, prompts).ids, int(student.tokenizer.pad_token_id or 0), student.device)
+    """Prompts as the student reads them, shapes (prompts, tokens)."""
+    return pad_prompts(student, prompt_ids(student, prompts).ids)
 
 
 def encode_targets(student: Student, targets: Sequence[str]) -> Tensor:

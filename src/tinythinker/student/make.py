@@ -9,7 +9,7 @@ from tinythinker.core.records import Question, Rationale
 from tinythinker.stages.examples import build_examples
 from tinythinker.stages.template import Template
 from tinythinker.student.scratch import scratch_student
-from tinythinker.student.student import Recipe, Student, pretrained_student
+from tinythinker.student.student import Lora, Recipe, Student, pretrained_student
 
 
 def make_student(settings: RunSettings, questions: Sequence[Question], rationales: Sequence[Rationale]) -> Student:
@@ -21,17 +21,28 @@ def make_student(settings: RunSettings, questions: Sequence[Question], rationale
     Raises:
         StudentError: the model, folder or vocabulary file does not load.
     """
+    how = settings.student
     recipe = Recipe(
         stages=settings.stages,
         generate=settings.generate,
-        max_prompt_tokens=settings.student.max_prompt_tokens,
-        max_target_tokens=settings.student.max_target_tokens,
+        max_prompt_tokens=how.max_prompt_tokens,
+        max_target_tokens=how.max_target_tokens,
+        chat_template=how.chat_template,
+        lora=None
+        if how.lora_rank is None
+        else Lora(
+            rank=how.lora_rank,
+            alpha=how.lora_alpha,
+            dropout=how.lora_dropout,
+            targets=how.lora_targets,
+            save=how.lora_save,
+        ),
     )
-    if settings.student.init == "pretrained":
-        return pretrained_student(settings.student, recipe)
+    if how.init == "pretrained":
+        return pretrained_student(how, recipe)
     template = Template(settings.stages.template)
     examples = [
         example for plan in ("full", "summarize") for example in build_examples(plan, template, questions, rationales)
     ]
     texts = [text for example in examples for text in (example.prompt, example.target)]
-    return scratch_student(settings.student, recipe, texts, settings.seed)
+    return scratch_student(how, recipe, texts, settings.seed)

@@ -1,4 +1,4 @@
-"""Students with random weights: a few named T5 shapes, and a vocabulary from the task or from a file."""
+"""Students with random weights: a few named shapes, and a vocabulary from the task or from a file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
     T5Tokenizer,
@@ -44,7 +46,13 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "feed_forward_proj": "relu",
     },
 }
-"""Shapes by `student.size`; the last two are those of the published models."""
+"""T5 shapes by `student.size`; the last two are those of the published models."""
+
+CAUSAL_SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "1m": {"hidden_size": 128, "head_dim": 32, "intermediate_size": 384, "num_hidden_layers": 4, "heads": 4},
+    "4m": {"hidden_size": 192, "head_dim": 32, "intermediate_size": 576, "num_hidden_layers": 8, "heads": 6},
+}
+"""Shapes of causal students by `student.size`."""
 
 BIAS_STD = 1.5
 """Standard deviation of fresh relative position biases, in logits."""
@@ -64,6 +72,8 @@ def scratch_student(settings: StudentSettings, recipe: Recipe, texts: Iterable[s
     tokenizer = (
         word_tokenizer(texts) if settings.sentencepiece is None else sentencepiece_tokenizer(settings.sentencepiece)
     )
+    if settings.family == "causal":
+        return Student(place(_fresh_causal(settings, tokenizer, seed)), tokenizer, recipe)
     config = T5Config(
         vocab_size=-(-len(tokenizer) // 8) * 8,
         pad_token_id=tokenizer.pad_token_id,
@@ -94,6 +104,26 @@ def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
             cast(Any, stack).block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=BIAS_STD
         )
     return model
+
+
+def _fresh_causal(settings: StudentSettings, tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen3ForCausalLM:
+    """A small decoder of Qwen3's architecture: rotary positions, normalised queries and keys, gated feed-forward."""
+    shape = dict(CAUSAL_SHAPES[settings.size])
+    heads = shape.pop("heads")
+    config = Qwen3Config(
+        vocab_size=-(-len(tokenizer) // 8) * 8,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=settings.max_prompt_tokens + settings.max_target_tokens,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        attention_dropout=settings.dropout,
+        tie_word_embeddings=False,
+        **shape,
+    )
+    seed_torch(seed, "weights")
+    return Qwen3ForCausalLM(config)
 
 
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:

@@ -1,16 +1,24 @@
-"""The student: a Hugging Face encoder-decoder model, its tokenizer, and how it was taught to reason."""
+"""The student: a Hugging Face model of either family, its tokenizer, and how it was taught to reason."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from tinythinker.config import GenerateSettings, StageSettings, StudentSettings
@@ -18,12 +26,15 @@ from tinythinker.core.errors import StudentError
 from tinythinker.core.jsonl import describe, read_json, whole_folder, write_json
 from tinythinker.core.records import Record
 from tinythinker.stages.template import Template
+from tinythinker.student.lora import add_adapters, base_of, load_adapters
 
 # Loading bars and advice of the library would drown what the user asked to see.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 _RECIPE = "tinythinker.json"
+_DROPOUTS = "dropout_rate dropout attention_dropout attn_pdrop embd_pdrop resid_pdrop".split()
+"""What the families call it in their configurations."""
 
 
 @contextmanager
@@ -35,6 +46,16 @@ def tensor_file_errors(path: Path) -> Iterator[None]:
         raise OSError(None, str(error).strip().split("\n")[0]) from None
 
 
+class Lora(Record):
+    """How adapters are trained instead of all weights (`student.lora_*`)."""
+
+    rank: int
+    alpha: float
+    dropout: float
+    targets: tuple[str, ...] | None
+    save: Literal["merged", "adapter"]
+
+
 class Recipe(Record):
     """How a student was taught; saved beside its weights, so that it can be asked in the same words."""
 
@@ -42,6 +63,10 @@ class Recipe(Record):
     generate: GenerateSettings
     max_prompt_tokens: int
     max_target_tokens: int
+    chat_template: bool = False
+    """Causal students: are prompts the user's turn in the tokenizer's chat template?"""
+    lora: Lora | None = None
+    """None: all weights are trained."""
 
     @property
     def template(self) -> Template:
@@ -58,6 +83,16 @@ class Student:
         self.recipe = recipe
 
     @property
+    def is_causal(self) -> bool:
+        """Is it a decoder-only model (GPT-2, Llama, Qwen), and not an encoder-decoder (T5)?"""
+        return not self.model.config.is_encoder_decoder
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills up rows; masked wherever it does."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.device
@@ -66,8 +101,13 @@ class Student:
         """Number of weights, shared ones once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
+    def adapt(self, seed: int) -> None:
+        """Put adapters around the weights if it is taught with some and has none yet. Raises StudentError."""
+        if self.recipe.lora is not None:
+            self.model = add_adapters(self.model, self.recipe, seed)
+
     def save(self, folder: Path) -> None:
-        """Write a plain Hugging Face folder, whole or not at all. Raises DataError."""
+        """Write a plain Hugging Face folder (with adapters: those alone), whole or not at all. Raises DataError."""
         with whole_folder(folder) as temporary, tensor_file_errors(folder):
             self.model.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
@@ -104,16 +144,17 @@ def place(model: PreTrainedModel) -> PreTrainedModel:
 
 def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer; a dropout is set before the model is built, since attention keeps a copy of the number."""
+    base = base_of(Path(name))
+    if base is not None:
+        model, tokenizer = _load_pretrained(base, dropout)
+        return load_adapters(model, name), tokenizer
     try:
         config: Any = AutoConfig.from_pretrained(name)
-        if not config.is_encoder_decoder:
-            raise StudentError(
-                f"student {name}: found a {config.model_type} model, expected an encoder-decoder such as T5"
-            )
-        for field in ("dropout_rate", "dropout"):
+        for field in _DROPOUTS:
             if dropout is not None and isinstance(getattr(config, field, None), float | int):
                 setattr(config, field, dropout)
-        model = AutoModelForSeq2SeqLM.from_pretrained(name, config=config, dtype=torch.float32)
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = kind.from_pretrained(name, config=config, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
@@ -121,4 +162,20 @@ def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTraine
             f"student {name}: found nothing that loads ({reason}), expected a folder made by save_pretrained or, with "
             "a network, a Hugging Face name; student.init=scratch needs neither"
         ) from None
+    _refuse_what_cannot_learn(name, model, tokenizer)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
     return place(model), tokenizer
+
+
+def _refuse_what_cannot_learn(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise StudentError for models that know no end, or cannot be told positions and so read no padded batch."""
+    if tokenizer.eos_token_id is None:
+        raise StudentError(f"student {name}: found no end-of-sequence token, expected one, so that texts can end")
+    is_seq2seq = model.config.is_encoder_decoder
+    has_positions = "position_ids" in inspect.signature(model.forward).parameters
+    if not is_seq2seq and (not has_positions or getattr(model, "_is_stateful", False)):
+        raise StudentError(
+            f"student {name}: found a {model.config.model_type} model, expected an encoder-decoder such as T5, or a "
+            "decoder with attention and positions such as Qwen, Llama, SmolLM, Gemma or GPT-2"
+        )

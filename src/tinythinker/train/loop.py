@@ -30,6 +30,7 @@ from tinythinker.core.errors import StudentError, expected
 from tinythinker.core.jsonl import Json, appending, read_json, read_objects, whole_folder, write_json, write_text
 from tinythinker.core.progress import Progress, say
 from tinythinker.core.seeds import seed_torch
+from tinythinker.student.lora import merge
 from tinythinker.student.student import Student, load_student, tensor_file_errors
 from tinythinker.train.optim import build_optimizer
 
@@ -104,6 +105,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
         count_steps = min(count_steps, settings.max_steps)
     every = min(settings.validate_every or job.cycle, count_steps)
 
+    student.adapt(seed)
     AcceleratorState._reset_state()  # the phases of one process may differ in precision
     accelerator = Accelerator(mixed_precision="bf16" if wants_bf16(settings, student) else "no")
     if settings.gradient_checkpointing:
@@ -156,7 +158,12 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
             if (step + 1) % every == 0 or step + 1 == count_steps:
                 position = judge(position)
                 _checkpoint(accelerator, folder, position)
-    best.rename(final)
+    if student.recipe.lora is not None and student.recipe.lora.save == "merged":
+        merge(student, best)
+        student.save(final)
+        shutil.rmtree(best)
+    else:
+        best.rename(final)
     _remove_checkpoints(folder)
     return load_student(final)
 

@@ -13,8 +13,7 @@ def build_optimizer(
     model: PreTrainedModel, settings: OptimSettings, count_steps: int
 ) -> tuple[torch.optim.AdamW, LambdaLR]:
     """AdamW, and a rate that warms up linearly and falls to zero along a cosine over `count_steps` steps."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     warmup = round(settings.warmup * count_steps)
     return optimizer, get_cosine_schedule_with_warmup(optimizer, warmup, count_steps)

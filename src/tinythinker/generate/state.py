@@ -1,0 +1,146 @@
+"""A batch of texts in the making: what a student has read and written so far, as keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from tinythinker.student.encode import pad, pad_prompts
+from tinythinker.student.logps import positions
+from tinythinker.student.student import Student
+
+
+class State(Protocol):
+    """Texts in the making."""
+
+    logits: Tensor
+    """Of the next token, (texts, vocabulary)."""
+
+    def feed(self, tokens: Tensor) -> None:
+        """Write on: tokens of shape (texts, tokens)."""
+
+    def keep(self, texts: Tensor) -> None:
+        """Drop all texts but these, by position, shape (kept,)."""
+
+
+def begin(student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int] = ()) -> State:
+    """Read prompts, given as token ids, and the first tokens of every answer where they are known.
+
+    Call it, and everything on what it returns, without gradients.
+    """
+    return _Causal(student, rows, opening) if student.is_causal else _Seq2Seq(student, rows, opening)
+
+
+class _Seq2Seq:
+    def __init__(self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int]) -> None:
+        self._model = cast(Any, student.model).eval()
+        prompts = pad_prompts(student, rows)
+        self._mask = prompts.mask
+        self._encoded = self._model.get_encoder()(input_ids=prompts.ids, attention_mask=prompts.mask).last_hidden_state
+        self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        start = [self._model.config.decoder_start_token_id, *opening]
+        self.feed(torch.tensor([start] * len(rows), device=student.device))
+
+    def feed(self, tokens: Tensor) -> None:
+        self.logits = self._model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self._encoded),
+            attention_mask=self._mask,
+            decoder_input_ids=tokens,
+            past_key_values=self._cache,
+            use_cache=True,
+        ).logits[:, -1]
+
+    def keep(self, texts: Tensor) -> None:
+        self._encoded, self._mask = self._encoded[texts], self._mask[texts]
+        self._cache.batch_select_indices(texts)
+
+
+class _Causal:
+    """What several prompts begin with (a question, a recall) is read once and its keys and values shared out."""
+
+    def __init__(self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int]) -> None:
+        self._model = cast(Any, student.model).eval()
+        self._cache: Any = None
+        whole = [[*row, *opening] for row in rows]
+        families = share_prefixes(whole)
+        rest = whole
+        self._mask = torch.zeros((len(rows), 0), dtype=torch.long, device=student.device)
+        if is_worth_sharing(whole, families):
+            trunks = pad(
+                [whole[own.rows[0]][: own.width] for own in families], student.pad_id, student.device, left=True
+            )
+            self._mask = trunks.mask[:, :0]
+            self._read(trunks.ids, trunks.mask)
+            family_of = {i: number for number, own in enumerate(families) for i in own.rows}
+            self.keep(torch.tensor([family_of[i] for i in range(len(rows))], device=student.device))
+            rest = [row[families[family_of[i]].width :] for i, row in enumerate(whole)]
+        ids, mask = pad(rest, student.pad_id, student.device, left=True)
+        self._read(ids, mask)
+
+    def _read(self, ids: Tensor, mask: Tensor) -> None:
+        self._mask = torch.cat([self._mask, mask], dim=1)
+        out = self._model(
+            input_ids=ids,
+            attention_mask=self._mask,
+            position_ids=positions(self._mask)[:, -ids.shape[1] :],
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self._cache, self.logits = out.past_key_values, out.logits[:, -1]
+
+    def feed(self, tokens: Tensor) -> None:
+        self._read(tokens, torch.ones_like(tokens))
+
+    def keep(self, texts: Tensor) -> None:
+        self._mask = self._mask[texts]
+        self._cache.batch_select_indices(texts)
+
+
+class Family(NamedTuple):
+    """Rows that begin alike."""
+
+    rows: list[int]
+    """Their positions."""
+    width: int
+    """With how many tokens; every row has at least one more."""
+
+
+def share_prefixes(rows: Sequence[Sequence[int]]) -> list[Family]:
+    """Group rows so that reading each group's common beginning once saves much; every row is in one group.
+
+    >>> share_prefixes([[1, 2, 3], [1, 2, 4], [9, 9]])
+    [Family(rows=[0, 1], width=2), Family(rows=[2], width=1)]
+    """
+    order = sorted(range(len(rows)), key=lambda i: list(rows[i]))
+    families = [Family([order[0]], len(rows[order[0]]) - 1)]
+    for before, i in pairwise(order):
+        own = families[-1]
+        width = min(own.width, _common(rows[before], rows[i]), len(rows[i]) - 1)
+        # Joining pays as long as the shorter beginning, shared by one more, saves no less than it did.
+        if width and len(own.rows) * width >= (len(own.rows) - 1) * own.width:
+            families[-1] = Family([*own.rows, i], width)
+        else:
+            families.append(Family([i], len(rows[i]) - 1))
+    return families
+
+
+def is_worth_sharing(rows: Sequence[Sequence[int]], families: Sequence[Family]) -> bool:
+    """Does sharing save a fifth of all tokens? And has every row two, so that something is left to read after it?"""
+    saved = sum((len(own.rows) - 1) * own.width for own in families)
+    return all(own.width for own in families) and 5 * saved >= sum(map(len, rows))
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count

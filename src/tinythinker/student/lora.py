@@ -1,0 +1,76 @@
+"""Low-rank adapters (LoRA) around a student's frozen weights. Source: Hu et al. 2021, arXiv:2106.09685."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from transformers import PreTrainedModel
+
+from tinythinker.core.errors import StudentError, expected
+from tinythinker.core.seeds import seed_torch
+
+if TYPE_CHECKING:
+    from tinythinker.student.student import Recipe, Student
+
+ADAPTER_FILE = "adapter_config.json"
+
+
+def _peft() -> Any:
+    """The library, which most do not need. Raises StudentError."""
+    try:
+        import peft
+    except ModuleNotFoundError:
+        raise StudentError(
+            "student.lora_rank: found no package peft, expected it; install it with `pip install 'tinythinker[peft]'`"
+        ) from None
+    return peft
+
+
+def add_adapters(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTrainedModel:
+    """The model with fresh adapters, which change nothing yet; its own weights are frozen.
+
+    Raises:
+        StudentError: peft is not installed, or the model has no such layers.
+    """
+    peft = _peft()
+    how = recipe.lora
+    if how is None or isinstance(model, peft.PeftModel):
+        return model
+    seed_torch(seed, "adapters")
+    config = peft.LoraConfig(
+        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
+        r=how.rank,
+        lora_alpha=how.alpha,
+        lora_dropout=how.dropout,
+        target_modules="all-linear" if how.targets is None else list(how.targets),
+    )
+    try:
+        return cast(PreTrainedModel, peft.get_peft_model(model, config))
+    except ValueError as error:
+        reason = str(error).split("\n")[0]
+        found = list(how.targets or ())
+        raise StudentError(
+            expected("student.lora_targets", found, f"names of layers of a {model.config.model_type} model ({reason})")
+        ) from None
+
+
+def load_adapters(base: PreTrainedModel, folder: str) -> PreTrainedModel:
+    """A model with the adapters saved in a folder, ready to be trained on. Raises StudentError."""
+    return cast(PreTrainedModel, _peft().PeftModel.from_pretrained(base, folder, is_trainable=True))
+
+
+def base_of(folder: Path) -> str | None:
+    """Name of the model that a folder's adapters belong on; None if it holds whole weights. Raises StudentError."""
+    if not (folder / ADAPTER_FILE).is_file():
+        return None
+    return str(_peft().PeftConfig.from_pretrained(str(folder)).base_model_name_or_path)
+
+
+def merge(student: Student, adapters: Path) -> None:
+    """Load the adapters of a folder into a student that has some, and make them part of its weights, in place."""
+    from safetensors.torch import load_file
+
+    peft = _peft()
+    peft.set_peft_model_state_dict(student.model, load_file(adapters / "adapter_model.safetensors"))
+    student.model = cast(Any, student.model).merge_and_unload()

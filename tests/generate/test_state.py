@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import ARCHITECTURES, tiny_of
+from tinythinker.generate import state as module
+from tinythinker.generate.state import Family, begin, is_worth_sharing, share_prefixes
+
+CAUSAL = [name for name in ARCHITECTURES if name != "t5"]
+QUESTION, RECALL, OTHER = [5, 6, 7, 8, 9, 10], [11, 12, 13, 14, 15, 16, 17, 18], [18, 17, 16, 15, 14, 13, 12]
+ROWS = [
+    [*QUESTION, *RECALL, 20],
+    [*QUESTION, *RECALL, 21, 22],
+    [*QUESTION, *OTHER, 20],
+    [*QUESTION, *OTHER, 21],
+]
+
+
+def test_the_options_of_one_recall_share_all_that_stands_before_them() -> None:
+    assert share_prefixes(ROWS) == [Family([0, 1], 14), Family([2, 3], 13)]
+
+
+def test_equal_prompts_share_all_but_the_last_token() -> None:
+    assert share_prefixes([[1, 2, 3], [1, 2, 3], [1, 2, 3]]) == [Family([0, 1, 2], 2)]
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=12))
+def test_every_row_is_in_one_family_that_begins_as_it_does_and_leaves_something(rows: list[list[int]]) -> None:
+    families = share_prefixes(rows)
+    assert sorted(i for own in families for i in own.rows) == list(range(len(rows)))
+    for own in families:
+        beginnings = {tuple(rows[i][: own.width]) for i in own.rows}
+        assert len(beginnings) == 1
+        assert all(len(rows[i]) > own.width for i in own.rows)
+
+
+def test_reading_once_what_nobody_shares_is_not_worth_it() -> None:
+    rows = [[1, 2, 3], [4, 5, 6]]
+    assert not is_worth_sharing(rows, share_prefixes(rows))
+
+
+@pytest.mark.parametrize("architecture", CAUSAL)
+@torch.inference_mode()
+def test_a_shared_beginning_gives_the_logits_of_a_plain_forward_pass(architecture: str) -> None:
+    student = tiny_of(architecture)
+    rows = ROWS
+    assert is_worth_sharing(rows, share_prefixes(rows))
+    state = begin(student, rows, opening=[30])
+    state.feed(torch.tensor([[31], [32], [33], [34]]))
+    state.keep(torch.tensor([3, 0]))
+    state.feed(torch.tensor([[35], [36]]))
+    written = [[*rows[3], 30, 34, 35], [*rows[0], 30, 31, 36]]
+    for made, row in zip(state.logits, written, strict=True):
+        plain = student.model(input_ids=torch.tensor([row])).logits[0, -1]
+        assert torch.allclose(made, plain, atol=1e-5)
+
+
+def test_a_shared_beginning_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = tiny_of("qwen3")
+    shapes = []
+    plain = module._Causal._read
+
+    def watched(self: module._Causal, ids: torch.Tensor, mask: torch.Tensor) -> None:
+        shapes.append(tuple(ids.shape))
+        plain(self, ids, mask)
+
+    monkeypatch.setattr(module._Causal, "_read", watched)
+    with torch.inference_mode():
+        begin(student, [[*QUESTION, *RECALL, 20 + i] for i in range(5)])
+    assert shapes == [(1, 14), (5, 1)]
