@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
@@ -58,13 +58,16 @@ def friendly_errors() -> Iterator[None]:
 def quickstart(
     out: Annotated[Path, typer.Option(help="directory for the run, summary.json and report.html")] = Path("quickstart"),
     seed: Annotated[int, typer.Option(help="seed of the made-up world and of all draws", min=0)] = 0,
+    student: Annotated[
+        Literal["seq2seq", "causal"], typer.Option(help="a small T5, or a small decoder-only model")
+    ] = "seq2seq",
     force: Force = False,
 ) -> None:
     """The method in five minutes: label-only student, phase 1 and phase 2 on the embedded benchmark."""
     with friendly_errors():
         from tinythinker.quickstart import quickstart as start
 
-        summary = start(out, seed, force=force)
+        summary = start(out, seed, student=student, force=force)
         for line in summary.lines():
             typer.echo(line, err=True)
     typer.echo(out / "report.html")

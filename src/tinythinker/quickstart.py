@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from tinythinker import api
 from tinythinker.core.jsonl import write_text
@@ -25,6 +26,8 @@ class Summary(Record):
     """What `summary.json` holds."""
 
     seed: int
+    student: Literal["seq2seq", "causal"]
+    """Family of the student: a T5, or a decoder."""
     label_only: Result
     """The student that saw labels only: plan `summarize`, as many optimizer steps as phase 1."""
     phase_1: Result
@@ -53,18 +56,21 @@ class Summary(Record):
         )
 
 
-def quickstart(out: Path, seed: int, *, force: bool = False) -> Summary:
+def quickstart(
+    out: Path, seed: int, *, student: Literal["seq2seq", "causal"] = "seq2seq", force: bool = False
+) -> Summary:
     """Train the label-only student and the TinyThinker student from the same weights, test both alike, and report.
 
     Writes the TinyThinker run into `out`, the label-only run into `out/label-only`, `out/summary.json` and
     `out/report.html`. Can be stopped and called again.
 
     Raises:
-        SettingsError: `out` holds something else, or a quickstart of another seed.
+        SettingsError: `out` holds something else, or a quickstart of another seed or family.
     """
-    thinker = api.start("storeroom", out, f"seed={seed}", force=force)
+    common = (f"seed={seed}", f"student.family={student}")
+    thinker = api.start("storeroom", out, *common, force=force)
     labels = api.start(
-        "storeroom", out / "label-only", f"seed={seed}", "stages.plan=summarize", "reflect.rounds=0", force=force
+        "storeroom", out / "label-only", *common, "stages.plan=summarize", "reflect.rounds=0", force=force
     )
     say("1/2: a student that sees labels only")
     label_scores = api.run_all(labels)
@@ -73,6 +79,7 @@ def quickstart(out: Path, seed: int, *, force: bool = False) -> Summary:
     last = list(scores.values())[-1]
     summary = Summary(
         seed=seed,
+        student=student,
         label_only=_result(label_scores["phase-1"]),
         phase_1=_result(scores["phase-1"]),
         phase_2=_result(last),

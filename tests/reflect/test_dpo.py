@@ -5,10 +5,18 @@ import math
 import pytest
 import torch
 
-from tests.conftest import tiny_student
+from tests.conftest import ARCHITECTURES, tiny_of, tiny_student
 from tinythinker.config import ReflectSettings
 from tinythinker.core.records import PreferencePair, Stage
-from tinythinker.reflect.dpo import PairLogps, ScoredPair, dpo_loss, dpo_margin, preference_objective
+from tinythinker.reflect.dpo import (
+    PairLogps,
+    ScoredPair,
+    dpo_loss,
+    dpo_margin,
+    ipo_loss,
+    preference_loss,
+    preference_objective,
+)
 from tinythinker.reflect.reference import score_reference
 from tinythinker.student.student import Student
 
@@ -54,8 +62,35 @@ def test_dpo_loss_falls_as_the_margin_grows_and_pulls_on_both_sides() -> None:
     assert (chosen.grad.item(), rejected.grad.item()) == pytest.approx((-0.25, 0.25))
 
 
-def test_the_margin_is_exactly_0_at_step_0_with_dropout_in_the_config() -> None:
-    student = tiny_student(dropout=0.3)
+def test_label_smoothing_weighs_both_directions() -> None:
+    # margin 2, β 0.5: -0.9 log σ(1) - 0.1 log σ(-1) = 0.9 log(1 + e⁻¹) + 0.1 (1 + log(1 + e⁻¹))
+    made = dpo_loss(pair(-1.0, -4.0), pair(-2.0, -3.0), beta=0.5, label_smoothing=0.1)
+    assert made.item() == pytest.approx(math.log1p(math.exp(-1)) + 0.1)
+
+
+def test_ipo_stops_at_the_margin_it_wants() -> None:
+    # β 0.25 wants a margin of 2, which is there; at the start, margin 0, the loss is 2².
+    assert ipo_loss(pair(-1.0, -4.0), pair(-2.0, -3.0), beta=0.25).item() == 0.0
+    assert ipo_loss(pair(-1.0, -4.0), pair(-1.0, -4.0), beta=0.25).item() == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "wanted"),
+    [
+        ("dpo", math.log1p(math.exp(-1))),  # margin 2, β 0.5
+        ("dpo_norm", math.log1p(math.exp(-0.375))),  # per token: (-0.5 + 1) - (-1 + 0.75) = 0.75
+        ("ipo", 0.0625),  # (0.75 - 1)²
+        ("none", 0.0),
+    ],
+)
+def test_every_loss_matches_a_value_worked_by_hand(loss: str, wanted: float) -> None:
+    policy, reference, tokens = pair(-1.0, -4.0), pair(-2.0, -3.0), pair(2.0, 4.0)
+    assert preference_loss(policy, reference, tokens, settings(loss=loss, alpha=1.0)).item() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_margin_is_exactly_0_at_step_0_with_dropout_in_the_config(architecture: str) -> None:
+    student = tiny_of(architecture, dropout=0.3)
     scored = scored_by(student, PAIRS)
     loss = preference_objective(student, settings())(student.model.eval(), scored)
     assert loss.figures["margin"] == 0.0
