@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ask
 from tinythinker.core.records import Chain, PreferencePair, Stage
 from tinythinker.core.seeds import stream
-from tinythinker.preferences import analyze_pairs, recall_pairs
+from tinythinker.preferences import analyze_pairs, recall_pairs, share_out
 from tinythinker.stages.template import Template
 
 QUESTION = ask("Where?", "up", "down", "left", gold="B")
@@ -102,6 +102,34 @@ def test_a_recall_that_says_for_option_is_a_text_like_any_other() -> None:
     assert sides(recalled(("For option A, no.", "B"), ("w1", "A")))[0] == ["For option A, no."]
 
 
+def test_off_policy_the_teacher_takes_the_place_of_some_chosen() -> None:
+    own = [
+        Chain(question_id="q1", recall=r, conclusion="", answer=a) for r, a in (("r1", "B"), ("r2", "B"), ("w1", "A"))
+    ]
+    by_share = {
+        share: recall_pairs(QUESTION, own, ("t1", "t2", "r1"), PAPER, rng(), on_policy=share)
+        for share in (1.0, 0.5, 0.0)
+    }
+    students = {share: sum(not pair.is_teacher_fill for pair in pairs) for share, pairs in by_share.items()}
+    assert students == {1.0: 2, 0.5: 1, 0.0: 0}
+    assert {pair.chosen for pair in by_share[0.0]} == {"t1", "t2"}
+    assert all(len(pairs) == 2 for pairs in by_share.values())
+
+
+def test_off_policy_without_enough_of_the_teachers_the_students_own_stay() -> None:
+    own = [
+        Chain(question_id="q1", recall=r, conclusion="", answer=a) for r, a in (("r1", "B"), ("r2", "B"), ("w1", "A"))
+    ]
+    pairs = recall_pairs(QUESTION, own, ("t1",), PAPER, rng(), on_policy=0.0)
+    assert sorted(pair.is_teacher_fill for pair in pairs) == [False, True]
+
+
+def test_samples_go_to_questions_solved_now_and_then_up_to_a_limit() -> None:
+    assert share_out(9, [0.5, 1.0, 0.0, 0.1], most=10) == [4, 0, 0, 4]
+    assert share_out(100, [0.5, 1.0], most=10) == [10, 0]
+    assert share_out(9, [1.0, 0.0], most=10) == [0, 0]
+
+
 Set = tuple[tuple[str, ...], str | None]
 
 
@@ -166,3 +194,21 @@ def test_sets_that_agree_on_an_analysis_give_no_pair_of_it() -> None:
 def test_an_analysis_that_says_for_option_stays_whole() -> None:
     tricky: Set = (("a-", "For option C, b-", "c-"), "A")
     assert ("B", "b+", "For option C, b-") in found(analyzed(RIGHT, tricky))
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 26])
+def test_questions_of_any_number_of_options_give_pairs_of_the_gold_and_the_picked_one(count: int) -> None:
+    question = ask("Where?", *(f"place {i}" for i in range(count)), gold="A")
+    last = question.labels[-1]
+    chains = [
+        Chain(
+            question_id="q1", recall="r.", analyses=tuple(f"{say} {i}" for i in range(count)), conclusion="", answer=a
+        )
+        for say, a in (("yes", "A"), ("no", last))
+    ]
+    pairs = analyze_pairs(question, chains, PAPER, rng())
+    assert {(pair.chosen, pair.rejected) for pair in pairs} == {
+        ("yes 0", "no 0"),
+        (f"yes {count - 1}", f"no {count - 1}"),
+    }
+    assert {pair.prompt for pair in pairs} == {PAPER.analyze_prompt(question, "r.", label) for label in ("A", last)}

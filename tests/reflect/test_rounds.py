@@ -1,36 +1,49 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.conftest import tiny_settings
+from tests.conftest import TINY, tiny_settings
 from tinythinker import api
 from tinythinker.config import ReflectSettings
-from tinythinker.core.errors import SettingsError
-from tinythinker.core.jsonl import read_records
+from tinythinker.core.errors import DataError, SettingsError
+from tinythinker.core.jsonl import read_json, read_records, write_records
 from tinythinker.core.records import Chain, PreferencePair, Question, Stage
 from tinythinker.core.run import RunDirectory
+from tinythinker.generate.think import Draws, Thought
+from tinythinker.preferences import PairCounts
+from tinythinker.reflect import sample
 from tinythinker.reflect.reference import PairReference, score_reference
-from tinythinker.reflect.sample import draw_questions
+from tinythinker.reflect.sample import Sampler, draw_questions
+from tinythinker.student.encode import encode_prompts, encode_targets
+from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student, load_student
 from tinythinker.tasks.load import load_task
+from tinythinker.teacher.rationales import read_rationales
 
 QUESTIONS = load_task(tiny_settings()).splits["train"]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of seconds with phase 1 done."""
-    from tests.conftest import TINY
-
-    started = api.start("storeroom", tmp_path / "run", *TINY)
+    started = api.start("storeroom", tmp_path_factory.mktemp("trained") / "run", *TINY)
     api.teach(started)
     api.train(started)
-    return started
+    return started.root
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> RunDirectory:
+    """The same for every test, to do with as it likes."""
+    shutil.copytree(trained, tmp_path / "run")
+    return RunDirectory(tmp_path / "run")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -136,8 +149,6 @@ def test_the_first_step_of_a_round_starts_from_a_margin_of_exactly_0(run: RunDir
 
 
 def test_a_plan_without_the_stages_to_reflect_on_is_refused(tmp_path: Path) -> None:
-    from tests.conftest import TINY
-
     started = api.start("storeroom", tmp_path / "run", *TINY, "stages.plan=summarize")
     api.teach(started)
     api.train(started)
@@ -145,3 +156,161 @@ def test_a_plan_without_the_stages_to_reflect_on_is_refused(tmp_path: Path) -> N
         SettingsError, match=r"reflect\.stages: found .* expected a stage that stages\.plan=summarize has"
     ):
         api.reflect(started)
+
+
+def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rationales = read_rationales(run.rationales)[1]
+    questions = {question.id: question for question in read_records(run.questions("train"), Question)}
+
+    @torch.no_grad()
+    def likelihood(student: Student, _: object) -> float:
+        """How likely the teacher's own recalls are: what a good student has high and sabotage ruins."""
+        prompts = [student.recipe.template.recall_prompt(questions[one.question_id]) for one in rationales]
+        targets = encode_targets(student, [one.recall for one in rationales])
+        logps = target_logps(student.model.eval(), encode_prompts(student, prompts), targets)
+        return math.exp(logps.total.sum().item() / logps.tokens.sum().item())
+
+    monkeypatch.setattr(api, "_accuracy", likelihood)
+    template = load_student(run.phase_1 / "student").recipe.template
+    write_records(
+        run.round(1) / "pairs.jsonl",
+        [
+            PreferencePair(
+                question_id=one.question_id,
+                stage=Stage.RECALL,
+                prompt=template.recall_prompt(questions[one.question_id]),
+                chosen="needs it needs it needs",
+                rejected=one.recall,
+            )
+            for one in rationales
+        ],
+    )
+    api.reflect(run, "reflect.rounds=1", "reflect.learning_rate=1e-2", "reflect.max_steps=8")
+    lines = [json.loads(line) for line in (run.round(1) / "metrics.jsonl").read_text().splitlines()]
+    start, *later = [line["valid_accuracy"] for line in lines if "valid_accuracy" in line]
+    assert max(later) < start
+    assert "rolled back" in capsys.readouterr().err
+    before, after = weights(run.phase_1), weights(run.round(1))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_without_rollback_the_round_keeps_its_own_best(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_accuracy", lambda student, questions: 0.4)
+    api.reflect(run, "reflect.rounds=1", "reflect.rollback=false")
+    before, after = weights(run.phase_1), weights(run.round(1))
+    assert not all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_reference_is_scored_once_and_kept(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinythinker.reflect.rounds.fit", dies)
+    with pytest.raises(KeyboardInterrupt):
+        api.reflect(run, "reflect.rounds=1")
+    monkeypatch.undo()
+    monkeypatch.setattr("tinythinker.reflect.reference.score_reference", dies)
+    api.reflect(run, "reflect.rounds=1")
+    assert (run.round(1) / "reference.jsonl").exists()
+
+
+def test_stored_scores_that_are_not_the_first_students_are_refused(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = score_reference
+
+    def shifted(*arguments: object, **options: object) -> list[PairReference]:
+        return [one.model_copy(update={"chosen": one.chosen + 5}) for one in plain(*arguments, **options)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tinythinker.reflect.reference.score_reference", shifted)
+    with pytest.raises(DataError, match=r"reference\.jsonl: found log-probabilities that are not those of the round's"):
+        api.reflect(run, "reflect.rounds=1")
+
+
+def test_stored_scores_of_other_pairs_are_refused(run: RunDirectory) -> None:
+    api.reflect(run, "reflect.rounds=1")
+    file = run.round(1) / "reference.jsonl"
+    write_records(file, read_records(file, PairReference)[1:])
+    shutil.rmtree(run.round(1) / "student")
+    with pytest.raises(DataError, match=r"reference\.jsonl: found scores of other pairs than pairs\.jsonl has"):
+        api.reflect(run, "reflect.rounds=1")
+
+
+def counts(run: RunDirectory, number: int) -> PairCounts:
+    return PairCounts.model_validate(read_json(run.round(number) / "counts.json"))
+
+
+def test_what_a_round_counts_is_what_its_files_hold(run: RunDirectory) -> None:
+    api.reflect(run, "reflect.rounds=1")
+    folder, made = run.round(1), counts(run, 1)
+    pairs = read_records(folder / "pairs.jsonl", PreferencePair)
+    chains = [read_records(folder / name, Chain) for name in ("chains.jsonl", "analyze-chains.jsonl")]
+    assert made.questions == 6
+    assert made.questions_with_pairs == len({pair.question_id for pair in pairs})
+    assert made.samples == sum(map(len, chains))
+    assert made.recall_pairs + made.analyze_pairs == len(pairs)
+    assert made.from_teacher == sum(pair.is_teacher_fill for pair in pairs)
+    assert made.repeated == len(chains[0]) - len({(chain.question_id, chain.recall) for chain in chains[0]}) + (
+        len(chains[1]) - len({(chain.question_id, chain.recall, chain.analyses) for chain in chains[1]})
+    )
+
+
+def test_samples_and_temperature_follow_their_schedules(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    heats = []
+
+    def watched(temperature: float, *rest: object) -> object:
+        heats.append(temperature)
+        return Draws(temperature, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sample, "Draws", watched)
+    schedule = ("reflect.samples_per_question=[4, 2]", "reflect.temperature=[1.0, 0.5]", "reflect.stages=[recall]")
+    api.reflect(run, "reflect.rounds=3", *schedule)
+    assert [len(read_records(run.round(n) / "chains.jsonl", Chain)) for n in (1, 2, 3)] == [24, 12, 12]
+    assert heats == [1.0, 0.5, 0.5]
+
+
+def test_uncertain_sampling_spends_the_rest_on_questions_solved_now_and_then(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [one for one in QUESTIONS if one.gold == "A"][:3]
+    answers = {asked[0].id: "AB", asked[1].id: "A", asked[2].id: "B"}  # now and then, always, never
+
+    def scripted(student: Student, thoughts: Sequence[Thought], *, draws: object) -> list[Chain]:
+        return [
+            Chain(
+                question_id=one.question.id,
+                sample=one.sample,
+                recall=f"{one.sample}",
+                conclusion="",
+                answer=answers[one.question.id][one.sample % len(answers[one.question.id])],
+            )
+            for one in thoughts
+        ]
+
+    monkeypatch.setattr(sample, "think", scripted)
+    settings = ReflectSettings(sampling="uncertain", samples_per_question=(5,))
+    sampler = Sampler(load_student(run.phase_1 / "student"), settings, run.round(1), 1, 0)
+    by_question = sampler.recalls(asked)
+    # 3 of 5 first, then the 3 x 2 left over go to the one question.
+    assert [len(own) for own in by_question] == [3 + 6, 3, 3]
+    assert [chain.sample for chain in by_question[0]] == list(range(9))  # no stream is drawn from twice
+    assert all({chain.question_id for chain in own} == {one.id} for own, one in zip(by_question, asked, strict=True))
+
+
+def test_earlier_pairs_train_along_where_the_settings_say_so(run: RunDirectory) -> None:
+    api.reflect(run, "reflect.rounds=2", "reflect.replay_rounds=1")
+    earlier = read_records(run.round(1) / "pairs.jsonl", PreferencePair)
+    own = read_records(run.round(2) / "pairs.jsonl", PreferencePair)
+    scored = {one.pair for one in read_records(run.round(2) / "reference.jsonl", PairReference)}
+    assert scored == {*earlier, *own}
+    assert (counts(run, 1).replayed, counts(run, 2).replayed) == (0, len(earlier))
+
+
+@pytest.mark.parametrize("loss", ["ipo", "dpo_norm", "none"])
+def test_every_loss_trains(run: RunDirectory, loss: str) -> None:
+    api.reflect(run, "reflect.rounds=1", f"reflect.loss={loss}")
+    before = weights(run.phase_1)
+    assert len(weights(run.round(1))) == len(before)
+    assert '"loss"' in (run.round(1) / "metrics.jsonl").read_text()

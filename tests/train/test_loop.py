@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from tests.conftest import tiny_student
+from tests.conftest import tiny_of, tiny_student
 from tinythinker.config import TrainSettings
 from tinythinker.core.errors import StudentError
 from tinythinker.core.records import Stage, StageExample
@@ -171,3 +172,55 @@ def test_dropout_is_on_only_where_the_job_says_so(tmp_path: Path) -> None:
             folder=tmp_path / str(dropout),
         )
         assert set(modes) == {dropout}
+
+
+def test_a_training_stops_when_its_patience_is_at_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    student = tiny_student()
+    accuracies = iter([0.3, 0.6, 0.5, 0.6])
+    settings = SETTINGS.model_copy(update={"epochs": 40, "patience": 2})
+    fit(student, job(student, validate=lambda: next(accuracies)), settings, seed=0, folder=tmp_path)
+    assert metrics(tmp_path)[-1] == {"step": 8, "valid_accuracy": 0.6}
+    assert "stopped at step 8, 2 validations after its best" in capsys.readouterr().err
+
+
+def test_patience_counts_on_after_a_kill(tmp_path: Path) -> None:
+    student = tiny_student()
+    settings = SETTINGS.model_copy(update={"epochs": 40, "patience": 2})
+
+    def values(*accuracies: float) -> Any:
+        left = list(accuracies)
+
+        def validate() -> float:
+            if not left:
+                raise KilledError
+            return left.pop(0)
+
+        return validate
+
+    with pytest.raises(KilledError):
+        fit(student, job(student, validate=values(0.6, 0.5)), settings, seed=0, folder=tmp_path)
+    student = tiny_student()
+    fit(student, job(student, validate=values(0.5)), settings, seed=0, folder=tmp_path)
+    assert metrics(tmp_path)[-1]["step"] == 6
+
+
+@pytest.mark.parametrize("architecture", ["t5", "gpt2", "qwen3"])
+@pytest.mark.parametrize("dropout", [True, False])
+def test_computing_activations_twice_does_so_and_changes_no_gradient(
+    architecture: str, dropout: bool, tmp_path: Path
+) -> None:
+    lines, calls = [], []
+    for is_twice in (False, True):
+        student = tiny_of(architecture, dropout=0.1)
+        seen: list[int] = []
+        layer = next(one for one in student.model.modules() if isinstance(one, GradientCheckpointingLayer))
+        inner = next(one for one in layer.modules() if getattr(one, "weight", None) is not None)
+        inner.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        settings = SETTINGS.model_copy(update={"max_steps": 2, "gradient_checkpointing": is_twice})
+        folder = tmp_path / str(is_twice)
+        fit(student, job(student, dropout=dropout), settings, seed=0, folder=folder)
+        lines.append([(line["loss"], line["gradient_norm"]) for line in metrics(folder) if "loss" in line])
+        calls.append(len(seen))
+    assert calls == [2, 4]
+    for plain, twice in zip(*lines, strict=True):
+        assert plain == pytest.approx(twice, rel=1e-4)

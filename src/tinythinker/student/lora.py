@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +30,14 @@ def _peft() -> Any:
     return peft
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the library warns its own users of: names that will change, flags it sets right by itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def add_adapters(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTrainedModel:
     """The model with fresh adapters, which change nothing yet; its own weights are frozen.
 
@@ -46,7 +57,8 @@ def add_adapters(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTraine
         target_modules="all-linear" if how.targets is None else list(how.targets),
     )
     try:
-        return cast(PreTrainedModel, peft.get_peft_model(model, config))
+        with _quiet():
+            return cast(PreTrainedModel, peft.get_peft_model(model, config))
     except ValueError as error:
         reason = str(error).split("\n")[0]
         found = list(how.targets or ())
@@ -57,7 +69,8 @@ def add_adapters(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTraine
 
 def load_adapters(base: PreTrainedModel, folder: str) -> PreTrainedModel:
     """A model with the adapters saved in a folder, ready to be trained on. Raises StudentError."""
-    return cast(PreTrainedModel, _peft().PeftModel.from_pretrained(base, folder, is_trainable=True))
+    with _quiet():
+        return cast(PreTrainedModel, _peft().PeftModel.from_pretrained(base, folder, is_trainable=True))
 
 
 def base_of(folder: Path) -> str | None:
@@ -73,4 +86,5 @@ def merge(student: Student, adapters: Path) -> None:
 
     peft = _peft()
     peft.set_peft_model_state_dict(student.model, load_file(adapters / "adapter_model.safetensors"))
-    student.model = cast(Any, student.model).merge_and_unload()
+    with _quiet():
+        student.model = cast(Any, student.model).merge_and_unload()

@@ -132,7 +132,9 @@ def load_student(folder: Path) -> Student:
 
 def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
     """A fresh student from a Hugging Face name or folder. Raises StudentError."""
-    model, tokenizer = _load_pretrained(settings.name, dropout=settings.dropout)
+    # Adapters saved alone note where their base lies: a folder as it is called from anywhere.
+    name = str(Path(settings.name).resolve()) if Path(settings.name).is_dir() else settings.name
+    model, tokenizer = _load_pretrained(name, dropout=settings.dropout)
     return Student(model, tokenizer, recipe)
 
 

@@ -109,7 +109,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
     AcceleratorState._reset_state()  # the phases of one process may differ in precision
     accelerator = Accelerator(mixed_precision="bf16" if wants_bf16(settings, student) else "no")
     if settings.gradient_checkpointing:
-        student.model.gradient_checkpointing_enable({"use_reentrant": False})
+        student.model.activation_checkpointing_enable({"use_reentrant": False})
     optimizer, scheduler = build_optimizer(student.model, settings, count_steps)
     model, optimizer, scheduler = accelerator.prepare(student.model, optimizer, scheduler)
     position = _resume(accelerator, folder)
@@ -181,6 +181,7 @@ def is_finished(folder: Path) -> bool:
     if not (folder / "student").exists():
         return False
     _remove_checkpoints(folder)
+    shutil.rmtree(folder / "best", ignore_errors=True)
     return True
 
 

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.conftest import TINY, tiny_of, tiny_recipe
+from tinythinker import api
+from tinythinker.config import StudentSettings, TrainSettings, load_settings
+from tinythinker.core.errors import SettingsError, StudentError
+from tinythinker.core.records import Stage, StageExample
+from tinythinker.student.student import Lora, Student, load_student, pretrained_student
+from tinythinker.train.loop import Job, fit
+from tinythinker.train.sft import sft_objective
+
+SETTINGS = TrainSettings(epochs=4, learning_rate=1e-2, batch_size=2)
+EXAMPLES = [StageExample(question_id=t, stage=Stage.RECALL, prompt="Where?", target=t) for t in ("down", "rain falls.")]
+
+
+def saved_base(folder: Path, architecture: str) -> Path:
+    tiny_of(architecture, dropout=0.0).save(folder / "base")
+    return folder / "base"
+
+
+def student_of(base: Path, **changes: Any) -> Student:
+    lora: dict[str, Any] = {"rank": 2, "alpha": 8.0, "dropout": 0.0, "targets": None, "save": "merged"}
+    recipe = tiny_recipe().model_copy(update={"lora": Lora(**(lora | changes))})
+    return pretrained_student(StudentSettings(name=str(base), dropout=0.0), recipe)
+
+
+def train(student: Student, folder: Path) -> Student:
+    job = Job(
+        name="test",
+        epoch=lambda number: [("recall", EXAMPLES)],
+        objective=sft_objective(student),
+        cycle=2,
+        validate=lambda: 0.5,
+        dropout=True,
+        keep_start=False,
+    )
+    return fit(student, job, SETTINGS, seed=0, folder=folder)
+
+
+def logits(student: Student) -> torch.Tensor:
+    ids = torch.tensor([[5, 6, 7]])
+    fed = {} if student.is_causal else {"decoder_input_ids": torch.tensor([[0, 8]])}
+    with torch.no_grad():
+        made: torch.Tensor = student.model.eval()(input_ids=ids, **fed).logits
+    return made
+
+
+@pytest.mark.parametrize("architecture", ["t5", "qwen3", "gpt2"])
+def test_fresh_adapters_change_nothing_and_are_all_that_is_trained(architecture: str, tmp_path: Path) -> None:
+    student = student_of(saved_base(tmp_path, architecture))
+    plain = logits(student)
+    student.adapt(seed=0)
+    assert torch.equal(logits(student), plain)
+    trained = [name for name, parameter in student.model.named_parameters() if parameter.requires_grad]
+    assert trained
+    assert all("lora_" in name for name in trained)
+    assert not any("lm_head" in name for name in trained)
+
+
+@pytest.mark.parametrize("architecture", ["t5", "qwen3", "gpt2"])
+def test_merged_a_student_is_a_plain_folder_with_what_the_adapters_learned(architecture: str, tmp_path: Path) -> None:
+    student = student_of(saved_base(tmp_path, architecture))
+    before = logits(student)
+    trained = train(student, tmp_path / "out")
+    assert not (tmp_path / "out" / "student" / "adapter_config.json").exists()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["metrics.jsonl", "student"]
+    assert not torch.allclose(logits(trained), before, atol=1e-3)
+    if architecture != "t5":
+        plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "student")
+        assert torch.equal(plain(input_ids=torch.tensor([[5, 6, 7]])).logits, logits(trained))
+
+
+@pytest.mark.parametrize("architecture", ["t5", "qwen3"])
+def test_adapters_alone_are_small_and_load_on_top_of_their_base(architecture: str, tmp_path: Path) -> None:
+    base = saved_base(tmp_path, architecture)
+    alone = train(student_of(base, save="adapter"), tmp_path / "adapter")
+    merged = train(student_of(base), tmp_path / "merged")
+    assert not (tmp_path / "adapter" / "student" / "model.safetensors").exists()
+    assert torch.allclose(logits(alone), logits(merged), atol=1e-5)
+    again = load_student(tmp_path / "adapter" / "student")
+    assert any(parameter.requires_grad for parameter in again.model.parameters())
+
+
+def test_layers_that_the_model_has_not_are_one_line(tmp_path: Path) -> None:
+    student = student_of(saved_base(tmp_path, "qwen3"), targets=("nonsense",))
+    with pytest.raises(StudentError, match=r"student\.lora_targets: found \['nonsense'\], expected names of layers"):
+        student.adapt(seed=0)
+
+
+def test_without_peft_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    student = student_of(saved_base(tmp_path, "qwen3"))
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(StudentError, match=r"found no package peft.*pip install 'tinythinker\[peft\]'"):
+        student.adapt(seed=0)
+
+
+def test_a_student_with_random_weights_has_nothing_to_adapt() -> None:
+    with pytest.raises(SettingsError, match=r"student\.lora_rank with student\.init=scratch"):
+        load_settings("storeroom", ["student.lora_rank=4"])
+
+
+@pytest.mark.parametrize("save", ["merged", "adapter"])
+def test_both_phases_run_with_adapters(save: str, tmp_path: Path) -> None:
+    base = saved_base(tmp_path, "qwen3")
+    run = api.start(
+        "storeroom",
+        tmp_path / "run",
+        *TINY,
+        "student.init=pretrained",
+        f"student.name={base}",
+        "student.lora_rank=2",
+        f"student.lora_save={save}",
+        "reflect.rounds=2",
+        "reflect.stages=[recall]",
+    )
+    scores = api.run_all(run)
+    assert list(scores) == ["phase-1", "round-1", "round-2"]
+    lines = (run.round(1) / "metrics.jsonl").read_text().splitlines()
+    assert next(line for line in lines if "margin" in line).split('"margin": ')[1].startswith("0.0,")
+    assert (run.round(2) / "student" / "adapter_config.json").exists() == (save == "adapter")
