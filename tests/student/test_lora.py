@@ -32,7 +32,7 @@ def student_of(base: Path, **changes: Any) -> Student:
     return pretrained_student(StudentSettings(name=str(base), dropout=0.0), recipe)
 
 
-def train(student: Student, folder: Path) -> Student:
+def train(student: Student, folder: Path, settings: TrainSettings = SETTINGS) -> Student:
     job = Job(
         name="test",
         epoch=lambda number: [("recall", EXAMPLES)],
@@ -42,7 +42,7 @@ def train(student: Student, folder: Path) -> Student:
         dropout=True,
         keep_start=False,
     )
-    return fit(student, job, SETTINGS, seed=0, folder=folder)
+    return fit(student, job, settings, seed=0, folder=folder)
 
 
 def logits(student: Student) -> torch.Tensor:
@@ -87,6 +87,15 @@ def test_adapters_alone_are_small_and_load_on_top_of_their_base(architecture: st
     assert torch.allclose(logits(alone), logits(merged), atol=1e-5)
     again = load_student(tmp_path / "adapter" / "student")
     assert any(parameter.requires_grad for parameter in again.model.parameters())
+
+
+def test_adapters_learn_the_same_with_activations_computed_twice(tmp_path: Path) -> None:
+    base = saved_base(tmp_path, "qwen3")
+    twice = SETTINGS.model_copy(update={"gradient_checkpointing": True})
+    plain, again = (
+        logits(train(student_of(base), tmp_path / name, settings)) for name, settings in (("a", SETTINGS), ("b", twice))
+    )
+    assert torch.allclose(plain, again, atol=1e-4)
 
 
 def test_layers_that_the_model_has_not_are_one_line(tmp_path: Path) -> None:

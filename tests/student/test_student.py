@@ -88,3 +88,13 @@ def test_a_disk_that_fills_up_while_weights_are_written_is_one_line_and_leaves_n
     with pytest.raises(DataError, match=r"student: Error while serializing.*No space left.*nothing was half-written"):
         student.save(tmp_path / "student")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("architecture", "found"), [("t5", "an encoder-decoder"), ("gpt2", "no chat template in its tokenizer")]
+)
+def test_a_chat_template_that_is_not_there_is_one_line(architecture: str, found: str, tmp_path: Path) -> None:
+    tiny_of(architecture).save(tmp_path / "base")
+    recipe = tiny_recipe().model_copy(update={"chat_template": True})
+    with pytest.raises(StudentError, match=rf"found {found}, expected .*student\.chat_template=false"):
+        pretrained_student(StudentSettings(name=str(tmp_path / "base")), recipe)

@@ -135,7 +135,13 @@ def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
     # Adapters saved alone note where their base lies: a folder as it is called from anywhere.
     name = str(Path(settings.name).resolve()) if Path(settings.name).is_dir() else settings.name
     model, tokenizer = _load_pretrained(name, dropout=settings.dropout)
-    return Student(model, tokenizer, recipe)
+    student = Student(model, tokenizer, recipe)
+    if recipe.chat_template and not (student.is_causal and tokenizer.chat_template):
+        found = "no chat template in its tokenizer" if student.is_causal else "an encoder-decoder"
+        raise StudentError(
+            f"student {settings.name}: found {found}, expected a causal student with one; set student.chat_template=false"
+        )
+    return student
 
 
 def place(model: PreTrainedModel) -> PreTrainedModel:
