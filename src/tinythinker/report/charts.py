@@ -77,6 +77,46 @@ def training_curves(metrics: Sequence[Json], title: str) -> str | None:
         return _svg(figure)
 
 
+def preference_curves(rounds: Mapping[int, Sequence[Json]]) -> str | None:
+    """What preference training did to both sides of the pairs, round after round; None if there is nothing to draw.
+
+    Above: mean log-probability of chosen and rejected texts in each batch. Below: mean margin, and the share of pairs
+    with a positive one.
+    """
+    lines = {number: [line for line in own if "margin" in line] for number, own in rounds.items()}
+    lines = {number: own for number, own in lines.items() if own}
+    if not lines:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.6))
+        above, below = figure.subplots(2, 1, sharex=True)
+        above.set_title("Phase 2: chosen and rejected texts", loc="left", fontsize=12, fontweight="bold")
+        share = below.twinx()
+        share.spines["right"].set_visible(True)
+        first = 0.0
+        for i, (number, own) in enumerate(lines.items()):
+            steps = [first + _number(line["step"]) for line in own]
+            for axes, name, colour, label, factor in (
+                (above, "chosen_logp", "#1f7a3d", "log-probability of the chosen", 1),
+                (above, "rejected_logp", "#b3261e", "of the rejected", 1),
+                (below, "margin", "#3b6fb6", "margin", 1),
+                (share, "reward_accuracy", "#8a3ba8", "pairs with a positive margin", 100),
+            ):
+                points = _thinned([(x, factor * _number(line[name])) for x, line in zip(steps, own, strict=True)])
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.3, label=None if i else label)
+            for axes in (above, below):
+                axes.axvline(first, color="#cccccc", linewidth=0.8)
+            above.text(first, 1.0, f" round {number}", transform=above.get_xaxis_transform(), va="top", fontsize=9)
+            first = steps[-1]
+        above.set_ylabel("nats")
+        below.set_ylabel("margin (nats)")
+        share.set_ylabel("pairs (%)")
+        share.set_ylim(0, 102)
+        below.set_xlabel("optimizer step, all rounds")
+        figure.legend(loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=2)
+        return _svg(figure)
+
+
 def _thinned(points: Sequence[tuple[float, float]], most: int = 150) -> list[tuple[float, float]]:
     """Means over runs of neighbours, so that a long training stays a small picture."""
     size = -(-len(points) // most)

@@ -10,11 +10,12 @@ import yaml
 from jinja2 import Environment
 
 from tinythinker.core.jsonl import iterate_records, read_json, read_records, write_text
-from tinythinker.core.metrics import read_metrics
+from tinythinker.core.metrics import Validation, best_validation, read_metrics, validations
 from tinythinker.core.records import Question, Rationale, Rejected, Verdict
 from tinythinker.core.run import VERBS, Manifest, RunDirectory
 from tinythinker.evaluate.score import Score, score
-from tinythinker.report.charts import accuracy_bars, first_wrong_bars, token_bars, training_curves
+from tinythinker.preferences import PairCounts
+from tinythinker.report.charts import accuracy_bars, first_wrong_bars, preference_curves, token_bars, training_curves
 from tinythinker.teacher.quality import read_quality
 from tinythinker.teacher.rationales import read_header, read_rationales
 
@@ -35,6 +36,45 @@ class Shown:
     def is_correct(self) -> bool:
         """Was the last student right?"""
         return list(self.verdicts.values())[-1].is_correct
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of self-reflection as the page shows it."""
+
+    number: int
+    counts: PairCounts
+    start: Validation | None
+    """Validation of the student it began with, where that one competes."""
+    best: Validation | None
+    is_finished: bool
+
+    @property
+    def outcome(self) -> str:
+        """What came of it."""
+        if self.best is None:
+            return "nothing to learn from" if self.is_finished else "under way"
+        if self.start is None:
+            return f"{100 * self.best.accuracy:.1f}% (step {self.best.step})"
+        gained = f"{100 * self.start.accuracy:.1f}% → {100 * self.best.accuracy:.1f}%"
+        if self.best.step:
+            return f"{gained} (step {self.best.step})"
+        return f"{100 * self.start.accuracy:.1f}%, " + ("rolled back" if self.is_finished else "nothing better yet")
+
+
+def _rounds(run: RunDirectory) -> list[Round]:
+    """The rounds whose pairs are made, in order."""
+    shown = []
+    for number in run.begun_rounds():
+        folder = run.round(number)
+        if not (folder / "counts.json").exists():
+            continue
+        lines = read_metrics(folder / "metrics.jsonl")
+        start = [own for own in validations(lines) if own.step == 0]
+        counts = PairCounts.model_validate(read_json(folder / "counts.json"))
+        is_finished = (folder / "student").exists()
+        shown.append(Round(number, counts, start[0] if start else None, best_validation(lines), is_finished))
+    return shown
 
 
 def read_verdicts(run: RunDirectory) -> dict[str, list[Verdict]]:
@@ -90,6 +130,7 @@ def write_page(run: RunDirectory) -> None:
             has_facts=any(own.analyze_facts is not None for own in scores.values()),
             figures=[figure for figure in _figures(run, scores) if figure],
             shown=_chains(run),
+            rounds=_rounds(run),
             quality=read_quality(run.quality) if run.quality.exists() else None,
             usage=read_json(run.usage) if run.usage.exists() else {},
             header=read_header(run.rationales) if run.rationales.exists() else None,
@@ -126,9 +167,10 @@ def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]
     if scores:
         figures += [accuracy_bars(scores), token_bars(scores), first_wrong_bars(scores)]
     figures.append(training_curves(read_metrics(run.phase_1 / "metrics.jsonl"), "Phase 1: reasoning acquisition"))
-    for number in run.begun_rounds():
-        title = f"Phase 2: self-reflection, round {number}"
-        figures.append(training_curves(read_metrics(run.round(number) / "metrics.jsonl"), title))
+    rounds = {number: read_metrics(run.round(number) / "metrics.jsonl") for number in run.begun_rounds()}
+    figures.append(preference_curves(rounds))
+    for number, lines in rounds.items():
+        figures.append(training_curves(lines, f"Phase 2: self-reflection, round {number}"))
     return figures
 
 

@@ -139,7 +139,8 @@ def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
     if recipe.chat_template and not (student.is_causal and tokenizer.chat_template):
         found = "no chat template in its tokenizer" if student.is_causal else "an encoder-decoder"
         raise StudentError(
-            f"student {settings.name}: found {found}, expected a causal student with one; set student.chat_template=false"
+            f"student {settings.name}: found {found}, expected a causal student with one, or "
+            "student.chat_template=false"
         )
     return student
 
