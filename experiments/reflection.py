@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
-from scipy.stats import binomtest, t, ttest_rel
+from scipy.stats import binomtest, ttest_rel
 
 from tinythinker import api
 from tinythinker.answer import answer_all
 from tinythinker.config import EvaluateSettings, RunSettings, TrainSettings, validate
 from tinythinker.core.jsonl import read_records
-from tinythinker.core.metrics import best_validation, read_metrics
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
@@ -83,7 +82,7 @@ def run(out: Path, regimes: Sequence[str], seeds: Sequence[int], arms: Sequence[
             if arm == "continued":
                 _continue(cell)
             else:
-                api.reflect(cell, *(ARMS | ABLATION)[arm])
+                api.reflect(cell, *{**ARMS, **ABLATION}[arm])
             api.evaluate(cell)
 
 
@@ -128,74 +127,61 @@ def _accuracy(student: Student, questions: Sequence[Question]) -> float:
     return score(answer_all(student, questions, EvaluateSettings(), 0, None)).accuracy
 
 
-def _correct(cell: Path, student: str | None = None) -> dict[str, bool]:
-    """Right or wrong by test question, of the last student or the named one."""
-    run_ = RunDirectory(cell)
-    name = student or f"round-{run_.rounds()[-1]}"
-    verdicts = read_records(run_.verdicts(f"{name}.test.greedy"), Verdict)
-    return {verdict.question_id: verdict.is_correct for verdict in verdicts}
+Answers = Mapping[str, bool]
+"""Right or wrong by test question."""
 
 
-def _validation(cell: Path) -> float:
+def _answers(cell: Path, student: str) -> Answers | None:
+    """The answers of a student, `last` or by name; None if it has not been tested."""
     run_ = RunDirectory(cell)
-    best = best_validation(read_metrics(run_.round(run_.rounds()[-1]) / "metrics.jsonl"))
-    return best.accuracy if best else math.nan
+    name = f"round-{max(run_.rounds(), default=0)}" if student == "last" else student
+    file = run_.verdicts(f"{name}.test.greedy")
+    if not file.exists():
+        return None
+    return {verdict.question_id: verdict.is_correct for verdict in read_records(file, Verdict)}
 
 
 def table(out: Path) -> None:
     """Print accuracy by regime and arm, and what `reflection` gains on each of the others."""
-    by_regime: dict[str, dict[int, Path]] = {}
-    for folder in sorted(out.glob("*-*")):
-        regime, seed = folder.name.split("-")
-        by_regime.setdefault(regime, {})[int(seed)] = folder
-    for regime, folders in by_regime.items():
-        print(f"\nregime {regime}: {' '.join(REGIMES[regime]) or 'the preset'}")
-        arms = ["phase 1", *ARMS, *ABLATION]
-        cells: dict[str, dict[int, dict[str, bool]]] = {}
-        for arm in arms:
-            for seed, folder in folders.items():
-                cell = folder / (arm.replace(" ", "-") if arm != "phase 1" else "reflection")
-                if (cell / "report.html").exists() or list((cell / "verdicts").glob("*.jsonl")):
-                    cells.setdefault(arm, {})[seed] = _correct(cell, "phase-1" if arm == "phase 1" else None)
-        for arm, own in cells.items():
-            _print_row(arm, own, cells["reflection"], folders)
+    for regime, settings in REGIMES.items():
+        print(f"\nregime {regime}: {' '.join(settings) or 'the preset'}")
+        by_arm: dict[str, dict[int, Answers]] = {}
+        for folder in sorted(out.glob(f"{regime}-*")):
+            seed = int(folder.name.split("-")[1])
+            for arm in ("phase 1", *ARMS, *ABLATION):
+                is_start = arm == "phase 1"
+                cell = folder / ("reflection" if is_start else arm.replace(" ", "-"))
+                answers = _answers(cell, "phase-1" if is_start else "last")
+                if answers is not None:
+                    by_arm.setdefault(arm, {})[seed] = answers
+        for arm, own in by_arm.items():
+            print(_row(arm, own) + (_gain(by_arm["reflection"], own) if arm != "reflection" else ""))
 
 
-def _print_row(
-    arm: str, own: Mapping[int, Mapping[str, bool]], reflection: Mapping[int, Mapping[str, bool]], folders: object
-) -> None:
-    accuracies = [_mean(own[seed]) for seed in own]
-    line = f"{arm:<26} n={len(own)} mean {100 * _average(accuracies):.1f} sd {100 * _deviation(accuracies):.1f}"
-    line += " [" + " ".join(f"{100 * a:.1f}" for a in accuracies) + "]"
-    seeds = [seed for seed in own if seed in reflection]
-    if arm != "reflection" and len(seeds) > 1:
-        gains = [100 * (_mean(reflection[seed]) - _mean(own[seed])) for seed in seeds]
-        half = t.ppf(0.975, len(gains) - 1) * _deviation(gains) / math.sqrt(len(gains))
-        p = ttest_rel([_mean(reflection[s]) for s in seeds], [_mean(own[s]) for s in seeds]).pvalue
-        better = sum(reflection[s][q] and not own[s][q] for s in seeds for q in own[s])
-        worse = sum(own[s][q] and not reflection[s][q] for s in seeds for q in own[s])
-        exact = binomtest(better, better + worse).pvalue if better + worse else 1.0
-        mean = _average(gains)
-        line += (
-            f"; reflection gains {mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f}), "
-            f"paired t p={p:.2g}, McNemar {better}:{worse} p={exact:.2g}"
-        )
-    print(line)
+def _accuracies(answers: Mapping[int, Answers], seeds: Sequence[int]) -> list[float]:
+    return [100 * mean(answers[seed].values()) for seed in seeds]
 
 
-def _mean(correct: Mapping[str, bool]) -> float:
-    return sum(correct.values()) / len(correct)
+def _row(arm: str, own: Mapping[int, Answers]) -> str:
+    accuracies = _accuracies(own, list(own))
+    spread = f"{stdev(accuracies):.1f}" if len(own) > 1 else "-"
+    each = " ".join(f"{accuracy:.1f}" for accuracy in accuracies)
+    return f"{arm:<26}{mean(accuracies):5.1f}  sd {spread:>4}  ({each})"
 
 
-def _average(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _deviation(values: Sequence[float]) -> float:
-    if len(values) < 2:
-        return math.nan
-    mean = _average(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+def _gain(reflection: Mapping[int, Answers], other: Mapping[int, Answers]) -> str:
+    """Mean gain with its 95% interval over seeds (paired t), and McNemar's exact test over all their questions."""
+    seeds = [seed for seed in other if seed in reflection]
+    if len(seeds) < 2:
+        return ""
+    ours, theirs = _accuracies(reflection, seeds), _accuracies(other, seeds)
+    test = ttest_rel(ours, theirs)
+    low, high = test.confidence_interval(0.95)
+    pairs = [(reflection[seed][id_], right) for seed in seeds for id_, right in other[seed].items()]
+    better, worse = pairs.count((True, False)), pairs.count((False, True))
+    exact = binomtest(better, better + worse).pvalue if better + worse else 1.0
+    gain = mean(our - their for our, their in zip(ours, theirs, strict=True))
+    return f"; reflection {gain:+.1f} ({low:+.1f} to {high:+.1f}), p {test.pvalue:.2g}; {better}:{worse}, p {exact:.2g}"
 
 
 def main() -> None:
