@@ -10,8 +10,10 @@ import pytest
 from tests.conftest import TINY
 from tinythinker import api
 from tinythinker.core.errors import DataError
+from tinythinker.core.jsonl import read_json, write_text
 from tinythinker.core.run import RunDirectory
-from tinythinker.report.page import write_page
+from tinythinker.preferences import PairCounts
+from tinythinker.report.page import read_rounds, write_page
 
 
 class Tags(HTMLParser):
@@ -116,3 +118,39 @@ def test_runs_inside_the_directory_are_shown_beside_it(finished: RunDirectory, t
 def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"found no manifest\.json"):
         write_page(RunDirectory(tmp_path))
+
+
+def test_the_page_says_what_every_round_came_to(finished: RunDirectory) -> None:
+    page = read(finished)
+    table = page[page.index("<h2>Self-reflection") : page.index("<h2>Reasoning")]
+    for number in finished.rounds():
+        counts = PairCounts.model_validate(read_json(finished.round(number) / "counts.json"))
+        assert f"<td>{counts.questions_with_pairs} of {counts.questions}</td>" in table
+        assert f"<td>{counts.recall_pairs}</td><td>{counts.analyze_pairs}</td>" in table
+    assert "chosen and rejected texts" in page
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "is_finished", "outcome"),
+    [
+        ([(0, 0.5), (2, 0.75), (4, 0.75)], True, "50.0% → 75.0% (step 2)"),
+        ([(0, 0.5), (2, 0.5)], True, "50.0%, rolled back"),
+        ([(0, 0.5)], False, "50.0%, nothing better yet"),
+        ([(2, 0.4)], True, "40.0% (step 2)"),
+        ([], True, "nothing to learn from"),
+        ([], False, "under way"),
+    ],
+)
+def test_a_rounds_outcome_in_words(
+    accuracies: list[tuple[int, float]], is_finished: bool, outcome: str, finished: RunDirectory, tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path)
+    run.round(1).mkdir()
+    shutil.copy(finished.round(1) / "counts.json", run.round(1))
+    write_text(
+        run.round(1) / "metrics.jsonl",
+        "".join(f'{{"step": {step}, "valid_accuracy": {accuracy}}}\n' for step, accuracy in accuracies),
+    )
+    if is_finished:
+        (run.round(1) / "student").mkdir()
+    assert [own.outcome for own in read_rounds(run)] == [outcome]

@@ -62,7 +62,7 @@ class Round:
         return f"{100 * self.start.accuracy:.1f}%, " + ("rolled back" if self.is_finished else "nothing better yet")
 
 
-def _rounds(run: RunDirectory) -> list[Round]:
+def read_rounds(run: RunDirectory) -> list[Round]:
     """The rounds whose pairs are made, in order."""
     shown = []
     for number in run.begun_rounds():
@@ -130,7 +130,7 @@ def write_page(run: RunDirectory) -> None:
             has_facts=any(own.analyze_facts is not None for own in scores.values()),
             figures=[figure for figure in _figures(run, scores) if figure],
             shown=_chains(run),
-            rounds=_rounds(run),
+            rounds=read_rounds(run),
             quality=read_quality(run.quality) if run.quality.exists() else None,
             usage=read_json(run.usage) if run.usage.exists() else {},
             header=read_header(run.rationales) if run.rationales.exists() else None,
