@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tinythinker.config import describe_settings, known_keys, load_settings, parse_override, presets
+from tinythinker.config import describe_settings, in_round, known_keys, load_settings, parse_override, presets
 from tinythinker.core.errors import DataError, SettingsError
 
 
@@ -62,6 +62,8 @@ def test_an_unknown_key_in_a_file_is_refused_too(tmp_path: Path) -> None:
         ("train=3", r"train: found 3, expected a group of settings"),
         ("seed", r"setting: found 'seed', expected key\.path=value"),
         ("task=obqa", r"settings, task: found 'obqa', expected no such key"),
+        ("reflect.temperature=[1.0, 0]", r"setting reflect\.temperature: found 0, expected greater than 0"),
+        ("reflect.samples_per_question=1", r"setting reflect\.samples_per_question: found 1, expected greater than or"),
         ("reflect.beta=.inf", r"setting reflect\.beta: found inf, expected a finite number"),
     ],
 )
@@ -114,7 +116,10 @@ def test_every_setting_has_a_meaning_and_a_type() -> None:
     assert all(line.meaning.endswith((".", ")")) for line in lines), [
         x.key for x in lines if not x.meaning.endswith(".")
     ]
-    assert next(line for line in lines if line.key == "reflect.beta").allowed == "number > 0"
+    allowed = {line.key: line.allowed for line in lines}
+    assert allowed["reflect.beta"] == "number > 0"
+    assert allowed["reflect.samples_per_question"] == "list of integer ≥ 2"
+    assert allowed["reflect.patience"] == "integer | null ≥ 1"
 
 
 def test_a_folder_may_be_called_like_a_number() -> None:
@@ -125,3 +130,32 @@ def test_keys_of_a_file_must_be_names(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("1: 2\n")
     with pytest.raises(SettingsError, match=r"a\.yaml, key: found 1, expected the name of a setting"):
         load_settings("csqa", [], tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["reflect.loss=none", "reflect.alpha=0"],
+            r"reflect\.alpha with reflect\.loss=none: found 0\.0, expected more",
+        ),
+        (["reflect.loss=ipo", "reflect.label_smoothing=0.1"], r"label_smoothing with reflect\.loss=ipo: found 0\.1"),
+        (
+            ["student.family=causal", "student.size=t5-base"],
+            r"student\.size with student\.family=causal: found 't5-base'",
+        ),
+        (["student.chat_template=true"], r"student\.chat_template with student\.init=scratch: found True"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings("storeroom", overrides)
+
+
+def test_a_setting_by_round_takes_one_value_or_several_and_goes_on_with_the_last() -> None:
+    one, several = (
+        load_settings("storeroom", [f"reflect.temperature={value}"]).reflect.temperature
+        for value in ("0.7", "[1, 0.5]")
+    )
+    assert [in_round(one, number) for number in (1, 2, 3)] == [0.7, 0.7, 0.7]
+    assert [in_round(several, number) for number in (1, 2, 3)] == [1.0, 0.5, 0.5]

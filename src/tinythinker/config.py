@@ -478,19 +478,25 @@ def as_yaml(value: object) -> str:
 
 
 def _allowed(field: FieldInfo) -> str:
+    return " ".join([_type_name(field.annotation), *_bounds(field)])
+
+
+def _bounds(field: FieldInfo) -> list[str]:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    bounds = [
+    return [
         f"{sign} {getattr(rule, name):g}"
         for rule in field.metadata
         for name, sign in signs.items()
         if hasattr(rule, name)
     ]
-    return " ".join([_type_name(field.annotation), *bounds])
 
 
 def _type_name(annotation: Any) -> str:
     if get_origin(annotation) is Annotated:
-        return _type_name(get_args(annotation)[0])
+        plain, *rules = get_args(annotation)
+        return " ".join(
+            [_type_name(plain), *(bound for own in rules if isinstance(own, FieldInfo) for bound in _bounds(own))]
+        )
     if get_origin(annotation) is Literal:
         return " | ".join(get_args(annotation))
     if get_origin(annotation) is tuple:
