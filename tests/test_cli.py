@@ -86,7 +86,7 @@ def test_ask_shows_recall_every_analysis_and_the_answer(run: Path) -> None:
 def test_settings_of_a_verb_are_listed_with_their_meaning() -> None:
     code, out, _ = call("settings", "reflect")
     assert code == 0
-    assert "reflect.beta = 0.5    [number > 0]\n    DPO beta" in out
+    assert "reflect.beta = 0.5    [number > 0]\n    Sharpness of" in out
     assert "train." not in out
     assert "train.max_steps = 400" in call("settings", "--task", "storeroom")[1]
 
