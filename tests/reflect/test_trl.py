@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.conftest import tiny_of
+from tests.reflect.test_dpo import PAIRS
 from tinythinker.config import ReflectSettings
-from tinythinker.core.records import PreferencePair, Stage
+from tinythinker.core.records import PreferencePair
 from tinythinker.reflect.dpo import ScoredPair, preference_objective, score_pairs
 from tinythinker.reflect.reference import score_reference
 from tinythinker.student.encode import pad, prompt_ids, target_ids
@@ -19,14 +20,6 @@ from tinythinker.student.student import Student
 
 # What the library's own code warns of is not this project's to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-PAIRS = [
-    PreferencePair(
-        question_id="q1", stage=Stage.RECALL, prompt="Where does rain go?", chosen="down.", rejected="rain is wet."
-    ),
-    PreferencePair(question_id="q2", stage=Stage.RECALL, prompt="rain", chosen="rain is wet and falls.", rejected="up"),
-    PreferencePair(question_id="q3", stage=Stage.ANALYZE, prompt="Where? rain is wet", chosen="up", rejected="nowhere"),
-]
 
 
 def trl_inputs(student: Student, pairs: list[PreferencePair]) -> dict[str, torch.Tensor]:
