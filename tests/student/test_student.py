@@ -98,3 +98,14 @@ def test_a_chat_template_that_is_not_there_is_one_line(architecture: str, found:
     recipe = tiny_recipe().model_copy(update={"chat_template": True})
     with pytest.raises(StudentError, match=rf"found {found}, expected .*student\.chat_template=false"):
         pretrained_student(StudentSettings(name=str(tmp_path / "base")), recipe)
+
+
+def test_texts_longer_than_the_model_has_positions_for_are_refused(tmp_path: Path) -> None:
+    tiny_of("gpt2").save(tmp_path / "base")  # 1,024 positions
+    settings = StudentSettings(name=str(tmp_path / "base"))
+    fits, too_long = (tiny_recipe().model_copy(update={"max_prompt_tokens": n}) for n in (1008, 1009))
+    assert pretrained_student(settings, fits).is_causal
+    with pytest.raises(
+        StudentError, match=r"up to 1009 tokens and texts of up to 16, expected .* its 1024 positions tog"
+    ):
+        pretrained_student(settings, too_long)

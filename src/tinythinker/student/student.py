@@ -142,7 +142,22 @@ def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
             f"student {settings.name}: found {found}, expected a causal student with one, or "
             "student.chat_template=false"
         )
+    _refuse_what_is_too_long(settings.name, student)
     return student
+
+
+def _refuse_what_is_too_long(name: str, student: Student) -> None:
+    """Raise StudentError if the recipe's texts are longer than the model has positions for."""
+    most = getattr(student.model.config, "max_position_embeddings", None)
+    recipe = student.recipe
+    read = recipe.max_prompt_tokens
+    written = max(recipe.max_target_tokens, recipe.generate.max_recall_tokens, recipe.generate.max_analysis_tokens)
+    if most is not None and (read + written if student.is_causal else max(read, written)) > most:
+        raise StudentError(
+            f"student {name}: found prompts of up to {read} tokens and texts of up to {written}, expected them to fit "
+            f"into its {most} positions{' together' if student.is_causal else ''}; lower student.max_prompt_tokens, "
+            "student.max_target_tokens, generate.max_recall_tokens or generate.max_analysis_tokens"
+        )
 
 
 def place(model: PreTrainedModel) -> PreTrainedModel:
