@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 
+from tinythinker.api import curriculum_of
 from tinythinker.config import load_settings
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
 from tinythinker.stages.examples import Curriculum
-from tinythinker.stages.template import Template
 from tinythinker.student import scratch
 from tinythinker.student.make import make_student
 from tinythinker.tasks.load import load_task
@@ -38,7 +38,7 @@ def curve(std: float, seed: int, steps: int) -> list[float]:
     collected = collect_rationales(settings, task, RunDirectory(Path("unused")))
     questions, rationales = collected.questions, collected.rationales
     student = make_student(settings, questions, rationales)
-    curriculum = Curriculum("full", Template("named"), questions, rationales, BATCH, 1, True, seed)
+    curriculum = curriculum_of(settings, questions, rationales)
     objective = sft_objective(student)
     optimizer = torch.optim.AdamW(student.model.parameters(), lr=1e-3, weight_decay=0.0)
     losses: list[float] = []

@@ -27,8 +27,6 @@ from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import derive_seed
 from tinythinker.evaluate.score import score
-from tinythinker.stages.examples import Curriculum
-from tinythinker.stages.template import Template
 from tinythinker.student.student import Student, load_student
 from tinythinker.teacher.rationales import read_rationales
 from tinythinker.train.loop import Job, fit, is_finished
@@ -95,15 +93,8 @@ def _continue(cell: RunDirectory) -> None:
     questions = read_records(cell.questions("train"), Question)
     valid = read_records(cell.questions("valid"), Question)
     seed = derive_seed(settings.seed, "continued")
-    curriculum = Curriculum(
-        plan=settings.stages.plan,
-        template=Template(settings.stages.template),
-        questions=tuple(questions),
-        rationales=tuple(read_rationales(cell.rationales)[1]),
-        batch_size=settings.train.batch_size,
-        interval=settings.stages.interval,
-        permute_options=settings.stages.permute_options,
-        seed=seed,
+    curriculum = api.curriculum_of(
+        settings.model_copy(update={"seed": seed}), questions, read_rationales(cell.rationales)[1]
     )
     steps = settings.reflect.rounds * (settings.reflect.max_steps or 0)
     optim: Mapping[str, object] = settings.train.model_dump() | {

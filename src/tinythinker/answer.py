@@ -16,6 +16,8 @@ from tinythinker.tasks.storeroom import Storeroom
 
 CHUNK = 256
 """Chains between two writes to disk."""
+_SAMPLED = frozenset({Stage.RECALL, Stage.ANALYZE, Stage.REASON})
+"""What self-consistency samples; a summarize stage of its own is greedy."""
 
 
 def verdicts_name(student: str, settings: EvaluateSettings) -> str:
@@ -31,7 +33,9 @@ def answer_all(
     if settings.votes == 1:
         chains = think(student, [Thought(question) for question in questions])
         return [judge(question, [chain], world) for question, chain in zip(questions, chains, strict=True)]
-    draws = Draws(settings.temperature, derive_seed(seed, "vote"), frozenset({Stage.RECALL, Stage.ANALYZE}))
+    draws = Draws(
+        settings.temperature, derive_seed(seed, "vote"), frozenset({Stage.RECALL, Stage.ANALYZE, Stage.REASON})
+    )
     thoughts = [Thought(question, i) for question in questions for i in range(settings.votes)]
     chains = think(student, thoughts, draws=draws, score=True)
     return [

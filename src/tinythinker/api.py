@@ -26,7 +26,6 @@ from tinythinker.reflect.rounds import reflect_rounds
 from tinythinker.report.page import write_page
 from tinythinker.stages.examples import Curriculum, count_by_stage
 from tinythinker.stages.plan import PLANS
-from tinythinker.stages.template import Template
 from tinythinker.student.encode import prompt_ids, target_ids
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student, load_student
@@ -35,7 +34,7 @@ from tinythinker.teach import settings_of, start, teach, timed
 from tinythinker.teacher.cost import Estimate
 from tinythinker.teacher.llm import batch_export, batch_import, estimate_cost, show_request
 from tinythinker.teacher.rationales import read_rationales
-from tinythinker.train.loop import Job, fit, is_finished
+from tinythinker.train.loop import Job, count_steps, fit, is_finished
 from tinythinker.train.sft import sft_objective
 
 __all__ = [
@@ -87,31 +86,37 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     if is_finished(run.phase_1):
         return folder
     with timed(run, "train"):
-        curriculum = Curriculum(
-            plan=settings.stages.plan,
-            template=Template(settings.stages.template),
-            questions=tuple(questions),
-            rationales=tuple(rationales),
-            batch_size=settings.train.batch_size,
-            interval=settings.stages.interval,
-            permute_options=settings.stages.permute_options,
-            seed=settings.seed,
-        )
-        curriculum.epoch(0)  # complains of missing data before the student is loaded
+        curriculum = curriculum_of(settings, questions, rationales)
+        first = curriculum.epoch(0)  # complains of missing data before the student is loaded
         student = make_student(settings, questions, rationales)
         _describe_data(run, curriculum, student)
         valid = _questions(run, "valid")
+        optim, epoch = settings.train, curriculum.epoch
+        if settings.stages.order == "sequential":
+            whole = curriculum.sequence(count_steps(optim, len(first)))
+            optim, epoch = optim.model_copy(update={"epochs": 1}), lambda number: whole
         job = Job(
             name="phase-1",
-            epoch=curriculum.epoch,
-            objective=sft_objective(student),
+            epoch=epoch,
+            objective=sft_objective(student, settings.stages.rationale_weight),
             cycle=sum(curriculum.turn().values()),
             validate=lambda: _accuracy(student, valid),
             dropout=True,
             keep_start=False,
         )
-        fit(student, job, settings.train, seed=settings.seed, folder=run.phase_1)
+        fit(student, job, optim, seed=settings.seed, folder=run.phase_1)
     return folder
+
+
+def curriculum_of(settings: RunSettings, questions: Sequence[Question], rationales: Sequence[Rationale]) -> Curriculum:
+    """What phase 1 of a run with these settings trains on."""
+    return Curriculum(
+        settings=settings.stages,
+        questions=tuple(questions),
+        rationales=tuple(rationales),
+        batch_size=settings.train.batch_size,
+        seed=settings.seed,
+    )
 
 
 def _describe_data(run: RunDirectory, curriculum: Curriculum, student: Student) -> None:

@@ -208,12 +208,22 @@ class TeacherSettings(Settings):
 class StageSettings(Settings):
     """What the student is taught and in what wording."""
 
-    plan: Literal["full", "summarize", "recall_summarize", "analyze_summarize"] = "full"
-    """Stages to train and to answer with: all three, or an ablation. `summarize` learns from labels alone."""
+    plan: Literal["full", "summarize", "recall_summarize", "analyze_summarize", "cot", "multitask"] = "full"
+    """Stages to train and to answer with: all three, or an ablation. Baselines: summarize learns from labels alone, cot
+    writes recall, analyses and answer as one text, multitask learns label and rationale as two tasks."""
     template: Literal["paper", "named"] = "paper"
     """paper: the published wording; named: the analyze prompt also says the option's text."""
     interval: int = Field(100, ge=1)
     """Optimizer steps of recall, and of summarize, before the next stage's turn; analyze: times the options."""
+    order: Literal["interleaved", "shuffled", "sequential"] = "interleaved"
+    """interleaved: the stages take turns (the paper); shuffled: every batch mixes all stages; sequential: one stage's
+    whole share of the training after the other's."""
+    rationale_weight: float = Field(1.0, gt=0)
+    """plan multitask: weight of the rationale task's loss beside the label task's."""
+    rationales: int | None = Field(None, ge=1)
+    """Most rationales to learn from per question; null: all there are."""
+    shuffle_rationales: bool = False
+    """A control that should fail: deal every question the rationale of another one with as many options."""
     permute_options: bool = False
     """Show each training question with its options in a fresh seeded order every epoch."""
 

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.conftest import ask
+from tinythinker.config import StageSettings
 from tinythinker.core.errors import TeacherError
 from tinythinker.core.records import Question, Rationale, Stage
 from tinythinker.stages.examples import Curriculum, build_examples
@@ -34,10 +35,37 @@ def test_a_rationale_becomes_one_recall_an_analyze_per_option_and_a_summarize() 
 
 @pytest.mark.parametrize(
     ("plan", "stages"),
-    [("summarize", "s"), ("recall_summarize", "rs"), ("analyze_summarize", "aas"), ("full", "raas")],
+    [
+        ("summarize", "s"),
+        ("recall_summarize", "rs"),
+        ("analyze_summarize", "aas"),
+        ("full", "raas"),
+        ("cot", "R"),
+        ("multitask", "Rs"),
+    ],
 )
 def test_a_plan_makes_the_examples_of_its_stages_only(plan: str, stages: str) -> None:
-    assert "".join(e.stage[0] for e in build_examples(plan, PAPER, [QUESTION], [RATIONALE])) == stages
+    letters = {Stage.RECALL: "r", Stage.ANALYZE: "a", Stage.SUMMARIZE: "s", Stage.REASON: "R"}
+    assert "".join(letters[e.stage] for e in build_examples(plan, PAPER, [QUESTION], [RATIONALE])) == stages
+
+
+def test_a_chain_of_thought_is_one_text_from_the_recall_prompt_to_the_answer() -> None:
+    reasoned = "Rain falls.\nAnalyze: For option A, no. For option B, yes."
+    asked = "Where?\n(A) up (B) down"
+    assert prompts("cot", RATIONALE) == [(f"{asked}\nRecall:", f"{reasoned}\nSummarize: So the answer is option B.")]
+    assert prompts("multitask", RATIONALE) == [
+        (f"{asked}\nRecall:", reasoned),
+        (f"{asked}\nSummarize:", "So the answer is option B."),
+    ]
+
+
+def test_a_chain_of_thought_from_a_recall_only_rationale_leaves_the_analyses_out() -> None:
+    recall_only = Rationale(question_id="q1", recall="Rain falls.")
+    assert prompts("cot", recall_only)[0][1] == "Rain falls.\nSummarize: So the answer is option B."
+
+
+def test_multitask_learns_the_label_of_questions_without_a_rationale_too() -> None:
+    assert prompts("multitask") == prompts("summarize")
 
 
 def test_labels_alone_need_no_rationale() -> None:
@@ -57,9 +85,10 @@ def test_exact_repeats_are_dropped_and_others_kept() -> None:
 
 
 def curriculum(
-    questions: list[Question], rationales: list[Rationale], *, permute: bool = True, plan: str = "full"
+    questions: list[Question], rationales: list[Rationale], *, permute: bool = True, plan: str = "full", **more: object
 ) -> Curriculum:
-    return Curriculum(plan, PAPER, tuple(questions), tuple(rationales), 2, 1, permute, seed=3)
+    settings = StageSettings.model_validate({"plan": plan, "interval": 1, "permute_options": permute, **more})
+    return Curriculum(settings, tuple(questions), tuple(rationales), batch_size=2, seed=3)
 
 
 def test_permuted_epochs_differ_from_each_other_and_not_from_themselves() -> None:
@@ -97,3 +126,48 @@ def test_a_stage_without_any_example_is_an_error_that_says_what_to_do() -> None:
     recall_only = Rationale(question_id="q1", recall="r.")
     with pytest.raises(TeacherError, match=r"found no rationale that teaches analyze.*stages\.plan=recall_summarize"):
         curriculum([QUESTION], [recall_only]).epoch(0)
+
+
+def five() -> tuple[list[Question], list[Rationale]]:
+    """Five questions with a rationale each, and one more for the first."""
+    questions = [ask(f"Where is {i}?", "up", "down", gold="B", id=f"q{i}") for i in range(5)]
+    rationales = [Rationale(question_id=q.id, recall=f"{q.id}.", analyses=("no.", "yes.")) for q in questions]
+    return questions, [*rationales, Rationale(question_id="q0", recall="again.", analyses=("no.", "yes."))]
+
+
+def test_shuffled_batches_mix_the_stages_and_lose_nothing() -> None:
+    made = curriculum(*five(), permute=False, order="shuffled")
+    batches = made.epoch(0)
+    assert {stage for stage, _ in batches} == {"mixed"}
+    assert any(len({example.stage for example in batch}) > 1 for _, batch in batches)
+    seen = [example for _, batch in batches for example in batch]
+    assert sorted(map(repr, seen)) == sorted(map(repr, made.examples(0)))
+
+
+def test_a_sequence_trains_one_stage_after_the_other_with_the_shares_of_an_epoch() -> None:
+    made = curriculum(*five(), order="sequential")  # 6 recalls, 12 analyses, 6 conclusions in batches of 2
+    assert Counter(stage for stage, _ in made.epoch(0)) == {"recall": 3, "analyze": 6, "summarize": 3}
+    order = [stage for stage, _ in made.sequence(24)]
+    assert order == ["recall"] * 6 + ["analyze"] * 12 + ["summarize"] * 6
+
+
+def test_no_more_rationales_per_question_are_learned_from_than_asked_for() -> None:
+    questions, rationales = five()
+    assert len(curriculum(questions, rationales).used) == 6
+    one_each = Curriculum(StageSettings(rationales=1), tuple(questions), tuple(rationales), batch_size=2, seed=3).used
+    assert [own.question_id for own in one_each] == [question.id for question in questions]
+
+
+def test_shuffled_rationales_are_dealt_to_other_questions_and_all_stay_in_the_game() -> None:
+    questions, rationales = five()
+    dealt = curriculum(questions, rationales, shuffle_rationales=True).used
+    assert sorted(own.recall for own in dealt) == sorted(own.recall for own in rationales)
+    assert all(own.recall != f"{own.question_id}." for own in dealt)
+
+
+def test_rationales_are_dealt_among_questions_with_as_many_options_only() -> None:
+    questions, rationales = five()
+    odd = ask("Who?", "I", "you", "they", gold="A", id="odd")
+    own = Rationale(question_id="odd", recall="own.", analyses=("a.", "b.", "c."))
+    dealt = curriculum([*questions, odd], [*rationales, own], shuffle_rationales=True).used
+    assert [r.recall for r in dealt if r.question_id == "odd"] == ["own."]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from tests.conftest import ask
@@ -68,3 +70,30 @@ def test_knowledge_that_says_for_option_is_kept_apart_by_position_not_by_reading
 )
 def test_an_answer_is_read_or_unreadable_but_never_guessed(text: str, answer: str | None) -> None:
     assert parse_answer(text, ("A", "B")) == answer
+
+
+@pytest.mark.parametrize("name", ["paper", "named"])
+def test_a_chain_written_as_one_text_is_read_back_whatever_the_white_space(name: Literal["paper", "named"]) -> None:
+    template, question = Template(name), ask("Where?", "up  there", "down (below)", gold="B")
+    text = template.reasoning(question, "Rain falls", ("no.", "For option A, maybe."), "B")
+    for written in (text, " ".join(text.split())):
+        recall, analyses, concluded = template.read_reasoning(question, written)
+        assert (recall, analyses) == ("Rain falls.", ("no.", "For option A, maybe."))
+        assert parse_answer(concluded, question.labels) == "B"
+
+
+@pytest.mark.parametrize(
+    ("text", "recall", "count", "concluded"),
+    [
+        ("Rain falls.", "Rain falls.", 0, ""),
+        ("", None, 0, ""),
+        ("Rain falls. Analyze: For option A, no.", "Rain falls.", 0, ""),
+        ("Rain falls. Analyze: For option B, no. For option A, yes. Summarize: x", "Rain falls.", 0, "x"),
+        ("Rain falls. Summarize: So the answer is option B.", "Rain falls.", 0, "So the answer is option B."),
+    ],
+)
+def test_what_is_missing_from_a_chain_is_missing_and_nothing_is_guessed(
+    text: str, recall: str | None, count: int, concluded: str
+) -> None:
+    read = Template("paper").read_reasoning(ask("Where?", "up", "down", gold="B"), text)
+    assert (read.recall, len(read.analyses), read.conclusion) == (recall, count, concluded)

@@ -29,6 +29,8 @@ class Stage(StrEnum):
     RECALL = "recall"
     ANALYZE = "analyze"
     SUMMARIZE = "summarize"
+    REASON = "reason"
+    """No step of the method but of its baselines: everything in one text."""
 
 
 class Option(Record):
@@ -161,6 +163,8 @@ class Chain(Record):
     """None where the plan has no recall stage."""
     analyses: tuple[str, ...] = ()
     """One per option in the question's order; empty where the plan has no analyze stage."""
+    reasoning: str | None = None
+    """The whole text of a plan that writes everything at once (`cot`), from which the rest is read."""
     conclusion: str
     answer: str | None
     """Label read out of the conclusion; None if unreadable."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.core.seeds import derive_seed
 from tinythinker.generate.decode import Decoded, LabelLogps, Sampling, decode, label_logps
-from tinythinker.stages.plan import PLANS
-from tinythinker.stages.template import conclusion, parse_answer
+from tinythinker.stages.plan import ANSWERED_WITH
+from tinythinker.stages.template import Template, conclusion, parse_answer
 from tinythinker.student.student import Student
 
 MAX_CONCLUSION_TOKENS = 16
@@ -59,11 +59,16 @@ def think(
         One chain per thought, in order.
     """
     recipe = student.recipe
-    stages, template, how = PLANS[recipe.stages.plan], recipe.template, recipe.generate
+    stages, template, how = ANSWERED_WITH[recipe.stages.plan], recipe.template, recipe.generate
 
     def write(stage: Stage, prompts: list[str], max_tokens: int, asked: Sequence[Thought]) -> list[Decoded]:
         sampling = None if draws is None else draws.of(stage, asked)
         return decode(student, prompts, max_tokens=max_tokens, batch_size=how.batch_size, sampling=sampling)
+
+    if Stage.REASON in stages:
+        prompts = [template.recall_prompt(thought.question) for thought in thoughts]
+        whole = write(Stage.REASON, prompts, recipe.max_target_tokens, thoughts)
+        return [_read(template, thought, text) for thought, text in zip(thoughts, whole, strict=True)]
 
     written: list[list[Decoded]] = [[] for _ in thoughts]
     recalls: list[str | None] = [thought.recall for thought in thoughts]
@@ -121,3 +126,20 @@ def think(
             )
         )
     return chains
+
+
+def _read(template: Template, thought: Thought, text: Decoded) -> Chain:
+    """The chain that a student wrote as one text, its answer included: nothing is left to constrain or to score."""
+    recall, analyses, concluded = template.read_reasoning(thought.question, text.text)
+    return Chain(
+        question_id=thought.question.id,
+        sample=thought.sample,
+        recall=recall,
+        analyses=analyses,
+        reasoning=text.text,
+        conclusion=concluded,
+        answer=parse_answer(concluded, thought.question.labels),
+        count_tokens=text.count_tokens,
+        count_cut=int(text.is_cut),
+        count_stopped=int(text.is_stopped),
+    )

@@ -16,7 +16,7 @@ from tinythinker.core.records import PreferencePair
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student
-from tinythinker.train.loop import Loss
+from tinythinker.train.loop import Loss, Tokens
 
 
 class PairLogps(NamedTuple):
@@ -107,6 +107,8 @@ class PairScores(NamedTuple):
     logps: PairLogps
     tokens: PairLogps
     """Lengths of both sides, (pairs,)."""
+    prompt_tokens: int
+    """Prompt tokens that were read for it, padding left out; every prompt is read for both sides."""
 
 
 def score_pairs(student: Student, model: PreTrainedModel, pairs: Sequence[PreferencePair]) -> PairScores:
@@ -115,7 +117,11 @@ def score_pairs(student: Student, model: PreTrainedModel, pairs: Sequence[Prefer
     labels = encode_targets(student, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
     logps = target_logps(model, prompts, labels)
     n = len(pairs)
-    return PairScores(PairLogps(logps.total[:n], logps.total[n:]), PairLogps(logps.tokens[:n], logps.tokens[n:]))
+    return PairScores(
+        PairLogps(logps.total[:n], logps.total[n:]),
+        PairLogps(logps.tokens[:n], logps.tokens[n:]),
+        int(prompts.mask.sum()),
+    )
 
 
 def preference_objective(
@@ -124,7 +130,7 @@ def preference_objective(
     """Preference loss + α · negative log-likelihood of the chosen per token (METHOD section 4), mean over pairs."""
 
     def objective(model: PreTrainedModel, items: Sequence[ScoredPair]) -> Loss:
-        policy, tokens = score_pairs(student, model, [item.pair for item in items])
+        policy, tokens, prompt_tokens = score_pairs(student, model, [item.pair for item in items])
         reference = PairLogps(
             policy.chosen.new_tensor([item.reference_chosen for item in items]),
             policy.rejected.new_tensor([item.reference_rejected for item in items]),
@@ -139,6 +145,7 @@ def preference_objective(
             "chosen_logp": policy.chosen.sum().item(),
             "rejected_logp": policy.rejected.sum().item(),
         }
-        return Loss(total=losses.sum(), weight=len(items), figures=figures)
+        read = Tokens(prompt_tokens, int(tokens.chosen.sum() + tokens.rejected.sum()))
+        return Loss(total=losses.sum(), weight=len(items), figures=figures, tokens=read)
 
     return objective

@@ -74,7 +74,7 @@ def check_reference(file: Path, student: Student, pairs: Sequence[ScoredPair], s
     """Raise DataError unless these stored scores are those of the student that the round starts from."""
     student.model.eval()
     with torch.no_grad(), torch.autocast(student.device.type, torch.bfloat16, enabled=wants_bf16(settings, student)):
-        policy, tokens = score_pairs(student, student.model, [one.pair for one in pairs])
+        policy, tokens, _ = score_pairs(student, student.model, [one.pair for one in pairs])
     stored = PairLogps(
         policy.chosen.new_tensor([one.reference_chosen for one in pairs]),
         policy.rejected.new_tensor([one.reference_rejected for one in pairs]),

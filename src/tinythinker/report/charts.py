@@ -17,7 +17,12 @@ from tinythinker.core.jsonl import Json
 from tinythinker.core.records import Stage
 from tinythinker.evaluate.score import Score
 
-COLOURS: Mapping[str, str] = {Stage.RECALL: "#3b6fb6", Stage.ANALYZE: "#c9822b", Stage.SUMMARIZE: "#5b8f4d"}
+COLOURS: Mapping[str, str] = {
+    Stage.RECALL: "#3b6fb6",
+    Stage.ANALYZE: "#c9822b",
+    Stage.SUMMARIZE: "#5b8f4d",
+    Stage.REASON: "#8c6d5a",
+}
 _INK = "#333333"
 _STYLE: Any = {
     "svg.fonttype": "none",

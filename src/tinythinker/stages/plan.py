@@ -14,8 +14,15 @@ PLANS: Mapping[str, tuple[Stage, ...]] = {
     "summarize": (Stage.SUMMARIZE,),
     "recall_summarize": (Stage.RECALL, Stage.SUMMARIZE),
     "analyze_summarize": (Stage.ANALYZE, Stage.SUMMARIZE),
+    "cot": (Stage.REASON,),
+    "multitask": (Stage.REASON, Stage.SUMMARIZE),
 }
-"""The method and the paper's ablations. `summarize` alone is fine-tuning on labels."""
+"""Stages to train: the method's, the paper's ablations, and the baselines'. `summarize` is fine-tuning on labels; `cot`
+is single-target chain of thought (Fine-tune-CoT, Ho et al. 2023): recall, analyses and answer in one text; `multitask`
+learns the label and the rationale as two tasks (Distilling step-by-step, Hsieh et al. 2023)."""
+
+ANSWERED_WITH: Mapping[str, tuple[Stage, ...]] = {**PLANS, "multitask": (Stage.SUMMARIZE,)}
+"""Stages to answer with: those that were trained, but that a multi-task student answers without its rationale."""
 
 K = TypeVar("K", bound=str)
 T = TypeVar("T")

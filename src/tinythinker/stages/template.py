@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tinythinker.core.records import Question
 from tinythinker.core.text import finished
 
+_RECALL, _ANALYZE, _SUMMARIZE = "Recall:", "Analyze:", "Summarize:"
 _ANSWER = re.compile(r"(?i:the answer is option) ([A-Z])\b")
+
+
+class Reasoning(NamedTuple):
+    """A chain that was written as one text, taken apart."""
+
+    recall: str | None
+    analyses: tuple[str, ...]
+    """One per option in the question's order, or none at all."""
+    conclusion: str
 
 
 @dataclass(frozen=True)
@@ -24,11 +34,11 @@ class Template:
 
     def recall_prompt(self, question: Question) -> str:
         """What the student reads before it recalls."""
-        return f"{_question(question)}\nRecall:"
+        return f"{_question(question)}\n{_RECALL}"
 
     def analyze_prompt(self, question: Question, recall: str | None, label: str) -> str:
         """What the student reads before it analyzes one option."""
-        return f"{_known(question, recall)}\nAnalyze: {self._opening(question, label)}"
+        return f"{_known(question, recall)}\n{_ANALYZE} {self._opening(question, label)}"
 
     def summarize_prompt(self, question: Question, recall: str | None, analyses: Sequence[str]) -> str:
         """What the student reads before it answers.
@@ -43,8 +53,29 @@ class Template:
                 f"{self._opening(question, label)} {finished(analysis)}"
                 for label, analysis in zip(question.labels, analyses, strict=True)
             ]
-            known += "\nAnalyze: " + " ".join(said)
-        return f"{known}\nSummarize:"
+            known += f"\n{_ANALYZE} " + " ".join(said)
+        return f"{known}\n{_SUMMARIZE}"
+
+    def reasoning(self, question: Question, recall: str, analyses: Sequence[str], label: str | None) -> str:
+        """Everything a chain says, as the one text that follows the recall prompt (plans `cot`, `multitask`).
+
+        Args:
+            label: the answer to end with; None leaves the answer out.
+        """
+        whole = self.summarize_prompt(question, recall, analyses).removeprefix(self.recall_prompt(question)).strip()
+        return whole.removesuffix(_SUMMARIZE).strip() if label is None else f"{whole} {conclusion(label)}"
+
+    def read_reasoning(self, question: Question, text: str) -> Reasoning:
+        """Take a text that `reasoning` describes apart, as a student wrote it: white space does not matter.
+
+        A part that is not there, or not in its place, is None or empty; the conclusion of a text without one is empty.
+        """
+        known, _, concluded = " ".join(text.split()).partition(f" {_SUMMARIZE} ")
+        recall, _, analyzed = known.partition(f" {_ANALYZE} ")
+        openings = [" ".join(self._opening(question, label).split()) for label in question.labels]
+        pattern = " ".join(f"{re.escape(opening)} (.+?)" for opening in openings)
+        match = re.fullmatch(pattern, analyzed)
+        return Reasoning(recall or None, match.groups() if match else (), concluded)
 
     def _opening(self, question: Question, label: str) -> str:
         if self.name == "paper":
@@ -57,7 +88,7 @@ def _question(question: Question) -> str:
 
 
 def _known(question: Question, recall: str | None) -> str:
-    return _question(question) + ("" if recall is None else f"\nRecall: {finished(recall)}")
+    return _question(question) + ("" if recall is None else f"\n{_RECALL} {finished(recall)}")
 
 
 def conclusion(label: str) -> str:

@@ -40,6 +40,13 @@ Item = TypeVar("Item")
 logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
+class Tokens(NamedTuple):
+    """Tokens that went through the student, padding left out."""
+
+    prompts: int
+    targets: int
+
+
 class Loss(NamedTuple):
     """A sum over items and what to divide it by, so that micro-batches add up to the whole batch exactly."""
 
@@ -49,6 +56,7 @@ class Loss(NamedTuple):
     """Number of tokens or pairs summed over."""
     figures: dict[str, float]
     """Other sums worth a line in metrics.jsonl, divided by the same weight there."""
+    tokens: Tokens
 
 
 @dataclass(frozen=True)
@@ -100,17 +108,15 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
     if is_finished(folder):
         return load_student(final)
     first = job.epoch(0)
-    count_steps = settings.epochs * len(first)
-    if settings.max_steps is not None:
-        count_steps = min(count_steps, settings.max_steps)
-    every = min(settings.validate_every or job.cycle, count_steps)
+    total = count_steps(settings, len(first))
+    every = min(settings.validate_every or job.cycle, total)
 
     student.adapt(seed)
     AcceleratorState._reset_state()  # the phases of one process may differ in precision
     accelerator = Accelerator(mixed_precision="bf16" if wants_bf16(settings, student) else "no")
     if settings.gradient_checkpointing:
         student.model.activation_checkpointing_enable({"use_reentrant": False})
-    optimizer, scheduler = build_optimizer(student.model, settings, count_steps)
+    optimizer, scheduler = build_optimizer(student.model, settings, total)
     model, optimizer, scheduler = accelerator.prepare(student.model, optimizer, scheduler)
     position = _resume(accelerator, folder)
     metrics = folder / "metrics.jsonl"
@@ -128,10 +134,10 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
         return settings.patience is not None and position.since_best >= settings.patience
 
     epoch, batches = 0, first
-    with appending(metrics) as log, Progress(job.name, count_steps, position.step) as progress:
+    with appending(metrics) as log, Progress(job.name, total, position.step) as progress:
         if position.step == 0 and job.keep_start:
             position = judge(position)
-        for step in range(position.step, count_steps):
+        for step in range(position.step, total):
             if is_out_of_patience():
                 say(f"{job.name}: stopped at step {step}, {position.since_best} validations after its best")
                 break
@@ -155,7 +161,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
             )
             position = position.model_copy(update={"step": step + 1})
             progress.advance(loss=line["loss"], valid=position.best_accuracy)
-            if (step + 1) % every == 0 or step + 1 == count_steps:
+            if (step + 1) % every == 0 or step + 1 == total:
                 position = judge(position)
                 _checkpoint(accelerator, folder, position)
     if student.recipe.lora is not None and student.recipe.lora.save == "merged":
@@ -166,6 +172,12 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
         best.rename(final)
     _remove_checkpoints(folder)
     return load_student(final)
+
+
+def count_steps(settings: OptimSettings, steps_per_epoch: int) -> int:
+    """Optimizer steps of a whole training."""
+    steps = settings.epochs * steps_per_epoch
+    return steps if settings.max_steps is None else min(steps, settings.max_steps)
 
 
 def _set_mode(model: PreTrainedModel, *, dropout: bool) -> None:
@@ -206,13 +218,14 @@ def _step(
     Raises StudentError, and leaves the weights as they are, if the loss or its gradient is no longer a number.
     """
     size = settings.micro_batch_size or len(items)
-    total, weight = 0.0, 0
+    total, weight, prompt_tokens, target_tokens = 0.0, 0, 0, 0
     figures: dict[str, float] = {}
     for start in range(0, len(items), size):
         with accelerator.autocast():
             loss = job.objective(model, items[start : start + size])
         accelerator.backward(loss.total)
         total, weight = total + loss.total.item(), weight + loss.weight
+        prompt_tokens, target_tokens = prompt_tokens + loss.tokens.prompts, target_tokens + loss.tokens.targets
         for name, value in loss.figures.items():
             figures[name] = figures.get(name, 0.0) + value
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
@@ -227,7 +240,8 @@ def _step(
     optimizer.step()
     optimizer.zero_grad()
     means = {name: value / weight for name, value in figures.items()}
-    return {"loss": total / weight, "gradient_norm": norm, **means}
+    counts = {"prompt_tokens": prompt_tokens, "target_tokens": target_tokens}
+    return {"loss": total / weight, "gradient_norm": norm, **means, **counts}
 
 
 def _checkpoint(accelerator: Accelerator, folder: Path, position: Position) -> None:
