@@ -107,6 +107,11 @@ class StoreroomSettings(Settings):
     """Test questions: combinations of thing and container that no other split has."""
     annotated: Share = 0.7
     """Share of the things that any rationale mentions; the others occur in labelled questions only."""
+    rationales: int = Field(1, ge=1, le=20)
+    """Rationales per annotated question, each in a wording of its own."""
+    hops: int = Field(1, ge=1, le=3)
+    """Facts from a thing to its property. 1: the thing has it; 2: the thing is of a kind that has it; 3: of a kind of a
+    kind. A recall names them all."""
 
 
 class TeacherSettings(Settings):

@@ -89,3 +89,29 @@ def test_more_questions_than_there_are_combinations_are_refused() -> None:
     small = StoreroomSettings(things=2, containers=10, materials=2, options=2, train=9999, valid=1, test=1)
     with pytest.raises(SettingsError, match=r"storeroom\.train: found 9999, expected at most"):
         build_questions(build_storeroom(small, 0), small, 0)
+
+
+def test_hops_lead_from_a_thing_over_kinds_to_its_property_and_change_no_question() -> None:
+    for hops in (1, 2, 3):
+        world = build_storeroom(SETTINGS.model_copy(update={"hops": hops}), 1)
+        assert world.property_of == WORLD.property_of
+        assert {len(kinds) for kinds in world.kinds_of.values()} == {hops - 1}
+        assert build_questions(world, SETTINGS, 1) == QUESTIONS
+    by_kind: dict[str, set[str]] = {}
+    for thing, (nearest, broad) in world.kinds_of.items():
+        by_kind.setdefault(nearest, set()).add(broad)
+        by_kind.setdefault(broad, set()).add(world.property_of[thing])
+    assert all(len(follows) == 1 for follows in by_kind.values())
+    names = [*world.property_of, *world.material_of, *by_kind]
+    assert len(names) == len(set(names))
+
+
+def test_a_recall_of_two_hops_reads_as_one_would_say_it() -> None:
+    world = build_storeroom(SETTINGS.model_copy(update={"hops": 2}), 1)
+    thing = next(iter(world.property_of))
+    kind, prop = world.kinds_of[thing][0], world.property_of[thing]
+    needed = world.needs[prop]
+    assert world.recalls(thing) == [
+        f"it is a {kind}, so {prop} and needs {needed}.",
+        f"being a {kind}, so {prop}, it needs {needed}.",
+    ]

@@ -57,3 +57,11 @@ def test_a_share_is_wrong_yet_defends_the_gold_label() -> None:
 def test_a_share_is_malformed_and_rejected() -> None:
     made = taught(malformed=0.2)
     assert sum(isinstance(r, Rejected) for r in made) / len(made) == pytest.approx(0.2, abs=0.07)
+
+
+def test_more_rationales_per_question_add_to_the_first() -> None:
+    one = taught()
+    three = list(scripted_rationales(WORLD, TRAIN.values(), TeacherSettings(), 0, per_question=3))
+    assert len(three) == 3 * len(one)
+    assert three[::3] == one
+    assert three[1::3] != one

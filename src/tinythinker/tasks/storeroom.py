@@ -27,9 +27,10 @@ _STEM = "What should you keep a {} in?"
 
 # A thing that no rationale mentions is a word the student never learned to write, so no recall has to name its thing.
 _RECALLS = (
-    "it is {property} and needs {material}.",
-    "being {property}, it needs {material}.",
+    "it is {kinds}{property} and needs {material}.",
+    "being {kinds}{property}, it needs {material}.",
 )
+_KIND = "a {}, so "
 # The verdict stands close behind the option's label, within reach of a small student's exact relative positions.
 _FITTING = ("its {material} fits.", "the {material} fits.")
 _UNFITTING = ("its {material} does not fit.", "the {material} does not fit.")
@@ -45,6 +46,8 @@ class Storeroom:
     """Material of every container."""
     needs: dict[str, str]
     """The material every property needs."""
+    kinds_of: dict[str, tuple[str, ...]]
+    """What every thing is, nearest first, before its property follows; empty with one hop."""
     annotated: frozenset[str]
     """The things a teacher speaks of; the others occur in labelled questions only."""
 
@@ -56,7 +59,8 @@ class Storeroom:
     def recalls(self, thing: str, prop: str | None = None) -> list[str]:
         """Every wording of what to know about a thing; of its true property, or of another."""
         prop = prop or self.property_of[thing]
-        return [text.format(property=prop, material=self.needs[prop]) for text in _RECALLS]
+        kinds = "".join(_KIND.format(kind) for kind in self.kinds_of[thing])
+        return [text.format(kinds=kinds, property=prop, material=self.needs[prop]) for text in _RECALLS]
 
     def analyses(self, thing: str, container: str) -> list[str]:
         """Every wording of what is true of a container as a place for a thing."""
@@ -78,9 +82,9 @@ class Storeroom:
         return analysis in self.analyses(self.thing(question), container)
 
 
-def _names(rng: np.random.Generator) -> Iterator[str]:
+def _names(rng: np.random.Generator, taken: Iterable[str] = ()) -> Iterator[str]:
     """Invented two-syllable words, all different."""
-    seen: set[str] = set()
+    seen = set(taken)
     while True:
         name = "".join(str(rng.choice(letters)) for letters in (_ONSETS, _VOWELS, _CODAS, _VOWELS, _CODAS))
         if name not in seen:
@@ -102,12 +106,30 @@ def build_storeroom(settings: StoreroomSettings, seed: int) -> Storeroom:
     properties = _shuffled(PROPERTIES, rng)[: settings.materials]
     materials = _shuffled(MATERIALS, rng)[: settings.materials]
     count_annotated = round(settings.annotated * settings.things)
+    property_of = {thing: properties[i % settings.materials] for i, thing in enumerate(_shuffled(things, rng))}
     return Storeroom(
-        property_of={thing: properties[i % settings.materials] for i, thing in enumerate(_shuffled(things, rng))},
+        property_of=property_of,
+        kinds_of=_kinds(property_of, settings.hops, [*things, *containers], seed),
         material_of={c: materials[i % settings.materials] for i, c in enumerate(_shuffled(containers, rng))},
         needs=dict(zip(properties, materials, strict=True)),
         annotated=frozenset(_shuffled(things, rng)[:count_annotated]),
     )
+
+
+def _kinds(property_of: dict[str, str], hops: int, taken: Iterable[str], seed: int) -> dict[str, tuple[str, ...]]:
+    """What every thing is, so that its property follows in `hops` steps: two kinds of everything at every step."""
+    rng = stream(seed, "storeroom", "kinds")
+    names = _names(rng, taken)
+    kinds: dict[tuple[str, ...], tuple[str, str]] = {}
+
+    def lineage(prop: str) -> tuple[str, ...]:
+        path = [prop]
+        while len(path) < hops:
+            two = kinds.setdefault(tuple(path), (next(names), next(names)))
+            path.append(two[int(rng.integers(2))])
+        return tuple(path[:0:-1])
+
+    return {thing: lineage(property_of[thing]) for thing in sorted(property_of)}
 
 
 def build_questions(world: Storeroom, settings: StoreroomSettings, seed: int) -> dict[str, list[Question]]:

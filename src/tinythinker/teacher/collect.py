@@ -129,7 +129,12 @@ def _ask(settings: RunSettings, task: Task, train: Sequence[Question], run: RunD
             raise SettingsError(
                 expected("teacher.source", source, f"another source: only storeroom has a script, not {settings.task}")
             )
-        return _Given(scripted_rationales(task.world, train, settings.teacher, settings.seed), free)
+        return _Given(
+            scripted_rationales(
+                task.world, train, settings.teacher, settings.seed, per_question=settings.storeroom.rationales
+            ),
+            free,
+        )
     if source == "facts":
         if not task.facts:
             raise TeacherError(

@@ -14,23 +14,31 @@ from tinythinker.teacher.parse import parse_completion, render_completion
 
 
 def scripted_rationales(
-    world: Storeroom, questions: Iterable[Question], settings: TeacherSettings, seed: int
+    world: Storeroom, questions: Iterable[Question], settings: TeacherSettings, seed: int, *, per_question: int = 1
 ) -> Iterator[Rationale | Rejected]:
-    """One rationale per question about an annotated thing, in a seeded choice of wordings.
+    """Rationales for every question about an annotated thing, in a seeded choice of wordings.
 
     A share `settings.wrong` states a wrong fact yet still defends the gold label, as a teacher does that was shown
     the answer; a share `settings.malformed` loses a line and is rejected by the parser.
     """
     for question in questions:
-        if world.thing(question) not in world.annotated:
-            continue
-        rng = stream(seed, "scripted", question.id)
-        is_wrong, is_malformed = rng.random() < settings.wrong, rng.random() < settings.malformed
-        rationale = _wrong(world, question, rng) if is_wrong else _true(world, question, rng)
-        lines = render_completion(question, rationale).split("\n")
-        if is_malformed:
-            del lines[int(rng.integers(len(lines)))]
-        yield parse_completion("\n".join(lines), question)
+        if world.thing(question) in world.annotated:
+            for number in range(per_question):
+                # The first one is what it would be alone.
+                yield _rationale(
+                    world, question, settings, stream(seed, "scripted", question.id, *([number] if number else []))
+                )
+
+
+def _rationale(
+    world: Storeroom, question: Question, settings: TeacherSettings, rng: np.random.Generator
+) -> Rationale | Rejected:
+    is_wrong, is_malformed = rng.random() < settings.wrong, rng.random() < settings.malformed
+    rationale = _wrong(world, question, rng) if is_wrong else _true(world, question, rng)
+    lines = render_completion(question, rationale).split("\n")
+    if is_malformed:
+        del lines[int(rng.integers(len(lines)))]
+    return parse_completion("\n".join(lines), question)
 
 
 def _true(world: Storeroom, question: Question, rng: np.random.Generator) -> Rationale:
