@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "tinythinker"
 LAYERS = (
-    "core config tasks teacher stages student* train* generate* preferences reflect* evaluate answer* report "
+    "core config tasks teacher stages student* train* generate* preferences reflect* evaluate answer* probe* report "
     "teach api* quickstart* cli __main__"
 ).split()
 NAMES = [layer.rstrip("*") for layer in LAYERS]

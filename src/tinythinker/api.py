@@ -15,13 +15,16 @@ from pathlib import Path
 from tinythinker.answer import answer_all, verdicts_name, write_verdicts
 from tinythinker.config import EvaluateSettings, RunSettings, validate
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
-from tinythinker.core.jsonl import read_records, write_json
+from tinythinker.core.jsonl import read_records, write_json, write_text
 from tinythinker.core.progress import say
 from tinythinker.core.records import LABELS, Chain, Option, Question, Rationale
 from tinythinker.core.run import RunDirectory
+from tinythinker.core.seeds import stream
+from tinythinker.evaluate.faithfulness import Faithfulness
 from tinythinker.evaluate.score import Score, score
 from tinythinker.generate.think import Thought
 from tinythinker.generate.think import think as think_all
+from tinythinker.probe import probe as probe_student
 from tinythinker.reflect.rounds import reflect_rounds
 from tinythinker.report.page import write_page
 from tinythinker.stages.examples import Curriculum, count_by_stage
@@ -43,6 +46,7 @@ __all__ = [
     "cost",
     "evaluate",
     "last_student",
+    "probe",
     "reflect",
     "report",
     "run_all",
@@ -210,6 +214,55 @@ def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[st
             verdicts = write_verdicts(file, student, questions, how, settings.seed, world)
             scores[name] = score(verdicts)
     return scores
+
+
+def probe(
+    student: str | Path, *, run: str | Path | None = None, split: str = "test", questions: int | None = None
+) -> Faithfulness:
+    """Is the reasoning used? Change it on its way to the answer, and see what the answer does (`tinythinker.probe`).
+
+    Writes `probes/NAME.SPLIT.json` into the run directory; the report shows it.
+
+    Args:
+        student: a run directory (its last student), or a student's folder.
+        run: the run whose questions to ask; needed if the folder lies in no run.
+        split: test or valid.
+        questions: ask a seeded draw of so many, in file order; None: all.
+
+    Raises:
+        SettingsError: there is no such split, or no run to take questions from.
+        StudentError: there is no such student, or its plan has no reasoning to change.
+    """
+    folder = last_student(Path(student))
+    home = RunDirectory(Path(run)) if run is not None else _run_around(folder)
+    if split not in ("test", "valid"):
+        raise SettingsError(expected("split", split, "test or valid"))
+    settings = validate(home.manifest().settings)
+    name = folder.parent.name if folder.parent.parent == home.root else folder.resolve().name
+    asked = _some(_questions(home, split), questions, settings.seed)
+    found = probe_student(
+        load_student(folder), asked, world=load_world(settings), seed=settings.seed, name=name, split=split
+    )
+    file = home.probes / f"{name}.{split}.json"
+    write_text(file, found.model_dump_json(indent=2) + "\n")
+    say(f"probe: written to {file}; `tinythinker report` shows it")
+    return found
+
+
+def _run_around(folder: Path) -> RunDirectory:
+    for parent in folder.resolve().parents:
+        if RunDirectory(parent).exists:
+            return RunDirectory(parent)
+    raise SettingsError(
+        f"{folder}: found no run directory around it, expected one; name one whose questions to ask (--run)"
+    )
+
+
+def _some(questions: list[Question], count: int | None, seed: int) -> list[Question]:
+    if count is None or count >= len(questions):
+        return questions
+    chosen = stream(seed, "probe", "questions").permutation(len(questions))[:count]
+    return [questions[i] for i in sorted(chosen)]
 
 
 def report(run: RunDirectory) -> Path:

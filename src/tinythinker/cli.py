@@ -214,6 +214,28 @@ def evaluate(run: Run, overrides: Overrides = None, force: Force = False) -> Non
 
 
 @app.command()
+def probe(
+    student: Annotated[Path, typer.Argument(help="run directory (its last student), or a student's folder")],
+    run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="run whose questions to ask [default: the run around the student]", show_default=False),
+    ] = None,
+    split: Annotated[str, typer.Option(help="test or valid")] = "test",
+    questions: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="ask a seeded draw of so many [default: all]", min=1, show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
+) -> None:
+    """Is the reasoning used? Change what a student recalled or analyzed, and see what its answers do."""
+    with friendly_errors():
+        from tinythinker import api
+
+        found = api.probe(student, run=run, split=split, questions=questions)
+        typer.echo(found.model_dump_json(indent=2) if json else "\n".join(found.lines()))
+
+
+@app.command()
 def report(run: Run, overrides: Overrides = None) -> None:
     """Write report.html from whatever the run directory holds so far; settings only confirm the run's own."""
     with friendly_errors():

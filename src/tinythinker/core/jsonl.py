@@ -147,6 +147,14 @@ def read_json(path: Path) -> Json:
     return value
 
 
+def read_record(path: Path, kind: type[R]) -> R:
+    """A JSON file that holds one record. Raises DataError."""
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        raise DataError(f"{path}: {describe(error)}") from None
+
+
 def _drop_torn_line(path: Path) -> None:
     """Cut off what a kill left of an unfinished last line."""
     content = path.read_bytes()

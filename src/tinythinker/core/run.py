@@ -81,6 +81,7 @@ class RunDirectory:
         self.batches = root / "teacher" / "batches"
         self.phase_1 = root / "phase-1"
         self.verdicts_folder = root / "verdicts"
+        self.probes = root / "probes"
         self.report = root / "report.html"
 
     def questions(self, split: str) -> Path:
@@ -110,7 +111,7 @@ class RunDirectory:
             "teach": [self.root / "questions", self.rationales, self.rejected, self.quality],
             "train": [self.phase_1],
             "reflect": [self.round(number) for number in self.begun_rounds()],
-            "evaluate": [self.verdicts_folder, self.report],
+            "evaluate": [self.verdicts_folder, self.probes, self.report],
         }
         return made[verb]
 

@@ -38,11 +38,12 @@ class Draws:
 
 @dataclass(frozen=True)
 class Thought:
-    """A chain to be: the question, which of its chains this is, and a recall if one is already there."""
+    """A chain to be: the question, which of its chains this is, and the reasoning that is already there."""
 
     question: Question
     sample: int = 0
     recall: str | None = None
+    analyses: tuple[str, ...] | None = None
 
 
 def think(
@@ -51,13 +52,15 @@ def think(
     """Reason through every thought, stage by stage, in batches across questions.
 
     Args:
-        thoughts: a recall that a thought brings along is kept; the others are generated.
+        thoughts: a recall or analyses that a thought brings along are kept; the others are generated.
         draws: None for greedy chains.
         score: also ask how likely the answer's label was (`Chain.answer_logp`).
 
     Returns:
         One chain per thought, in order.
     """
+    if not thoughts:
+        return []
     recipe = student.recipe
     stages, template, how = ANSWERED_WITH[recipe.stages.plan], recipe.template, recipe.generate
 
@@ -80,16 +83,18 @@ def think(
             recalls[i] = recall.text
             written[i].append(recall)
 
-    analyses: list[tuple[str, ...]] = [()] * len(thoughts)
+    analyses = [thought.analyses or () for thought in thoughts]
     if Stage.ANALYZE in stages:
+        missing = [i for i, thought in enumerate(thoughts) if thought.analyses is None]
+        asked = [thoughts[i] for i in missing]
         prompts = [
-            template.analyze_prompt(thought.question, recall, label)
-            for thought, recall in zip(thoughts, recalls, strict=True)
-            for label in thought.question.labels
+            template.analyze_prompt(thoughts[i].question, recalls[i], label)
+            for i in missing
+            for label in thoughts[i].question.labels
         ]
-        texts = iter(write(Stage.ANALYZE, prompts, how.max_analysis_tokens, thoughts))
-        for i, thought in enumerate(thoughts):
-            own = [next(texts) for _ in thought.question.options]
+        texts = iter(write(Stage.ANALYZE, prompts, how.max_analysis_tokens, asked))
+        for i in missing:
+            own = [next(texts) for _ in thoughts[i].question.options]
             analyses[i] = tuple(analysis.text for analysis in own)
             written[i].extend(own)
 

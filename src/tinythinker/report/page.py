@@ -9,10 +9,11 @@ from importlib import resources
 import yaml
 from jinja2 import Environment
 
-from tinythinker.core.jsonl import iterate_records, read_json, read_records, write_text
+from tinythinker.core.jsonl import iterate_records, read_json, read_record, read_records, write_text
 from tinythinker.core.metrics import Validation, best_validation, read_metrics, validations
 from tinythinker.core.records import Question, Rationale, Rejected, Verdict
 from tinythinker.core.run import VERBS, Manifest, RunDirectory
+from tinythinker.evaluate.faithfulness import Faithfulness
 from tinythinker.evaluate.score import Score, score
 from tinythinker.preferences import PairCounts
 from tinythinker.report.charts import accuracy_bars, first_wrong_bars, preference_curves, token_bars, training_curves
@@ -71,7 +72,7 @@ def read_rounds(run: RunDirectory) -> list[Round]:
             continue
         lines = read_metrics(folder / "metrics.jsonl")
         start = [own for own in validations(lines) if own.step == 0]
-        counts = PairCounts.model_validate(read_json(folder / "counts.json"))
+        counts = read_record(folder / "counts.json", PairCounts)
         is_finished = (folder / "student").exists()
         shown.append(Round(number, counts, start[0] if start else None, best_validation(lines), is_finished))
     return shown
@@ -131,6 +132,7 @@ def write_page(run: RunDirectory) -> None:
             figures=[figure for figure in _figures(run, scores) if figure],
             shown=_chains(run),
             rounds=read_rounds(run),
+            probes=_probes(run),
             quality=read_quality(run.quality) if run.quality.exists() else None,
             usage=read_json(run.usage) if run.usage.exists() else {},
             header=read_header(run.rationales) if run.rationales.exists() else None,
@@ -193,6 +195,12 @@ def _chains(run: RunDirectory) -> list[Shown]:
         for id_ in (by_name[names[-1]] if names else {})
     ]
     return _mixed(shown)
+
+
+def _probes(run: RunDirectory) -> list[Faithfulness]:
+    """What was found out about the run's students, in their order."""
+    files = sorted(run.probes.glob("*.json"), key=lambda path: _order(path.stem))
+    return [read_record(file, Faithfulness) for file in files]
 
 
 def _taught(run: RunDirectory) -> list[tuple[Question, Rationale | Rejected]]:

@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import describe, read_json
+from tinythinker.core.jsonl import read_record
 from tinythinker.core.records import Question, Record
 from tinythinker.teacher.cost import dollars
 from tinythinker.teacher.select import Selected
@@ -119,10 +118,7 @@ def measure(
 
 def read_quality(path: Path) -> Quality:
     """`quality.json` as it was written. Raises DataError."""
-    try:
-        return Quality.model_validate(read_json(path))
-    except ValidationError as error:
-        raise DataError(f"{path}: {describe(error)}") from None
+    return read_record(path, Quality)
 
 
 def _disagreements(selected: Selected, questions: Sequence[Question]) -> Iterable[Disagreement]:
