@@ -19,15 +19,13 @@ from statistics import mean, stdev
 from scipy.stats import binomtest, ttest_rel
 
 from tinythinker import api
-from tinythinker.answer import answer_all
-from tinythinker.config import EvaluateSettings, RunSettings, TrainSettings, validate
+from tinythinker.config import RunSettings, TrainSettings, validate
 from tinythinker.core.jsonl import read_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import derive_seed
-from tinythinker.evaluate.score import score
-from tinythinker.student.student import Student, load_student
+from tinythinker.student.student import load_student
 from tinythinker.teacher.rationales import read_rationales
 from tinythinker.train.loop import Job, fit, is_finished
 from tinythinker.train.sft import sft_objective
@@ -45,7 +43,7 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "self-training": ("reflect.loss=none",),
     "continued": (),
 }
-"""What follows phase 1. The controls: the same pairs without a preference, and phase 1 for as many steps more."""
+"""What follows phase 1. The controls: pairs made in the same way, without a preference; phase 1 for as many steps."""
 
 ABLATION: Mapping[str, tuple[str, ...]] = {
     "recall and analyze pairs": ("reflect.stages=[recall,analyze]", "reflect.interval=5"),
@@ -73,8 +71,8 @@ def run(out: Path, regimes: Sequence[str], seeds: Sequence[int], arms: Sequence[
         for arm in arms:
             folder = out / f"{regime}-{seed}" / arm.replace(" ", "-")
             if not folder.exists():
-                shutil.copytree(base.root, folder.with_suffix(".tmp"), dirs_exist_ok=True)
-                folder.with_suffix(".tmp").rename(folder)
+                shutil.copytree(base.root, folder.with_name(folder.name + ".tmp"), dirs_exist_ok=True)
+                folder.with_name(folder.name + ".tmp").rename(folder)
             say(f"{regime}, seed {seed}: {arm}")
             cell = RunDirectory(folder)
             if arm == "continued":
@@ -107,15 +105,11 @@ def _continue(cell: RunDirectory) -> None:
         epoch=curriculum.epoch,
         objective=sft_objective(student),
         cycle=steps,
-        validate=lambda: _accuracy(student, valid),
+        validate=lambda: api.greedy_accuracy(student, valid),
         dropout=True,
         keep_start=True,
     )
     fit(student, job, TrainSettings.model_validate(optim), seed=seed, folder=cell.round(1))
-
-
-def _accuracy(student: Student, questions: Sequence[Question]) -> float:
-    return score(answer_all(student, questions, EvaluateSettings(), 0, None)).accuracy
 
 
 Answers = Mapping[str, bool]
@@ -146,7 +140,7 @@ def table(out: Path) -> None:
                 if answers is not None:
                     by_arm.setdefault(arm, {})[seed] = answers
         for arm, own in by_arm.items():
-            print(_row(arm, own) + (_gain(by_arm["reflection"], own) if arm != "reflection" else ""))
+            print(_row(arm, own) + (_gain(by_arm.get("reflection", {}), own) if arm != "reflection" else ""))
 
 
 def _accuracies(answers: Mapping[int, Answers], seeds: Sequence[int]) -> list[float]:

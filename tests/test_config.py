@@ -144,6 +144,19 @@ def test_keys_of_a_file_must_be_names(tmp_path: Path) -> None:
             ["student.family=causal", "student.size=t5-base"],
             r"student\.size with student\.family=causal: found 't5-base'",
         ),
+        (
+            ["reflect.sampling=uncertain", "reflect.samples_per_question=[8, 2]"],
+            r"samples_per_question with reflect\.sampling=uncertain: found \[8, 2\], expected 3",
+        ),
+        (["reflect.on_policy=0.5", "reflect.stages=[analyze]"], r"reflect\.on_policy without recall"),
+        (
+            ["reflect.loss=none", "reflect.reference=initial"],
+            r"reflect\.reference with reflect\.loss=none: found 'initial'",
+        ),
+        (
+            ["student.init=pretrained", "student.family=causal"],
+            r"student\.family with student\.init=pretrained: found 'causal'",
+        ),
         (["student.chat_template=true"], r"student\.chat_template with student\.init=scratch: found True"),
     ],
 )

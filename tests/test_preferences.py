@@ -66,7 +66,7 @@ def test_the_teacher_fills_up_too_few_chosen() -> None:
     assert chosen[0] == "r1"
     assert len(set(chosen[1:]) & {"t1", "t2", "t3"}) == 2
     assert rejected == ["w1", "w2", "w3"]
-    assert {pair.chosen for pair in pairs if pair.is_teacher_fill} == set(chosen[1:])
+    assert {pair.chosen for pair in pairs if pair.is_from_teacher} == set(chosen[1:])
 
 
 def test_the_teacher_fills_up_even_where_the_student_was_never_right() -> None:
@@ -110,7 +110,7 @@ def test_off_policy_the_teacher_takes_the_place_of_some_chosen() -> None:
         share: recall_pairs(QUESTION, own, ("t1", "t2", "r1"), PAPER, rng(), on_policy=share)
         for share in (1.0, 0.5, 0.0)
     }
-    students = {share: sum(not pair.is_teacher_fill for pair in pairs) for share, pairs in by_share.items()}
+    students = {share: sum(not pair.is_from_teacher for pair in pairs) for share, pairs in by_share.items()}
     assert students == {1.0: 2, 0.5: 1, 0.0: 0}
     assert {pair.chosen for pair in by_share[0.0]} == {"t1", "t2"}
     assert all(len(pairs) == 2 for pairs in by_share.values())
@@ -121,11 +121,11 @@ def test_off_policy_without_enough_of_the_teachers_the_students_own_stay() -> No
         Chain(question_id="q1", recall=r, conclusion="", answer=a) for r, a in (("r1", "B"), ("r2", "B"), ("w1", "A"))
     ]
     pairs = recall_pairs(QUESTION, own, ("t1",), PAPER, rng(), on_policy=0.0)
-    assert sorted(pair.is_teacher_fill for pair in pairs) == [False, True]
+    assert sorted(pair.is_from_teacher for pair in pairs) == [False, True]
 
 
 def test_samples_go_to_questions_solved_now_and_then_up_to_a_limit() -> None:
-    assert share_out(9, [0.5, 1.0, 0.0, 0.1], most=10) == [4, 0, 0, 4]
+    assert share_out(9, [0.5, 1.0, 0.0, 0.1], most=10) == [5, 0, 0, 4]
     assert share_out(100, [0.5, 1.0], most=10) == [10, 0]
     assert share_out(9, [1.0, 0.0], most=10) == [0, 0]
 

@@ -17,7 +17,7 @@ from tinythinker.config import EvaluateSettings, RunSettings, validate
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
 from tinythinker.core.jsonl import read_records, write_json, write_text
 from tinythinker.core.progress import say
-from tinythinker.core.records import LABELS, Chain, Option, Question, Rationale
+from tinythinker.core.records import LABELS, Chain, Option, Question, Rationale, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
 from tinythinker.evaluate.faithfulness import Faithfulness
@@ -104,7 +104,7 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
             epoch=epoch,
             objective=sft_objective(student, settings.stages.rationale_weight),
             cycle=sum(curriculum.turn().values()),
-            validate=lambda: _accuracy(student, valid),
+            validate=lambda: greedy_accuracy(student, valid),
             dropout=True,
             keep_start=False,
         )
@@ -147,7 +147,8 @@ def _describe_data(run: RunDirectory, curriculum: Curriculum, student: Student) 
         )
 
 
-def _accuracy(student: Student, questions: Sequence[Question]) -> float:
+def greedy_accuracy(student: Student, questions: Sequence[Question]) -> float:
+    """Share of the questions that a student answers right with greedy chains."""
     return score(answer_all(student, questions, EvaluateSettings(), 0, None)).accuracy
 
 
@@ -155,7 +156,8 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     """Phase 2, self-reflection: rounds of sampling, pairing and preference training.
 
     Returns:
-        The folder of the last round's student, which is the best by validation; phase 1's if there are no rounds.
+        The folder of the last round's student, which is the best by validation unless `reflect.rollback` is off;
+        phase 1's if there are no rounds.
 
     Raises:
         StudentError: phase 1 has not been run, or a loss is no longer a number.
@@ -163,14 +165,14 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     settings = settings_of(run, "reflect", overrides, force)
     _student_of(run, "phase-1")
     _refuse_reflection_on_nothing(settings)
-    if len(run.rounds()) < settings.reflect.rounds:
+    if not all(is_finished(run.round(number)) for number in range(1, settings.reflect.rounds + 1)):
         with timed(run, "reflect"):
             valid = _questions(run, "valid")
             reflect_rounds(
                 run,
                 _questions(run, "train"),
                 _rationales(run),
-                lambda student: _accuracy(student, valid),
+                lambda student: greedy_accuracy(student, valid),
                 settings.reflect,
                 settings.seed,
             )
@@ -183,6 +185,12 @@ def _refuse_reflection_on_nothing(settings: RunSettings) -> None:
     if settings.reflect.rounds and not stages:
         wanted = f"a stage that stages.plan={settings.stages.plan} has, or reflect.rounds=0"
         raise SettingsError(expected("reflect.stages", list(settings.reflect.stages), wanted))
+    if settings.reflect.rounds and Stage.RECALL not in PLANS[settings.stages.plan]:
+        for key, value, wanted in (("sampling", "uncertain", "even"), ("on_policy", None, "1")):
+            found = getattr(settings.reflect, key)
+            if found == value or (key == "on_policy" and found < 1):
+                where = f"setting reflect.{key} with stages.plan={settings.stages.plan}"
+                raise SettingsError(expected(where, found, f"{wanted}: it is about recalls"))
 
 
 def _student_of(run: RunDirectory, name: str) -> Path:
@@ -307,11 +315,21 @@ def run_all(run: RunDirectory) -> dict[str, Score]:
 
     Raises:
         SettingsError: there are rounds to do and the plan has no stage to reflect on.
+        StudentError: a pretrained student does not load; found out before a paid teacher is asked.
     """
-    _refuse_reflection_on_nothing(validate(run.manifest().settings))
+    settings = validate(run.manifest().settings)
+    _refuse_reflection_on_nothing(settings)
+    _refuse_absent_student(run, settings)
     teach(run)
     train(run)
     reflect(run)
     scores = evaluate(run)
     report(run)
     return scores
+
+
+def _refuse_absent_student(run: RunDirectory, settings: RunSettings) -> None:
+    """Load a pretrained student once before a language model is paid to teach it. Raises StudentError."""
+    is_paid = settings.teacher.source == "openai" and not run.quality.exists()
+    if is_paid and settings.student.init == "pretrained":
+        make_student(settings, [], []).adapt(settings.seed, "phase-1")

@@ -44,7 +44,7 @@ EnvName = Annotated[str, BeforeValidator(_is_env_name)]
 _one_or_more = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
 SamplesPerRound = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1), _one_or_more]
 """A number of samples for every round of phase 2, or for each."""
-HeatPerRound = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), _one_or_more]
+TemperaturePerRound = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), _one_or_more]
 """A temperature for every round of phase 2, or for each."""
 
 N = TypeVar("N", int, float)
@@ -274,6 +274,14 @@ class StudentSettings(Settings):
             raise ValueError(expected("setting student.size with student.family=causal", self.size, "1m or 4m"))
         if self.init == "scratch" and self.lora_rank is not None:
             raise ValueError(expected("setting student.lora_rank with student.init=scratch", self.lora_rank, "null"))
+        if self.init == "pretrained" and self.family != "seq2seq":
+            wanted = "no such setting: the model at student.name has a family of its own"
+            raise ValueError(expected("setting student.family with student.init=pretrained", self.family, wanted))
+        if self.lora_rank is None:
+            for name in ("lora_alpha", "lora_dropout", "lora_targets", "lora_save"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    wanted = "student.lora_rank, too: without it there are no adapters"
+                    raise ValueError(expected(f"setting student.{name}", getattr(self, name), wanted))
         if self.init == "scratch" and self.chat_template:
             raise ValueError(expected("setting student.chat_template with student.init=scratch", True, "false"))
         return self
@@ -316,17 +324,18 @@ class ReflectSettings(OptimSettings):
     """Phase 2, self-reflection: sample from the student, pair right with wrong, train on the difference, repeat."""
 
     rounds: int = Field(5, ge=0)
-    """Sample-pair-train rounds. Each starts from the best student so far."""
+    """Sample-pair-train rounds. Each starts from the student of the one before."""
     questions: int | None = Field(None, ge=1)
     """Training questions to sample on per round, a fresh seeded draw; null: all."""
     samples_per_question: SamplesPerRound = (10,)
     """Recalls drawn per question, and sets of analyses drawn per chosen recall. A list has a number for each round."""
-    temperature: HeatPerRound = (0.7,)
+    temperature: TemperaturePerRound = (0.7,)
     """Sampling temperature of the stage under reflection; the other stages decode greedily. A list has one for each
     round."""
     sampling: Literal["even", "uncertain"] = "even"
     """even: every question gets the same number of recalls; uncertain: half of them, and the other half goes to the
-    questions that were sometimes solved and sometimes not."""
+    questions that were sometimes solved and sometimes not, as far as these can take it (at most four times the number
+    each); what they cannot is saved."""
     stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
     """Which stages to make pairs of."""
     on_policy: Share = 1.0
@@ -358,6 +367,16 @@ class ReflectSettings(OptimSettings):
 
     @model_validator(mode="after")
     def _learns_something(self) -> Self:
+        if self.sampling == "uncertain" and min(self.samples_per_question) < 3:
+            wanted = "3 or more, so that half of them can disagree"
+            key = "setting reflect.samples_per_question with reflect.sampling=uncertain"
+            raise ValueError(expected(key, list(self.samples_per_question), wanted))
+        if self.on_policy < 1 and "recall" not in self.stages:
+            key = "setting reflect.on_policy without recall among reflect.stages"
+            raise ValueError(expected(key, self.on_policy, "1: it is about recalls"))
+        if self.loss == "none" and self.reference == "initial":
+            wanted = "previous: without a preference there is nothing to refer to"
+            raise ValueError(expected("setting reflect.reference with reflect.loss=none", self.reference, wanted))
         if self.loss == "none" and self.alpha == 0:
             raise ValueError(expected("setting reflect.alpha with reflect.loss=none", self.alpha, "more than 0"))
         if self.loss in ("ipo", "none") and self.label_smoothing:

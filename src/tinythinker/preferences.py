@@ -20,7 +20,7 @@ class PairCounts(Record):
     """Questions that were sampled on."""
     questions_with_pairs: int
     samples: int
-    """Chains drawn for recall pairs, and sets of analyses drawn for analyze pairs."""
+    """Chains drawn with another recall each, and with other analyses each."""
     repeated: int
     """Samples that say what another sample in the same place says."""
     unreadable: int
@@ -30,7 +30,7 @@ class PairCounts(Record):
     from_teacher: int
     """Pairs whose chosen text is the teacher's."""
     replayed: int
-    """Pairs of earlier rounds that are trained on, too."""
+    """Pairs of earlier rounds that are trained on, too, and that the round has not made again."""
     chosen_tokens: float
     """Mean length of the chosen texts."""
     rejected_tokens: float
@@ -42,19 +42,22 @@ def solved(chains: Sequence[Chain], question: Question) -> float:
     return sum(chain.answer == question.gold for chain in chains) / len(chains)
 
 
-def share_out(budget: int, solved: Sequence[float], most: int) -> list[int]:
+def share_out(budget: int, shares: Sequence[float], most: int) -> list[int]:
     """Spend more samples on the questions that are neither always solved nor always failed, all alike.
 
     Args:
-        budget: samples there are.
-        solved: by question, the share of its first samples that reached the gold label.
+        budget: samples there are; what the uncertain questions cannot take stays unspent.
+        shares: by question, the share of its first samples that reached the gold label.
         most: samples that one question can have.
 
     >>> share_out(7, [0.0, 0.5, 1.0, 0.25], most=10)
-    [0, 3, 0, 3]
+    [0, 4, 0, 3]
     """
-    count = sum(0 < share < 1 for share in solved)
-    return [min(budget // count, most) if 0 < share < 1 else 0 for share in solved]
+    uncertain = [i for i, share in enumerate(shares) if 0 < share < 1]
+    spent = [0] * len(shares)
+    for rank, i in enumerate(uncertain):
+        spent[i] = min((budget - rank - 1) // len(uncertain) + 1, most)
+    return spent
 
 
 def recall_pairs(
@@ -96,7 +99,7 @@ def recall_pairs(
             prompt=prompt,
             chosen=winner,
             rejected=loser,
-            is_teacher_fill=i >= len(chosen),
+            is_from_teacher=i >= len(chosen),
         )
         for i, (winner, loser) in enumerate(zip(winners, losers, strict=False))
     ]

@@ -71,3 +71,16 @@ def test_a_shared_beginning_is_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
     with torch.inference_mode():
         begin(student, [[*QUESTION, *RECALL, 20 + i] for i in range(5)])
     assert shapes == [(1, 14), (5, 1)]
+
+
+@torch.inference_mode()
+def test_prompts_longer_than_an_attention_window_share_nothing_and_stay_exact() -> None:
+    student = tiny_of("gemma3")  # its window is 64 tokens
+    beginning = [int(i) % 90 + 3 for i in range(60)]
+    rows = [[*beginning, 5], [*beginning, 6, 7, 8, 9, 10, 11, 12], [*beginning, 9]]
+    assert is_worth_sharing(rows, share_prefixes(rows))
+    state = begin(student, rows)
+    state.feed(torch.tensor([[31], [32], [33]]))
+    for made, row, token in zip(state.logits, rows, (31, 32, 33), strict=True):
+        plain = student.model(input_ids=torch.tensor([[*row, token]])).logits[0, -1]
+        assert torch.allclose(made, plain, atol=1e-5)

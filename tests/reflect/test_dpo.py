@@ -11,6 +11,7 @@ from tinythinker.core.records import PreferencePair, Stage
 from tinythinker.reflect.dpo import (
     PairLogps,
     ScoredPair,
+    as_compared,
     dpo_loss,
     dpo_margin,
     ipo_loss,
@@ -85,7 +86,9 @@ def test_ipo_stops_at_the_margin_it_wants() -> None:
 )
 def test_every_loss_matches_a_value_worked_by_hand(loss: str, wanted: float) -> None:
     policy, reference, tokens = pair(-1.0, -4.0), pair(-2.0, -3.0), pair(2.0, 4.0)
-    assert preference_loss(policy, reference, tokens, settings(loss=loss, alpha=1.0)).item() == pytest.approx(wanted)
+    own = settings(loss=loss, alpha=1.0)
+    ours, theirs = (as_compared(logps, tokens, own) for logps in (policy, reference))
+    assert preference_loss(ours, theirs, own).item() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -12,7 +12,7 @@ import torch
 from tests.conftest import TINY, tiny_settings
 from tinythinker import api
 from tinythinker.config import ReflectSettings
-from tinythinker.core.errors import DataError, SettingsError
+from tinythinker.core.errors import DataError, SettingsError, StudentError
 from tinythinker.core.jsonl import read_json, read_records, write_records
 from tinythinker.core.records import Chain, PreferencePair, Question, Stage
 from tinythinker.core.run import RunDirectory
@@ -75,7 +75,7 @@ def test_a_round_that_does_not_help_leaves_the_student_as_it_was(
 ) -> None:
     # The starting student validates at 0.5, and everything training makes of it at 0.4.
     accuracies = iter([0.5, *[0.4] * 20])
-    monkeypatch.setattr(api, "_accuracy", lambda student, questions: next(accuracies))
+    monkeypatch.setattr(api, "greedy_accuracy", lambda student, questions: next(accuracies))
     api.reflect(run, "reflect.rounds=1")
     before, after = weights(run.phase_1), weights(run.round(1))
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -85,7 +85,7 @@ def test_a_round_that_helps_changes_the_student_and_the_next_starts_from_it(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accuracies = iter([0.5, 0.6, 0.7, *[0.1] * 20])
-    monkeypatch.setattr(api, "_accuracy", lambda student, questions: next(accuracies))
+    monkeypatch.setattr(api, "greedy_accuracy", lambda student, questions: next(accuracies))
     api.reflect(run, "reflect.rounds=2")
     start, first, second = weights(run.phase_1), weights(run.round(1)), weights(run.round(2))
     assert not all(torch.equal(start[name], first[name]) for name in start)
@@ -116,7 +116,7 @@ def test_the_initial_reference_is_phase_1s_student_in_every_round(
 
     monkeypatch.setattr("tinythinker.reflect.reference.score_reference", watched)
     accuracies = iter([0.5, 0.6, 0.7, 0.7, *[0.8] * 20])
-    monkeypatch.setattr(api, "_accuracy", lambda student, questions: next(accuracies))
+    monkeypatch.setattr(api, "greedy_accuracy", lambda student, questions: next(accuracies))
     api.reflect(run, "reflect.rounds=2", "reflect.reference=initial")
     start, first = weights(run.phase_1), weights(run.round(1))
     assert not all(torch.equal(start[name], first[name]) for name in start)
@@ -158,6 +158,36 @@ def test_a_plan_without_the_stages_to_reflect_on_is_refused(tmp_path: Path) -> N
         api.reflect(started)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("sampling=uncertain", "found 'uncertain', expected even"), ("on_policy=0.5", "found 0.5, expected 1")],
+)
+def test_options_about_recalls_are_refused_where_a_plan_has_none(setting: str, message: str, tmp_path: Path) -> None:
+    overrides = (f"reflect.{setting}", "stages.plan=analyze_summarize")
+    run = api.start("storeroom", tmp_path / "run", *TINY, *overrides)
+    with pytest.raises(SettingsError, match=f"with stages.plan=analyze_summarize: {message}"):
+        api.run_all(run)
+    assert not run.quality.exists()
+
+
+def test_a_pretrained_student_that_is_not_there_is_found_missing_before_a_paid_teacher_is_asked(tmp_path: Path) -> None:
+    teacher = ("teacher.source=openai", "teacher.model=any")
+    overrides = ("student.init=pretrained", f"student.name={tmp_path / 'nowhere'}", *teacher)
+    run = api.start("storeroom", tmp_path / "run", *TINY, *overrides)
+    with pytest.raises(StudentError, match="found nothing that loads"):
+        api.run_all(run)
+    assert not run.quality.exists()
+
+
+def test_what_a_kill_at_the_very_end_left_is_removed_by_the_next_call(run: RunDirectory) -> None:
+    api.reflect(run)
+    last = run.round(run.rounds()[-1])
+    (last / "best").mkdir()
+    (last / "checkpoint-00000004").mkdir()
+    api.reflect(run)
+    assert not list(last.glob("checkpoint-*")) + list(last.glob("best"))
+
+
 def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +202,7 @@ def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
         logps = target_logps(student.model.eval(), encode_prompts(student, prompts), targets)
         return math.exp(logps.total.sum().item() / logps.tokens.sum().item())
 
-    monkeypatch.setattr(api, "_accuracy", likelihood)
+    monkeypatch.setattr(api, "greedy_accuracy", likelihood)
     template = load_student(run.phase_1 / "student").recipe.template
     write_records(
         run.round(1) / "pairs.jsonl",
@@ -197,7 +227,7 @@ def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
 
 
 def test_without_rollback_the_round_keeps_its_own_best(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_accuracy", lambda student, questions: 0.4)
+    monkeypatch.setattr(api, "greedy_accuracy", lambda student, questions: 0.4)
     api.reflect(run, "reflect.rounds=1", "reflect.rollback=false")
     before, after = weights(run.phase_1), weights(run.round(1))
     assert not all(torch.equal(before[name], after[name]) for name in before)
@@ -251,7 +281,7 @@ def test_what_a_round_counts_is_what_its_files_hold(run: RunDirectory) -> None:
     assert made.questions_with_pairs == len({pair.question_id for pair in pairs})
     assert made.samples == sum(map(len, chains))
     assert made.recall_pairs + made.analyze_pairs == len(pairs)
-    assert made.from_teacher == sum(pair.is_teacher_fill for pair in pairs)
+    assert made.from_teacher == sum(pair.is_from_teacher for pair in pairs)
     assert made.repeated == len(chains[0]) - len({(chain.question_id, chain.recall) for chain in chains[0]}) + (
         len(chains[1]) - len({(chain.question_id, chain.recall, chain.analyses) for chain in chains[1]})
     )

@@ -57,7 +57,7 @@ def logits(student: Student) -> torch.Tensor:
 def test_fresh_adapters_change_nothing_and_are_all_that_is_trained(architecture: str, tmp_path: Path) -> None:
     student = student_of(saved_base(tmp_path, architecture))
     plain = logits(student)
-    student.adapt(seed=0)
+    student.adapt(0, "phase-1")
     assert torch.equal(logits(student), plain)
     trained = [name for name, parameter in student.model.named_parameters() if parameter.requires_grad]
     assert trained
@@ -101,14 +101,14 @@ def test_adapters_learn_the_same_with_activations_computed_twice(tmp_path: Path)
 def test_layers_that_the_model_has_not_are_one_line(tmp_path: Path) -> None:
     student = student_of(saved_base(tmp_path, "qwen3"), targets=("nonsense",))
     with pytest.raises(StudentError, match=r"student\.lora_targets: found \['nonsense'\], expected names of layers"):
-        student.adapt(seed=0)
+        student.adapt(0, "phase-1")
 
 
 def test_without_peft_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     student = student_of(saved_base(tmp_path, "qwen3"))
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(StudentError, match=r"found no package peft.*pip install 'tinythinker\[peft\]'"):
-        student.adapt(seed=0)
+        student.adapt(0, "phase-1")
 
 
 def test_a_student_with_random_weights_has_nothing_to_adapt() -> None:
@@ -116,9 +116,9 @@ def test_a_student_with_random_weights_has_nothing_to_adapt() -> None:
         load_settings("storeroom", ["student.lora_rank=4"])
 
 
-@pytest.mark.parametrize("save", ["merged", "adapter"])
-def test_both_phases_run_with_adapters(save: str, tmp_path: Path) -> None:
-    base = saved_base(tmp_path, "qwen3")
+@pytest.mark.parametrize(("architecture", "save"), [("qwen3", "merged"), ("qwen3", "adapter"), ("t5", "merged")])
+def test_both_phases_run_with_adapters(architecture: str, save: str, tmp_path: Path) -> None:
+    base = saved_base(tmp_path, architecture)
     run = api.start(
         "storeroom",
         tmp_path / "run",
@@ -127,11 +127,48 @@ def test_both_phases_run_with_adapters(save: str, tmp_path: Path) -> None:
         f"student.name={base}",
         "student.lora_rank=2",
         f"student.lora_save={save}",
+        "student.max_prompt_tokens=60",
+        "student.max_target_tokens=20",
         "reflect.rounds=2",
         "reflect.stages=[recall]",
     )
     scores = api.run_all(run)
     assert list(scores) == ["phase-1", "round-1", "round-2"]
-    lines = (run.round(1) / "metrics.jsonl").read_text().splitlines()
-    assert next(line for line in lines if "margin" in line).split('"margin": ')[1].startswith("0.0,")
+    for number in (1, 2):
+        lines = (run.round(number) / "metrics.jsonl").read_text().splitlines()
+        assert next(line for line in lines if "margin" in line).split('"margin": ')[1].startswith("0.0,")
     assert (run.round(2) / "student" / "adapter_config.json").exists() == (save == "adapter")
+
+
+def test_every_training_draws_adapters_of_its_own(tmp_path: Path) -> None:
+    drawn = []
+    for name in ("phase-1", "round-1", "phase-1"):
+        student = student_of(saved_base(tmp_path, "qwen3"))
+        student.adapt(0, name)
+        drawn.append(next(own for key, own in student.model.named_parameters() if "lora_A" in key))
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_a_folder_of_adapters_as_a_base_is_merged_and_then_taught_as_asked(tmp_path: Path) -> None:
+    adapters = train(student_of(saved_base(tmp_path, "qwen3"), save="adapter"), tmp_path / "first")
+    name = str(tmp_path / "first" / "student")
+    whole = pretrained_student(StudentSettings(name=name), tiny_recipe())
+    assert all(parameter.requires_grad for parameter in whole.model.parameters())
+    assert torch.allclose(logits(whole), logits(adapters), atol=1e-5)
+    with pytest.raises(StudentError, match=r"found a folder of adapters.*lora_save=merged"):
+        student_of(tmp_path / "first" / "student", save="adapter")
+
+
+@pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json"])
+def test_damaged_adapters_are_one_line(file: str, tmp_path: Path) -> None:
+    train(student_of(saved_base(tmp_path, "qwen3"), save="adapter"), tmp_path / "out")
+    (tmp_path / "out" / "student" / file).write_bytes(b"no such thing")
+    with pytest.raises(StudentError, match="found damaged adapters"):
+        load_student(tmp_path / "out" / "student")
+
+
+@pytest.mark.parametrize("setting", ["lora_alpha=8", "lora_dropout=0.1", "lora_targets=[q_proj]", "lora_save=adapter"])
+def test_settings_of_adapters_without_adapters_are_refused(setting: str) -> None:
+    with pytest.raises(SettingsError, match=r"student\.lora_rank, too"):
+        load_settings("csqa", [f"student.{setting}"])

@@ -186,8 +186,9 @@ class PreferencePair(Record):
     prompt: str
     chosen: str
     rejected: str
-    is_teacher_fill: bool = False
-    """True if `chosen` is the teacher's, filled in because the student had too few of its own."""
+    is_from_teacher: bool = False
+    """True if `chosen` is the teacher's: filled in because the student had too few of its own, or in place of one of
+    them (`reflect.on_policy`)."""
 
 
 class Verdict(Record):

@@ -71,7 +71,7 @@ class _Causal:
         families = share_prefixes(whole)
         rest = whole
         self._mask = torch.zeros((len(rows), 0), dtype=torch.long, device=student.device)
-        if is_worth_sharing(whole, families):
+        if is_worth_sharing(whole, families) and _has_room(student, whole, families):
             trunks = pad(
                 [whole[own.rows[0]][: own.width] for own in families], student.pad_id, student.device, left=True
             )
@@ -135,6 +135,18 @@ def is_worth_sharing(rows: Sequence[Sequence[int]], families: Sequence[Family]) 
     """Does sharing save a fifth of all tokens? And has every row two, so that something is left to read after it?"""
     saved = sum((len(own.rows) - 1) * own.width for own in families)
     return all(own.width for own in families) and 5 * saved >= sum(map(len, rows))
+
+
+def _has_room(student: Student, rows: Sequence[Sequence[int]], families: Sequence[Family]) -> bool:
+    """Does all that will stand in the cache lie within the model's attention window?
+
+    Shared beginnings put padding in the middle of a row, and windows count it.
+    """
+    config = student.model.config.get_text_config()
+    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    beginning = max(own.width for own in families)
+    rest = max(len(rows[i]) - own.width for own in families for i in own.rows)
+    return all(window is None or beginning + rest + student.recipe.most_written <= window for window in windows)
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

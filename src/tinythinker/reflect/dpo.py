@@ -81,24 +81,25 @@ def ipo_loss(policy: PairLogps, reference: PairLogps, *, beta: float) -> Tensor:
     return (dpo_margin(policy, reference) - 1 / (2 * beta)) ** 2
 
 
-def preference_loss(policy: PairLogps, reference: PairLogps, tokens: PairLogps, settings: ReflectSettings) -> Tensor:
+def preference_loss(policy: PairLogps, reference: PairLogps, settings: ReflectSettings) -> Tensor:
     """Loss of each pair as `reflect.loss` has it, shape (pairs,).
 
     Args:
-        tokens: length of both sides of each pair.
+        policy: as `as_compared` has it.
+        reference: as `as_compared` has it.
     """
     if settings.loss == "none":
         return torch.zeros_like(policy.chosen)
-    if settings.loss == "dpo":
-        return dpo_loss(policy, reference, beta=settings.beta, label_smoothing=settings.label_smoothing)
-    policy, reference = _per_token(policy, tokens), _per_token(reference, tokens)
     if settings.loss == "ipo":
         return ipo_loss(policy, reference, beta=settings.beta)
     return dpo_loss(policy, reference, beta=settings.beta, label_smoothing=settings.label_smoothing)
 
 
-def _per_token(logps: PairLogps, tokens: PairLogps) -> PairLogps:
-    return PairLogps(logps.chosen / tokens.chosen, logps.rejected / tokens.rejected)
+def as_compared(logps: PairLogps, tokens: PairLogps, settings: ReflectSettings) -> PairLogps:
+    """Log-probabilities as `reflect.loss` compares them: of whole texts, or per token (ipo, dpo_norm)."""
+    if settings.loss in ("ipo", "dpo_norm"):
+        return PairLogps(logps.chosen / tokens.chosen, logps.rejected / tokens.rejected)
+    return logps
 
 
 class PairScores(NamedTuple):
@@ -135,10 +136,11 @@ def preference_objective(
             policy.chosen.new_tensor([item.reference_chosen for item in items]),
             policy.rejected.new_tensor([item.reference_rejected for item in items]),
         )
-        losses = preference_loss(policy, reference, tokens, settings)
+        ours, theirs = (as_compared(logps, tokens, settings) for logps in (policy, reference))
+        losses = preference_loss(ours, theirs, settings)
         if settings.alpha:
             losses = losses - settings.alpha * policy.chosen / tokens.chosen
-        margin = dpo_margin(policy, reference).detach()
+        margin = dpo_margin(ours, theirs).detach()
         figures = {
             "margin": margin.sum().item(),
             "reward_accuracy": (margin > 0).sum().item(),

@@ -5,7 +5,7 @@ So no second model stands in memory while the student trains, with adapters or w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from tinythinker.config import ReflectSettings
 from tinythinker.core.errors import DataError
 from tinythinker.core.jsonl import read_records, write_records
 from tinythinker.core.records import PreferencePair, Record
-from tinythinker.reflect.dpo import PairLogps, ScoredPair, dpo_margin, score_pairs
+from tinythinker.reflect.dpo import ScoredPair, score_pairs
 from tinythinker.student.student import Student
 from tinythinker.train.loop import wants_bf16
 
@@ -52,16 +52,21 @@ def score_reference(
 
 
 def reference_scores(
-    file: Path, reference: Student, batches: Sequence[Sequence[PreferencePair]], settings: ReflectSettings
+    file: Path, load: Callable[[], Student], batches: Sequence[Sequence[PreferencePair]], settings: ReflectSettings
 ) -> dict[PreferencePair, ScoredPair]:
     """Score every pair under the reference, or read the scores if that is done.
+
+    Args:
+        load: loads the reference; called only if there is something to score.
 
     Raises:
         DataError: the stored scores are not those of these pairs.
     """
     pairs = [pair for batch in batches for pair in batch]
     if not file.exists():
+        reference = load()
         write_records(file, score_reference(reference, batches, bf16=wants_bf16(settings, reference)))
+        del reference
     stored = read_records(file, PairReference)
     if [one.pair for one in stored] != pairs:
         raise DataError(
@@ -75,11 +80,13 @@ def check_reference(file: Path, student: Student, pairs: Sequence[ScoredPair], s
     student.model.eval()
     with torch.no_grad(), torch.autocast(student.device.type, torch.bfloat16, enabled=wants_bf16(settings, student)):
         policy, tokens, _ = score_pairs(student, student.model, [one.pair for one in pairs])
-    stored = PairLogps(
-        policy.chosen.new_tensor([one.reference_chosen for one in pairs]),
-        policy.rejected.new_tensor([one.reference_rejected for one in pairs]),
+    drift = torch.stack(
+        [
+            (policy.chosen - policy.chosen.new_tensor([one.reference_chosen for one in pairs])).abs() / tokens.chosen,
+            (policy.rejected - policy.rejected.new_tensor([one.reference_rejected for one in pairs])).abs()
+            / tokens.rejected,
+        ]
     )
-    drift = dpo_margin(policy, stored).abs() / (tokens.chosen + tokens.rejected)
     if not bool((drift <= MOST_DRIFT).all()):
         raise DataError(
             f"{file}: found log-probabilities that are not those of the round's first student (off by "

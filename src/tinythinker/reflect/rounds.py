@@ -30,9 +30,9 @@ def reflect_rounds(
 ) -> Student:
     """Do every round that is not done yet.
 
-    A round starts from the student of the round before, and that student competes for being the round's best; so each
-    round's student is the best by validation so far, and a round that does not help is rolled back
-    (`reflect.rollback`).
+    A round starts from the student of the round before. Unless `reflect.rollback` is off, that student competes for
+    being the round's best; so each round's student is the best by validation so far, and a round that does not help is
+    rolled back.
 
     Returns:
         The student of the last round, phase 1's if there are none.
@@ -46,8 +46,8 @@ def reflect_rounds(
         sampler = Sampler(student, settings, folder, number, derive_seed(seed, "round", number))
         pairs = make_pairs(sampler, questions, rationales, _earlier(run, number, settings.replay_rounds))
         is_own = settings.reference == "previous" or number == 1
-        reference = student if is_own else load_student(run.phase_1 / "student")
-        student = _train(folder, student, reference, pairs, validate, settings, seed)
+        initial = None if is_own else run.phase_1 / "student"
+        student = _train(folder, student, initial, pairs, validate, settings, seed)
     return student
 
 
@@ -60,12 +60,17 @@ def _earlier(run: RunDirectory, number: int, rounds: int) -> list[PreferencePair
 def _train(
     folder: Path,
     student: Student,
-    reference: Student,
+    initial: Path | None,
     pairs: Sequence[PreferencePair],
     validate: Callable[[Student], float],
     settings: ReflectSettings,
     seed: int,
 ) -> Student:
+    """Train on the pairs of a round.
+
+    Args:
+        initial: folder of the reference, if it is another student than the one that is trained.
+    """
     by_stage = {stage: [pair for pair in pairs if pair.stage is stage] for stage in Stage}
     by_stage = {stage: own for stage, own in by_stage.items() if own}
     if not by_stage:
@@ -81,8 +86,12 @@ def _train(
 
     size = settings.micro_batch_size or settings.batch_size
     passes = [batch[i : i + size] for _, batch in order(0) for i in range(0, len(batch), size)]
-    scored = reference_scores(folder / "reference.jsonl", reference, passes, settings)
-    if reference is student:
+    # Adapters that change nothing yet take other kernels all the same; the margin is to begin at 0.
+    student.adapt(seed, folder.name)
+    scored = reference_scores(
+        folder / "reference.jsonl", lambda: student if initial is None else load_student(initial), passes, settings
+    )
+    if initial is None:
         check_reference(folder / "reference.jsonl", student, [scored[pair] for pair in passes[0]], settings)
 
     def epoch(number: int) -> list[tuple[Stage, list[ScoredPair]]]:

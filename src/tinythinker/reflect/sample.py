@@ -111,7 +111,7 @@ def make_pairs(
     sampler: Sampler,
     questions: Sequence[Question],
     rationales: Sequence[Rationale],
-    earlier: Iterable[PreferencePair],
+    earlier: Sequence[PreferencePair],
 ) -> list[PreferencePair]:
     """Sample and pair, or read the pairs if that is done.
 
@@ -124,12 +124,24 @@ def make_pairs(
     """
     file = sampler.folder / "pairs.jsonl"
     if not file.exists():
-        _write_pairs(file, sampler, questions, rationales, len(set(earlier)))
-    return list(dict.fromkeys([*read_records(file, PreferencePair), *earlier]))
+        _write_pairs(file, sampler, questions, rationales, earlier)
+    return _distinct([*read_records(file, PreferencePair), *earlier])
+
+
+def _distinct(pairs: Iterable[PreferencePair]) -> list[PreferencePair]:
+    """The pairs, the first one of those that say the same."""
+    first: dict[tuple[str, str, str], PreferencePair] = {}
+    for pair in pairs:
+        first.setdefault((pair.prompt, pair.chosen, pair.rejected), pair)
+    return list(first.values())
 
 
 def _write_pairs(
-    file: Path, sampler: Sampler, questions: Sequence[Question], rationales: Sequence[Rationale], count_replayed: int
+    file: Path,
+    sampler: Sampler,
+    questions: Sequence[Question],
+    rationales: Sequence[Rationale],
+    earlier: Sequence[PreferencePair],
 ) -> None:
     student, settings, seed = sampler.student, sampler.settings, sampler.seed
     asked = draw_questions(questions, settings, seed)
@@ -157,8 +169,8 @@ def _write_pairs(
         for i, ((question, _), own) in enumerate(zip(chosen, by_recall, strict=True)):
             pairs += analyze_pairs(question, own, template, stream(seed, "pairs", "analyze", question.id, i))
 
-    pairs = list(dict.fromkeys(pairs))
-    counts = _count(student, len(asked), sampled, pairs, count_replayed)
+    pairs = _distinct(pairs)
+    counts = _count(student, len(asked), sampled, pairs, len(_distinct([*pairs, *earlier])) - len(pairs))
     write_json(sampler.folder / "counts.json", counts.model_dump())
     write_records(file, pairs)  # last: with it the sampling is done
     say(
@@ -185,7 +197,7 @@ def _count(
         unreadable=sum(chain.answer is None for own in sampled for chain in own),
         recall_pairs=sum(pair.stage is Stage.RECALL for pair in pairs),
         analyze_pairs=sum(pair.stage is Stage.ANALYZE for pair in pairs),
-        from_teacher=sum(pair.is_teacher_fill for pair in pairs),
+        from_teacher=sum(pair.is_from_teacher for pair in pairs),
         replayed=replayed,
         chosen_tokens=mean_tokens([pair.chosen for pair in pairs]),
         rejected_tokens=mean_tokens([pair.rejected for pair in pairs]),

@@ -70,7 +70,7 @@ def training_curves(metrics: Sequence[Json], title: str) -> str | None:
         if any(value > 0 for points in losses.values() for _, value in points):
             axes.set_yscale("log")
         axes.set_xlabel("optimizer step")
-        axes.set_ylabel("loss (nats)")
+        axes.set_ylabel("loss")
         if valid:
             right = axes.twinx()
             right.spines["right"].set_visible(True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from tinythinker.core.errors import StudentError, expected
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 ADAPTER_FILE = "adapter_config.json"
 
 
-def _peft() -> Any:
+def require_peft() -> Any:
     """The library, which most do not need. Raises StudentError."""
     try:
         import peft
@@ -44,7 +45,7 @@ def add_adapters(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTraine
     Raises:
         StudentError: peft is not installed, or the model has no such layers.
     """
-    peft = _peft()
+    peft = require_peft()
     how = recipe.lora
     if how is None or isinstance(model, peft.PeftModel):
         return model
@@ -67,24 +68,48 @@ def add_adapters(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTraine
         ) from None
 
 
+def is_adapted(model: PreTrainedModel) -> bool:
+    """Does the model wear adapters?"""
+    return hasattr(model, "peft_config")
+
+
+def merged(model: PreTrainedModel) -> PreTrainedModel:
+    """A model with its adapters made part of its weights, all of which can be trained again."""
+    with _quiet():
+        whole = cast(PreTrainedModel, cast(Any, model).merge_and_unload())
+    whole.requires_grad_(True)
+    return whole
+
+
 def load_adapters(base: PreTrainedModel, folder: str) -> PreTrainedModel:
     """A model with the adapters saved in a folder, ready to be trained on. Raises StudentError."""
-    with _quiet():
-        return cast(PreTrainedModel, _peft().PeftModel.from_pretrained(base, folder, is_trainable=True))
+    with _quiet(), _folder_errors(folder):
+        return cast(PreTrainedModel, require_peft().PeftModel.from_pretrained(base, folder, is_trainable=True))
 
 
 def base_of(folder: Path) -> str | None:
     """Name of the model that a folder's adapters belong on; None if it holds whole weights. Raises StudentError."""
     if not (folder / ADAPTER_FILE).is_file():
         return None
-    return str(_peft().PeftConfig.from_pretrained(str(folder)).base_model_name_or_path)
+    with _folder_errors(folder):
+        return str(require_peft().PeftConfig.from_pretrained(str(folder)).base_model_name_or_path)
+
+
+@contextmanager
+def _folder_errors(folder: str | Path) -> Iterator[None]:
+    """Turn what the libraries say of a damaged folder into one line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise StudentError(
+            f"student {folder}: found damaged adapters ({reason}), expected those of a training"
+        ) from None
 
 
 def merge(student: Student, adapters: Path) -> None:
     """Load the adapters of a folder into a student that has some, and make them part of its weights, in place."""
     from safetensors.torch import load_file
 
-    peft = _peft()
-    peft.set_peft_model_state_dict(student.model, load_file(adapters / "adapter_model.safetensors"))
-    with _quiet():
-        student.model = cast(Any, student.model).merge_and_unload()
+    require_peft().set_peft_model_state_dict(student.model, load_file(adapters / "adapter_model.safetensors"))
+    student.model = merged(student.model)

@@ -73,7 +73,7 @@ def scratch_student(settings: StudentSettings, recipe: Recipe, texts: Iterable[s
         word_tokenizer(texts) if settings.sentencepiece is None else sentencepiece_tokenizer(settings.sentencepiece)
     )
     if settings.family == "causal":
-        return Student(place(_fresh_causal(settings, tokenizer, seed)), tokenizer, recipe)
+        return Student(place(_fresh_causal(settings, recipe, tokenizer, seed)), tokenizer, recipe)
     config = T5Config(
         vocab_size=-(-len(tokenizer) // 8) * 8,
         pad_token_id=tokenizer.pad_token_id,
@@ -106,7 +106,9 @@ def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
     return model
 
 
-def _fresh_causal(settings: StudentSettings, tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen3ForCausalLM:
+def _fresh_causal(
+    settings: StudentSettings, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, seed: int
+) -> Qwen3ForCausalLM:
     """A small decoder of Qwen3's architecture: rotary positions, normalised queries and keys, gated feed-forward."""
     shape = dict(CAUSAL_SHAPES[settings.size])
     heads = shape.pop("heads")
@@ -114,7 +116,7 @@ def _fresh_causal(settings: StudentSettings, tokenizer: PreTrainedTokenizerBase,
         vocab_size=-(-len(tokenizer) // 8) * 8,
         num_attention_heads=heads,
         num_key_value_heads=heads,
-        max_position_embeddings=settings.max_prompt_tokens + settings.max_target_tokens,
+        max_position_embeddings=recipe.max_prompt_tokens + recipe.most_written,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,

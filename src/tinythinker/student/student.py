@@ -25,8 +25,9 @@ from tinythinker.config import GenerateSettings, StageSettings, StudentSettings
 from tinythinker.core.errors import StudentError
 from tinythinker.core.jsonl import describe, read_json, whole_folder, write_json
 from tinythinker.core.records import Record
+from tinythinker.core.seeds import derive_seed
 from tinythinker.stages.template import Template
-from tinythinker.student.lora import add_adapters, base_of, load_adapters
+from tinythinker.student.lora import add_adapters, base_of, is_adapted, load_adapters, merged
 
 # Loading bars and advice of the library would drown what the user asked to see.
 transformers_logging.set_verbosity_error()
@@ -69,6 +70,11 @@ class Recipe(Record):
     """None: all weights are trained."""
 
     @property
+    def most_written(self) -> int:
+        """Tokens of the longest text that a student writes in one go."""
+        return max(self.max_target_tokens, self.generate.max_recall_tokens, self.generate.max_analysis_tokens)
+
+    @property
     def template(self) -> Template:
         """The prompt grammar it was taught in."""
         return Template(self.stages.template)
@@ -101,10 +107,14 @@ class Student:
         """Number of weights, shared ones once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    def adapt(self, seed: int) -> None:
-        """Put adapters around the weights if it is taught with some and has none yet. Raises StudentError."""
+    def adapt(self, seed: int, training: str) -> None:
+        """Put adapters around the weights if it is taught with some and has none yet. Raises StudentError.
+
+        Args:
+            training: its name, such as `round-1`; every training draws fresh adapters of its own.
+        """
         if self.recipe.lora is not None:
-            self.model = add_adapters(self.model, self.recipe, seed)
+            self.model = add_adapters(self.model, self.recipe, derive_seed(seed, training))
 
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder (with adapters: those alone), whole or not at all. Raises DataError."""
@@ -135,6 +145,13 @@ def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
     # Adapters saved alone note where their base lies: a folder as it is called from anywhere.
     name = str(Path(settings.name).resolve()) if Path(settings.name).is_dir() else settings.name
     model, tokenizer = _load_pretrained(name, dropout=settings.dropout)
+    if is_adapted(model):
+        if recipe.lora is not None and recipe.lora.save == "adapter":
+            raise StudentError(
+                f"student {settings.name}: found a folder of adapters, expected whole weights for new adapters to lie "
+                "on; use student.lora_save=merged"
+            )
+        model = merged(model)
     student = Student(model, tokenizer, recipe)
     if recipe.chat_template and not (student.is_causal and tokenizer.chat_template):
         found = "no chat template in its tokenizer" if student.is_causal else "an encoder-decoder"
@@ -151,7 +168,7 @@ def _refuse_what_is_too_long(name: str, student: Student) -> None:
     most = getattr(student.model.config, "max_position_embeddings", None)
     recipe = student.recipe
     read = recipe.max_prompt_tokens
-    written = max(recipe.max_target_tokens, recipe.generate.max_recall_tokens, recipe.generate.max_analysis_tokens)
+    written = recipe.most_written
     if most is not None and (read + written if student.is_causal else max(read, written)) > most:
         raise StudentError(
             f"student {name}: found prompts of up to {read} tokens and texts of up to {written}, expected them to fit "

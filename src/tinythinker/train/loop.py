@@ -111,7 +111,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
     total = count_steps(settings, len(first))
     every = min(settings.validate_every or job.cycle, total)
 
-    student.adapt(seed)
+    student.adapt(seed, job.name)
     AcceleratorState._reset_state()  # the phases of one process may differ in precision
     accelerator = Accelerator(mixed_precision="bf16" if wants_bf16(settings, student) else "no")
     if settings.gradient_checkpointing:
