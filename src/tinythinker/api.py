@@ -30,6 +30,7 @@ from tinythinker.report.page import write_page
 from tinythinker.stages.examples import Curriculum, count_by_stage
 from tinythinker.stages.plan import PLANS
 from tinythinker.student.encode import prompt_ids, target_ids
+from tinythinker.student.flops import weights_of
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student, load_student
 from tinythinker.tasks.load import load_world
@@ -136,6 +137,7 @@ def _describe_data(run: RunDirectory, curriculum: Curriculum, student: Student) 
         "max_target_tokens": student.recipe.max_target_tokens,
         "vocabulary": len(student.tokenizer),
         "parameters": student.count_parameters(),
+        "weights": weights_of(student)._asdict(),
     }
     write_json(run.phase_1 / "data.json", facts)
     counts = ", ".join(f"{count} {stage}" for stage, count in count_by_stage(examples).items())

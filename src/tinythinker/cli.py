@@ -236,6 +236,48 @@ def probe(
 
 
 @app.command()
+def study(
+    source: Annotated[str, typer.Argument(metavar="FILE.yaml|TASK", help="a study file, or a task")],
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="directory for cells, tables and study.html")] = ...,  # type: ignore[assignment]
+    methods: Annotated[
+        str, typer.Option(help="names, comma between; `tinythinker methods` lists them", show_default=False)
+    ] = "",
+    seeds: Annotated[int | None, typer.Option(help="how many, from 0 [default: 3]", min=1, show_default=False)] = None,
+    budget: Annotated[
+        Optional[Literal["steps", "target_tokens", "flops"]],  # noqa: UP045
+        typer.Option(help="what every method's phase 1 gets alike [default: steps]", show_default=False),
+    ] = None,
+    vary: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="KEY=VALUE,VALUE", help="do the grid for each value of a setting", show_default=False),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="processes at once, each with its share of the cores", min=1)] = 1,
+) -> None:
+    """Compare methods over seeds, on the same questions and an equal budget, with intervals and tests."""
+    with friendly_errors():
+        from tinythinker.study.grid import read_grid
+
+        names = [name.strip() for name in methods.split(",") if name.strip()]
+        grid = read_grid(source, overrides or (), methods=names, seeds=seeds, budget=budget, vary=vary)
+        from tinythinker.study.results import table
+        from tinythinker.study.study import study as do
+
+        results = do(grid, out, workers=workers)
+        typer.echo("\n".join(table(grid, results)), err=True)
+    typer.echo(out / "study.html")
+
+
+@app.command()
+def methods() -> None:
+    """The methods that a study can compare, and the settings that make them."""
+    from tinythinker.study.methods import METHODS
+
+    for name, own in METHODS.items():
+        typer.echo(f"{name}: {own.meaning}" + (f"    [{' '.join(own.settings)}]" if own.settings else ""))
+
+
+@app.command()
 def report(run: Run, overrides: Overrides = None) -> None:
     """Write report.html from whatever the run directory holds so far; settings only confirm the run's own."""
     with friendly_errors():

@@ -116,3 +116,16 @@ def score(verdicts: Sequence[Verdict]) -> Score:
         analyze_facts=sum(analyses) / len(analyses) if analyses else None,
         first_wrong={stage: wrong.count(stage) for stage in Stage if stage in wrong},
     )
+
+
+def vote_curve(verdicts: Sequence[Verdict]) -> list[Interval]:
+    """Accuracy of the vote over each question's first k chains, for every k there are: one sampling run, all votes.
+
+    Args:
+        verdicts: at least one, each with its chains in the order they were drawn.
+    """
+    most = min(len(verdict.chains) for verdict in verdicts)
+    return [
+        wilson(sum(vote(verdict.chains[:k]) == verdict.gold for verdict in verdicts), len(verdicts))
+        for k in range(1, most + 1)
+    ]

@@ -24,6 +24,8 @@ COLOURS: Mapping[str, str] = {
     Stage.REASON: "#8c6d5a",
 }
 _INK = "#333333"
+_CYCLE = ("#3b6fb6", "#c9822b", "#5b8f4d", "#8a3ba8", "#b3261e", "#2a8c8c", "#8c6d5a", "#777777", "#b0a030", "#d06aa0")
+"""Colours of methods, in their order."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tinythinker",
@@ -182,3 +184,66 @@ def first_wrong_bars(scores: Mapping[str, Score]) -> str | None:
         axes.set_xlabel("questions")
         figure.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3)
         return _svg(figure)
+
+
+def method_dots(
+    methods: Mapping[str, Sequence[float]], intervals: Mapping[str, tuple[float, float]], title: str
+) -> str:
+    """Accuracy of every method: a dot for every seed, their mean, and its interval; shares in [0, 1]."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(6.4, 1.0 + 0.42 * len(methods), title)
+        for i, (name, values) in enumerate(list(methods.items())[::-1]):
+            mean = 100 * sum(values) / len(values)
+            low, high = (100 * end for end in intervals.get(name, (mean / 100, mean / 100)))
+            axes.plot([max(0, low), min(100, high)], [i, i], color="#3b6fb6", linewidth=2.5, solid_capstyle="round")
+            axes.plot(
+                [100 * value for value in values], [i] * len(values), "o", color="#c9822b", markersize=4, alpha=0.7
+            )
+            axes.plot([mean], [i], "|", color=_INK, markersize=14, markeredgewidth=2)
+        axes.set_yticks(range(len(methods)), list(methods)[::-1])
+        axes.set_xlim(0, 101)
+        axes.set_xlabel("test accuracy (%): seeds, mean, 95% interval of the mean")
+        return _svg(figure)
+
+
+def method_curves(
+    curves: Mapping[str, Sequence[tuple[str, float, float | None, float | None]]], key: str, title: str
+) -> str:
+    """Accuracy of every method against the values of a setting, with bands; points are (value, mean, low, high)."""
+    names = list(dict.fromkeys(value for points in curves.values() for value, *_ in points))
+    places = _places(names)
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(6.4, 3.6, title)
+        for i, (method, points) in enumerate(curves.items()):
+            colour = _CYCLE[i % len(_CYCLE)]
+            x = [places[value] for value, *_ in points]
+            axes.plot(x, [100 * mean for _, mean, *_ in points], "o-", color=colour, label=method, markersize=4)
+            known = [(places[v], 100 * max(0, low), 100 * min(1, high)) for v, _, low, high in points if low and high]
+            if len(known) > 1:
+                x, lows, highs = (list(column) for column in zip(*known, strict=True))
+                axes.fill_between(x, lows, highs, color=colour, alpha=0.12, linewidth=0)
+        if all(_is_number(name) and float(name) > 0 for name in names) and len(names) > 2:
+            if max(places.values()) > 8 * min(places.values()):
+                axes.set_xscale("log")
+            axes.minorticks_off()
+        axes.set_xticks([places[name] for name in names], names)
+        axes.set_ylim(0, 102)
+        axes.set_xlabel(key)
+        axes.set_ylabel("test accuracy (%)")
+        figure.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=3)
+        return _svg(figure)
+
+
+def _places(names: Sequence[str]) -> dict[str, float]:
+    """Where values stand on an axis: at their numbers, or side by side."""
+    if all(_is_number(name) for name in names):
+        return {name: float(name) for name in names}
+    return {name: float(i) for i, name in enumerate(names)}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,205 @@
+"""A study file, or a task and a few words -> the cells of a grid of methods, values and seeds."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from tinythinker.config import Settings, as_yaml, flatten, known_keys, load_settings, parse_override
+from tinythinker.core.errors import SettingsError, expected
+from tinythinker.core.jsonl import describe, read_text
+from tinythinker.study.methods import METHODS, Method
+
+Budget = Literal["steps", "target_tokens", "flops"]
+
+
+class Grid(Settings):
+    """What a study compares; also the keys of a study file."""
+
+    task: str
+    """csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file."""
+    settings: tuple[str, ...] = ()
+    """Settings of all cells, over the task's preset."""
+    methods: dict[str, tuple[str, ...]] = Field(min_length=1)
+    """Methods by name, each with settings of its own on top; a name that is not known is a method of one's own."""
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    """Every seed has its own draws, weights and, on Storeroom, its own world."""
+    budget: Budget = "steps"
+    """What every method's phase 1 gets alike: optimizer steps (as the settings say), or as many target tokens or
+    floating-point operations as the three stages take in their steps."""
+    vary: tuple[str, tuple[str, ...]] | None = None
+    """A setting and its values, for curves: the grid is done for each."""
+    reference: str | None = None
+    """The method that the others are compared with; null: tinythinker, or else phase_1, or else the last one."""
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _overrides(cls, value: object) -> object:
+        return as_overrides(value)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        if isinstance(value, list | tuple):
+            return {str(name): () for name in value}
+        if isinstance(value, Mapping):
+            return {str(name): as_overrides(own) for name, own in value.items()}
+        return value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _so_many(cls, value: object) -> object:
+        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("vary", mode="before")
+    @classmethod
+    def _one_key(cls, value: object) -> object:
+        if isinstance(value, Mapping) and len(value) == 1:
+            ((key, values),) = value.items()
+            return key, tuple(as_yaml(own) for own in (values if isinstance(values, list) else [values]))
+        return value
+
+    def method(self, name: str) -> Method:
+        """The method of this name."""
+        return METHODS.get(name, Method("as the study file has it"))
+
+    @property
+    def compared_with(self) -> str:
+        """The method that the others are compared with."""
+        usual = [name for name in ("tinythinker", "phase_1") if name in self.methods]
+        return self.reference or [*usual, list(self.methods)[-1]][0]
+
+    def cells(self) -> Iterator[Place]:
+        """Every cell: values outermost, then seeds, then methods in their order."""
+        values = self.vary[1] if self.vary else (None,)
+        for value, seed, name in itertools.product(values, self.seeds, self.methods):
+            yield Place(name, seed, value)
+
+    def overrides(self, place: Place) -> tuple[str, ...]:
+        """The settings of a cell, over the task's preset."""
+        own = (*self.method(place.method).settings, *self.methods[place.method])
+        return (*self.common(place), *own)
+
+    def common(self, place: Place) -> tuple[str, ...]:
+        """The settings that a cell has in common with every method."""
+        varied = (f"{self.vary[0]}={place.value}",) if self.vary else ()
+        return (*self.settings, *varied, f"seed={place.seed}")
+
+    def check(self) -> None:
+        """Refuse what would fail in the middle. Raises SettingsError, DataError."""
+        if self.reference is not None and self.reference not in self.methods:
+            raise SettingsError(expected("reference", self.reference, f"one of {', '.join(self.methods)}"))
+        for name, own in self.methods.items():
+            if name not in METHODS and not own:
+                near = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.4)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                wanted = f"one of {', '.join(METHODS)}, or settings of its own{hint}"
+                raise SettingsError(expected("method", name, wanted))
+        if len(set(self.seeds)) < len(self.seeds):
+            raise SettingsError(expected("seeds", list(self.seeds), "different ones"))
+        if self.vary is not None and self.vary[0] not in known_keys():
+            raise SettingsError(expected("vary", self.vary[0], "a setting that `tinythinker settings` lists"))
+        for place in self.cells():
+            settings = load_settings(self.task, self.overrides(place))
+            method = self.method(place.method)
+            if method.untrained in ("zero_shot", "likelihood") and settings.student.init != "pretrained":
+                where = f"setting student.init with method {place.method}"
+                raise SettingsError(expected(where, settings.student.init, "pretrained"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell stands in the grid."""
+
+    method: str
+    seed: int
+    value: str | None
+    """Of the setting that varies."""
+
+    @property
+    def folder(self) -> Path:
+        """Its run directory, from the study's."""
+        varied = [] if self.value is None else [self.value.strip("[]").replace("/", "-").replace(", ", "-")]
+        return Path("cells", *varied, self.method.replace(" ", "-").replace("/", "-"), f"seed-{self.seed}")
+
+
+def as_overrides(value: object) -> object:
+    """Settings as they stand in a file (nested), or as words, as `key.path=value` words."""
+    if value is None:
+        return ()
+    if isinstance(value, Mapping):
+        return tuple(f"{key}={as_yaml(own)}" for key, own in flatten(value).items())
+    if isinstance(value, list | tuple):
+        return tuple(str(own) for own in value)
+    return value
+
+
+def read_grid(
+    source: str,
+    settings: Sequence[str] = (),
+    *,
+    methods: Sequence[str] = (),
+    seeds: int | None = None,
+    budget: str | None = None,
+    vary: str | None = None,
+) -> Grid:
+    """A study from its file or its task, with what the command line adds.
+
+    Args:
+        source: a YAML study file, or a task.
+        settings: settings of all cells, over the file's.
+        methods: names; without any, the file's, or label_only, cot, multitask, phase_1 and tinythinker.
+        seeds: how many, from 0.
+        vary: `key.path=value,value`.
+
+    Raises:
+        SettingsError, DataError: something in it cannot be done.
+    """
+    is_file = source.lower().endswith((".yaml", ".yml"))
+    tree: dict[str, Any] = _read(Path(source)) if is_file else {"task": source}
+    tree["settings"] = (*_words(tree.get("settings")), *settings)
+    if methods:
+        known = tree.get("methods")
+        own = known if isinstance(known, Mapping) else {}
+        tree["methods"] = {name: own.get(name) for name in methods}
+    tree.setdefault("methods", ["label_only", "cot", "multitask", "phase_1", "tinythinker"])
+    if seeds is not None:
+        tree["seeds"] = seeds
+    if budget is not None:
+        tree["budget"] = budget
+    if vary is not None:
+        key, values = parse_override(vary)
+        tree["vary"] = {key: [part for part in str(values).split(",") if part]}
+    try:
+        grid = Grid.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError(f"{source}: {describe(error)}") from None
+    grid.check()
+    return grid
+
+
+def _words(value: object) -> tuple[str, ...]:
+    made = as_overrides(value)
+    return made if isinstance(made, tuple) else (str(made),)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(read_text(file))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise SettingsError(f"{file}{line}: found malformed YAML, expected `key: value` lines") from None
+    if not isinstance(tree, dict):
+        raise SettingsError(expected(str(file), tree, f"a mapping with {', '.join(Grid.model_fields)}"))
+    unknown = [str(key) for key in tree if key not in Grid.model_fields]
+    if unknown:
+        raise SettingsError(expected(f"{file}, key", unknown[0], f"one of {', '.join(Grid.model_fields)}"))
+    return tree

@@ -1,0 +1,34 @@
+"""A study: do the cells, then say what they came to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinythinker.core.errors import SettingsError, expected
+from tinythinker.core.jsonl import write_json
+from tinythinker.study.grid import Grid
+from tinythinker.study.page import write_study_page
+from tinythinker.study.results import Results, gather, write_results
+from tinythinker.study.work import do_cells
+
+
+def study(grid: Grid, out: Path, *, workers: int = 1) -> Results:
+    """Do every cell of a grid that is not done yet, and write what all of them came to.
+
+    Writes `study.json` (the grid), `cells/` (a run directory each), `results.json`, `comparisons.json`, `table.md` and
+    `study.html` into `out`. Can be stopped and called again, with more methods or seeds, too.
+
+    Raises:
+        SettingsError: `out` holds something else, or a cell that was begun with other settings.
+        TinyThinkerError: a cell cannot be done; those that are done stay, and are in the tables.
+    """
+    if out.exists() and not (out / "study.json").exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(expected(str(out), "other files and no study.json", "a new, empty or study directory"))
+    write_json(out / "study.json", grid.model_dump(mode="json"))
+    try:
+        do_cells(grid, out, workers)
+    finally:
+        results = gather(grid, out)
+        write_results(grid, out, results)
+        write_study_page(grid, out, results)
+    return results

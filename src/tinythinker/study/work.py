@@ -1,0 +1,225 @@
+"""Doing the cells of a study: each a run directory of its own, none done twice, shared beginnings trained once."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+from tinythinker import api
+from tinythinker.answer import verdicts_name
+from tinythinker.config import RunSettings, load_settings, validate
+from tinythinker.core.errors import TinyThinkerError
+from tinythinker.core.jsonl import read_records, whole_folder, write_records
+from tinythinker.core.progress import say
+from tinythinker.core.records import Question, Rationale
+from tinythinker.core.run import RunDirectory
+from tinythinker.stages.examples import Batch
+from tinythinker.student.encode import Rows, prompt_ids, target_ids
+from tinythinker.student.flops import weights_of
+from tinythinker.student.make import make_student
+from tinythinker.student.student import Student
+from tinythinker.study.grid import Budget, Grid, Place
+from tinythinker.study.untrained import answer_untrained
+from tinythinker.teacher.rationales import read_rationales
+from tinythinker.train.loop import count_steps
+
+
+def do_cells(grid: Grid, out: Path, workers: int) -> None:
+    """Do every cell of a grid that is not done yet.
+
+    Cells that begin alike (same settings of teach and train, same seed) train phase 1 once.
+
+    Args:
+        workers: processes at work at once, each with its share of the cores.
+
+    Raises:
+        TinyThinkerError: a cell cannot be done; those that are done stay.
+    """
+    groups = _groups(grid)
+    count = sum(map(len, groups))
+    done = 0
+    say(f"study: {count} cells, {len(groups)} trainings of phase 1 or none; budget: equal {_in_words(grid.budget)}")
+    if workers == 1:
+        for group in groups:
+            _do_group(grid, out, group)
+            done += len(group)
+            say(f"study: {done} of {count} cells done")
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_share_cores, initargs=(workers,)) as pool:
+        futures = {pool.submit(_do_group, grid, out, group): group for group in groups}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done += len(futures[future])
+                say(f"study: {done} of {count} cells done")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _in_words(budget: Budget) -> str:
+    return {"steps": "optimizer steps", "target_tokens": "target tokens", "flops": "floating-point operations"}[budget]
+
+
+def _share_cores(workers: int) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
+
+def _groups(grid: Grid) -> list[list[Place]]:
+    """Cells that share a training of phase 1 together, in the order of the grid."""
+    groups: dict[str, list[Place]] = {}
+    for place in grid.cells():
+        bound = load_settings(grid.task, grid.overrides(place)).bound()
+        key = repr((place.value, place.seed, bound["teach"], bound["train"], grid.method(place.method).untrained))
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def _do_group(grid: Grid, out: Path, group: Sequence[Place]) -> None:
+    first: RunDirectory | None = None
+    for place in group:
+        run = RunDirectory(out / place.folder)
+        say(f"study: {place.folder}")
+        try:
+            if grid.method(place.method).untrained:
+                _answer_untrained(grid, place, run)
+            else:
+                _do_cell(grid, place, run, first)
+                first = first or run
+        except TinyThinkerError as error:
+            raise type(error)(f"{place.folder}: {error}") from None
+
+
+def _do_cell(grid: Grid, place: Place, run: RunDirectory, first: RunDirectory | None) -> None:
+    api.start(grid.task, run.root, *grid.overrides(place), *_kept_budget(run))
+    if first is not None:
+        _adopt(run, first)
+    api.teach(run)
+    api.train(run, *(_kept_budget(run) or _budget(grid, place, run)))
+    api.reflect(run)
+    api.evaluate(run)
+
+
+def _kept_budget(run: RunDirectory) -> tuple[str, ...]:
+    """The length of phase 1 as it was worked out when it began; empty before."""
+    begun = run.manifest().begun.get("train", {}) if run.exists else {}
+    keys = ("train.epochs", "train.max_steps", "train.validate_every")
+    return tuple(f"{key}={'null' if begun[key] is None else begun[key]}" for key in keys if key in begun)
+
+
+def _adopt(run: RunDirectory, other: RunDirectory) -> None:
+    """Begin with a copy of what another cell, which began alike, has made up to the end of phase 1."""
+    if run.phase_1.exists():
+        return
+    for folder in ("questions", "teacher", "phase-1"):
+        shutil.rmtree(run.root / folder, ignore_errors=True)
+        with whole_folder(run.root / folder) as temporary:
+            shutil.copytree(other.root / folder, temporary, dirs_exist_ok=True)
+    begun, seconds = other.manifest().begun, other.manifest().seconds
+    manifest = run.manifest()
+    update = {
+        "begun": {**manifest.begun, "train": begun["train"]},
+        "seconds": {verb: seconds.get(verb, 0.0) for verb in ("teach", "train")},
+        "inputs": other.manifest().inputs,
+        "settings": {**manifest.settings, "train": other.manifest().settings["train"]},
+    }
+    run.save(manifest.model_copy(update=update))
+
+
+def _answer_untrained(grid: Grid, place: Place, run: RunDirectory) -> None:
+    """Verdicts of a method that trains nothing; it reads questions and needs no teacher."""
+    how = str(grid.method(place.method).untrained)
+    api.start(grid.task, run.root, *grid.overrides(place))
+    settings = validate(run.manifest().settings)
+    file = run.verdicts(verdicts_name(how, settings.evaluate.model_copy(update={"votes": 1})))
+    if file.exists():
+        return
+    api.teach(run)
+    questions = read_records(run.questions(settings.evaluate.split), Question)
+    train = read_records(run.questions("train"), Question)
+    write_records(file, answer_untrained(how, questions, train, settings))
+
+
+def _budget(grid: Grid, place: Place, run: RunDirectory) -> tuple[str, ...]:
+    """The length of phase 1 that spends what the three stages spend in the steps that the study's settings give them.
+
+    A method with a length of its own keeps it.
+    """
+    if any(own.startswith(("train.max_steps=", "train.epochs=")) for own in grid.methods[place.method]):
+        return ()
+    own = validate(run.manifest().settings)
+    stages = load_settings(grid.task, (*grid.common(place), "stages.plan=full"))
+    data = Data(read_records(run.questions("train"), Question), read_rationales(run.rationales)[1])
+    steps = count_steps(stages.train, len(api.curriculum_of(stages, *data).epoch(0)))
+    longest = steps
+    if grid.budget != "steps":
+        spender = Spender(make_student(own, *data), grid.budget)
+        longest = spender.steps_for(own, data, spender.spent(stages, data, steps))
+        say(f"study: {place.folder}: {longest} steps spend what {steps} steps of the stages do")
+    every = stages.train.validate_every
+    scaled = "null" if every is None else str(max(1, round(every * longest / steps)))
+    return (f"train.max_steps={longest}", "train.epochs=1000000", f"train.validate_every={scaled}")
+
+
+class Data(NamedTuple):
+    """What phase 1 is made of."""
+
+    questions: list[Question]
+    rationales: list[Rationale]
+
+
+class Spender:
+    """Counts what training on batches costs, in the currency of a budget."""
+
+    def __init__(self, student: Student, budget: Budget) -> None:
+        self._student = student
+        self._budget = budget
+        self._weights = weights_of(student)
+        self._prompts: dict[str, int] = {}
+        self._targets: dict[str, int] = {}
+
+    def cost(self, batch: Batch) -> int:
+        """Of one optimizer step."""
+        _, examples = batch
+        targets = self._count(self._targets, [example.target for example in examples], target_ids)
+        if self._budget == "target_tokens":
+            return targets
+        return self._weights.flops(
+            self._count(self._prompts, [example.prompt for example in examples], prompt_ids), targets
+        )
+
+    def _count(
+        self, known: dict[str, int], texts: Sequence[str], rows_of: Callable[[Student, Sequence[str]], Rows]
+    ) -> int:
+        """Tokens of texts, each text tokenized once."""
+        if new := list({text for text in texts if text not in known}):
+            known.update(zip(new, map(len, rows_of(self._student, new).ids), strict=True))
+        return sum(known[text] for text in texts)
+
+    def spent(self, settings: RunSettings, data: Data, steps: int) -> int:
+        """By so many steps."""
+        return sum(self.cost(batch) for batch in itertools.islice(_batches(settings, data), steps))
+
+    def steps_for(self, settings: RunSettings, data: Data, wanted: int) -> int:
+        """How many steps come nearest to spending so much; at least one."""
+        totals = itertools.accumulate(self.cost(batch) for batch in _batches(settings, data))
+        before = 0
+        for steps, total in enumerate(totals, start=1):
+            if total >= wanted:
+                return steps if total - wanted <= wanted - before else max(1, steps - 1)
+            before = total
+        raise AssertionError("batches never end")
+
+
+def _batches(settings: RunSettings, data: Data) -> Iterator[Batch]:
+    """Of epoch after epoch; a sequence of stages spends in the end what taking turns does."""
+    curriculum = api.curriculum_of(settings, *data)
+    for epoch in itertools.count():
+        yield from curriculum.epoch(epoch)
