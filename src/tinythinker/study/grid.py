@@ -63,7 +63,8 @@ class Grid(Settings):
     def _one_key(cls, value: object) -> object:
         if isinstance(value, Mapping) and len(value) == 1:
             ((key, values),) = value.items()
-            return key, tuple(as_yaml(own) for own in (values if isinstance(values, list) else [values]))
+            listed = values if isinstance(values, list) else [values]
+            return key, tuple(own if isinstance(own, str) else as_yaml(own) for own in listed)
         return value
 
     def method(self, name: str) -> Method:

@@ -10,7 +10,7 @@ from tinythinker.answer import verdicts_name
 from tinythinker.config import validate
 from tinythinker.core.jsonl import read_json, read_records, write_json, write_text
 from tinythinker.core.metrics import read_metrics
-from tinythinker.core.records import Record, Verdict
+from tinythinker.core.records import Question, Record, Verdict
 from tinythinker.core.run import RunDirectory
 from tinythinker.evaluate.score import Interval, score, vote_curve
 from tinythinker.evaluate.statistics import Answers, Comparison, OverSeeds, compare, corrected, in_words, over_seeds
@@ -105,8 +105,8 @@ def _verdicts(grid: Grid, out: Path, place: Place) -> list[Verdict]:
     if not file.exists():
         return []
     verdicts = read_records(file, Verdict, is_growing=True)
-    questions = run.questions(settings.evaluate.split)
-    return verdicts if len(verdicts) == sum(1 for line in questions.open(encoding="utf-8") if line.strip()) else []
+    is_finished = len(verdicts) == len(read_records(run.questions(settings.evaluate.split), Question))
+    return verdicts if is_finished else []
 
 
 def _cell(out: Path, place: Place, verdicts: Sequence[Verdict]) -> Cell:
@@ -153,8 +153,9 @@ def _spent(run: RunDirectory) -> tuple[int, int, int]:
 
 def _row(cells: Sequence[Cell]) -> Summary:
     accuracy = over_seeds([cell.accuracy for cell in cells])
-    if len(cells) == 1:
-        accuracy = accuracy.model_copy(update={"low": cells[0].low, "high": cells[0].high})
+    low, high = (cells[0].low, cells[0].high) if len(cells) == 1 else (accuracy.low, accuracy.high)
+    if low is not None and high is not None:
+        accuracy = accuracy.model_copy(update={"low": max(0.0, low), "high": min(1.0, high)})
 
     def mean_known(name: str) -> float | None:
         known = [getattr(cell, name) for cell in cells if getattr(cell, name) is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinythinker.core.errors import SettingsError, expected
+from tinythinker.core.errors import SettingsError
 from tinythinker.core.jsonl import write_json
 from tinythinker.study.grid import Grid
 from tinythinker.study.page import write_study_page
@@ -23,7 +23,7 @@ def study(grid: Grid, out: Path, *, workers: int = 1) -> Results:
         TinyThinkerError: a cell cannot be done; those that are done stay, and are in the tables.
     """
     if out.exists() and not (out / "study.json").exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingsError(expected(str(out), "other files and no study.json", "a new, empty or study directory"))
+        raise SettingsError(f"{out}: found other files and no study.json, expected a new, empty or study directory")
     write_json(out / "study.json", grid.model_dump(mode="json"))
     try:
         do_cells(grid, out, workers)

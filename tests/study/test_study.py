@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, ask, tiny_recipe, tiny_student
+from tinythinker import api
+from tinythinker.config import load_settings
+from tinythinker.core.errors import SettingsError
+from tinythinker.core.jsonl import read_json
+from tinythinker.core.records import Question
+from tinythinker.core.run import RunDirectory
+from tinythinker.study import untrained, work
+from tinythinker.study.grid import Grid, read_grid
+from tinythinker.study.results import Results, gather, table
+from tinythinker.study.study import study
+from tinythinker.study.untrained import answer_untrained
+from tinythinker.train import loop
+
+SMALL = (*TINY, "reflect.rounds=1", "reflect.stages=[recall]")
+METHODS = ["majority", "random", "label_only", "cot", "multitask", "phase_1", "tinythinker"]
+
+
+def grid_of(*settings: str, methods: list[str] = METHODS, **more: object) -> Grid:
+    return read_grid("storeroom", [*SMALL, *settings], methods=methods, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grid, Path, Results]:
+    grid, out = grid_of(seeds=2), tmp_path_factory.mktemp("studies") / "study"
+    return grid, out, study(grid, out)
+
+
+def test_a_study_leaves_its_figures_tables_and_a_page(finished: tuple[Grid, Path, Results]) -> None:
+    _, out, results = finished
+    cells = json.loads((out / "results.json").read_text())
+    assert len(cells) == len(results.cells) == 14
+    wanted = {"method", "seed", "accuracy", "low", "high", "n", "target_tokens", "flops", "seconds", "unreadable"}
+    assert all(wanted <= set(cell) for cell in cells)
+    assert (out / "table.md").read_text().count("\n| ") == 1 + len(METHODS)
+    page = (out / "study.html").read_text()
+    assert page.count("<svg") == 1
+    assert all(f">{method}</td>" in page for method in METHODS)
+    comparisons = read_json(out / "comparisons.json")
+    assert comparisons["reference"] == "tinythinker"
+
+
+def test_every_method_spends_as_many_steps_and_says_what_they_cost(finished: tuple[Grid, Path, Results]) -> None:
+    by_method = {cell.method: cell for cell in finished[2].cells if cell.seed == 0}
+    assert {by_method[name].steps for name in ("label_only", "cot", "multitask", "phase_1")} == {6}
+    assert by_method["cot"].target_tokens > by_method["phase_1"].target_tokens
+    assert by_method["tinythinker"].flops > by_method["phase_1"].flops > 0
+    assert by_method["majority"].flops == by_method["random"].steps == 0
+
+
+def test_cells_that_begin_alike_train_phase_1_once(finished: tuple[Grid, Path, Results]) -> None:
+    _, out, _ = finished
+    one, other = (out / "cells" / name / "seed-0" for name in ("phase_1", "tinythinker"))
+    weights = "phase-1/student/model.safetensors"
+    assert (one / weights).read_bytes() == (other / weights).read_bytes()
+    assert len(list((one / "verdicts").iterdir())) == 1
+    assert RunDirectory(other).manifest().seconds["train"] == RunDirectory(one).manifest().seconds["train"]
+
+
+def test_a_study_done_again_does_nothing_and_finds_the_same(
+    finished: tuple[Grid, Path, Results], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, out, results = finished
+
+    def unexpected(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(api, "fit", unexpected)
+    monkeypatch.setattr(untrained, "judge", unexpected)
+    assert study(grid, out) == results
+
+
+def test_more_seeds_and_methods_add_to_a_study_and_fewer_read_a_part_of_it(
+    finished: tuple[Grid, Path, Results], tmp_path: Path
+) -> None:
+    _, out, results = finished
+    part = gather(grid_of(methods=["cot", "phase_1"], seeds=1), out)
+    assert part.cells == tuple(c for c in results.cells if c.method in ("cot", "phase_1") and c.seed == 0)
+    assert part.comparisons[""]["cot"].seeds == 1
+
+
+def test_the_table_names_no_method_better_without_significance(finished: tuple[Grid, Path, Results]) -> None:
+    grid, _, results = finished
+    for row, line in zip(results.rows, [x for x in table(grid, results) if x.startswith("| ")][1:], strict=True):
+        own = results.comparisons[""].get(row.method)
+        if own is not None and own.p_holm is not None and own.p_holm > 0.05:
+            assert "no significant difference" in line
+
+
+def test_workers_find_what_one_process_finds(finished: tuple[Grid, Path, Results], tmp_path: Path) -> None:
+    grid = grid_of(methods=["majority", "label_only"], seeds=2)
+    alone = [cell for cell in finished[2].cells if cell.method in grid.methods]
+    together = study(grid, tmp_path / "study", workers=2).cells
+    key = [(cell.method, cell.seed, cell.accuracy, cell.target_tokens) for cell in together]
+    assert key == [(cell.method, cell.seed, cell.accuracy, cell.target_tokens) for cell in alone]
+
+
+def test_a_budget_of_target_tokens_is_spent_to_within_a_step(tmp_path: Path) -> None:
+    grid = grid_of("train.max_steps=30", methods=["phase_1", "label_only", "cot"], seeds=1, budget="target_tokens")
+    cells = {cell.method: cell for cell in study(grid, tmp_path / "study").cells}
+    wanted = cells["phase_1"].target_tokens
+    for name in ("label_only", "cot"):
+        own = cells[name]
+        assert abs(own.target_tokens - wanted) <= own.target_tokens / own.steps
+    assert cells["cot"].steps < 30
+
+
+def test_a_budget_of_operations_counts_prompts_too(tmp_path: Path) -> None:
+    grid = grid_of("train.max_steps=30", methods=["phase_1", "label_only"], seeds=1, budget="flops")
+    cells = {cell.method: cell for cell in study(grid, tmp_path / "study").cells}
+    assert cells["label_only"].flops == pytest.approx(cells["phase_1"].flops, rel=0.05)
+    assert cells["label_only"].steps > 30
+
+
+def test_a_method_with_a_length_of_its_own_keeps_it(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "task: storeroom\nmethods:\n  phase_1:\n  long: {train.max_steps: 9, reflect.rounds: 0}\nseeds: 1\n"
+    )
+    grid = read_grid(str(file), SMALL)
+    assert [cell.steps for cell in study(grid, tmp_path / "study").cells] == [6, 9]
+
+
+def test_a_killed_cell_goes_on_with_the_budget_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = grid_of(methods=["cot"], seeds=1, budget="target_tokens")
+    out, original = tmp_path / "study", loop.fit
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "fit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        study(grid, out)
+    assert json.loads((out / "results.json").read_text()) == []
+    monkeypatch.setattr(api, "fit", original)
+    monkeypatch.setattr(work, "_budget", killed)
+    assert len(study(grid, out).cells) == 1
+
+
+def test_votes_come_from_one_sampling_run(tmp_path: Path) -> None:
+    grid = grid_of("evaluate.votes=3", methods=["phase_1"], seeds=1)
+    (cell,) = study(grid, tmp_path / "study").cells
+    assert len(cell.votes) == 3
+    assert cell.votes[-1].share == cell.accuracy
+    assert "Accuracy of a vote over the first k chains" in (tmp_path / "study" / "table.md").read_text()
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(SettingsError, match=r"found other files and no study\.json"):
+        study(grid_of(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_cells_error_says_which_cell_and_leaves_the_others(tmp_path: Path) -> None:
+    grid = grid_of(methods=["majority", "label_only"], seeds=1, vary="storeroom.test=4,9999")
+    with pytest.raises(SettingsError, match=r"^cells/9999/majority/seed-0: storeroom\.test: found 9999"):
+        study(grid, tmp_path / "study")
+    cells = json.loads((tmp_path / "study" / "results.json").read_text())
+    assert [(cell["method"], cell["value"]) for cell in cells] == [("majority", "4"), ("label_only", "4")]
+
+
+TRAIN = [ask("Where?", "up", "down", gold=gold, id=f"t{i}") for i, gold in enumerate("ABBA")]
+
+
+def answered(how: str, questions: list[Question]) -> list[str | None]:
+    return [verdict.answer for verdict in answer_untrained(how, questions, TRAIN, load_settings("storeroom"))]
+
+
+def test_the_majority_is_the_commonest_label_the_earlier_of_equals() -> None:
+    questions = [ask("Who?", "I", "you", gold="B"), ask("Who?", "I", "you", "they", gold="C", id="q2")]
+    assert answered("majority", questions) == ["A", "A"]
+    TRAIN.append(ask("Where?", "up", "down", gold="B", id="t4"))
+    assert answered("majority", questions) == ["B", "B"]
+
+
+def test_random_answers_are_the_seeds_and_use_every_label() -> None:
+    questions = [ask("Who?", "I", "you", "they", gold="C", id=f"q{i}") for i in range(60)]
+    assert answered("random", questions) == answered("random", questions)
+    assert set(answered("random", questions)) == {"A", "B", "C"}
+
+
+@pytest.mark.parametrize("how", ["zero_shot", "likelihood"])
+def test_a_pretrained_student_answers_untrained(how: str, tmp_path: Path) -> None:
+    tiny_student(recipe=tiny_recipe(plan="summarize")).save(tmp_path / "student")
+    settings = load_settings("csqa", [f"student.name={tmp_path / 'student'}"])
+    questions = [ask("Where does rain go?", "up", "down", "nowhere", gold="B", id=f"q{i}") for i in range(3)]
+    verdicts = answer_untrained(how, questions, [], settings)
+    assert {verdict.answer for verdict in verdicts} <= {"A", "B", "C"}
+    assert len({verdict.answer for verdict in verdicts}) == 1
+
+
+def test_the_likeliest_option_is_that_of_a_plain_loop(tmp_path: Path) -> None:
+    student = tiny_student(dropout=0.0)
+    student.model.eval()
+    questions = [ask("Where does rain go?", "up", "down it does", "nowhere (A)", gold="B")]
+    scores = []
+    for option in questions[0].options:
+        prompt = student.tokenizer(questions[0].stem, return_tensors="pt")
+        labels = student.tokenizer(option.text, return_tensors="pt")["input_ids"]
+        scores.append(-student.model(**prompt, labels=labels).loss.item())
+    assert untrained._likelihood(student, questions) == ["ABC"[scores.index(max(scores))]]
