@@ -352,6 +352,9 @@ def _show(scores: Mapping[str, Score]) -> None:
             f"unreadable {own.unreadable:.3f}, {own.tokens_per_answer:.0f} tokens per answer",
             err=True,
         )
+        if own.votes:
+            shares = ", ".join(f"{k}: {vote.share:.3f}" for k, vote in enumerate(own.votes, start=1))
+            typer.echo(f"    by number of votes, from the same chains: {shares}", err=True)
 
 
 def _lines(chain: Chain, options: list[str]) -> Iterator[str]:

@@ -70,3 +70,15 @@ def test_facts_are_counted_over_recalls_and_over_single_analyses() -> None:
     made = score([judge(QUESTION, [half], WORLD)])
     assert made.recall_facts == 0.0
     assert made.analyze_facts == pytest.approx(2 / 3)
+
+
+def test_the_votes_of_every_number_come_from_the_same_chains() -> None:
+    question = ask("Where?", "up", "down", gold="B")
+    chains = [
+        Chain(question_id="q1", sample=i, conclusion="", answer=answer)
+        for i, answer in enumerate(["A", "B", "B", None])
+    ]
+    curve = score([judge(question, chains), judge(question, chains[::-1])]).votes
+    # First question: A, then a tie that A wins, then B, B; second: unreadable, B, B, B.
+    assert [own.share for own in curve] == [0.0, 0.5, 1.0, 1.0]
+    assert score([judge(question, chains[:1])]).votes == ()

@@ -42,6 +42,9 @@ class Score(Record):
     """Share of the first chains' recalls that are true; None where truth cannot be checked."""
     analyze_facts: float | None = None
     """Share of the first chains' analyses that are true; None where truth cannot be checked."""
+    votes: tuple[Interval, ...] = ()
+    """Accuracy of the vote over the first 1, 2, ... chains of every question, all from one sampling run; empty for one
+    chain."""
     first_wrong: dict[Stage, int] = Field(default_factory=dict)
     """Wrong answers by the first stage that went wrong; empty where truth cannot be checked."""
 
@@ -114,6 +117,7 @@ def score(verdicts: Sequence[Verdict]) -> Score:
         stopped=sum(any(chain.count_stopped for chain in verdict.chains) for verdict in verdicts) / n,
         recall_facts=sum(recalls) / len(recalls) if recalls else None,
         analyze_facts=sum(analyses) / len(analyses) if analyses else None,
+        votes=tuple(vote_curve(verdicts)) if len(verdicts[0].chains) > 1 else (),
         first_wrong={stage: wrong.count(stage) for stage in Stage if stage in wrong},
     )
 

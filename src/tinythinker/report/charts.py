@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tinythinker.core.jsonl import Json
 from tinythinker.core.records import Stage
@@ -163,6 +164,25 @@ def token_bars(scores: Mapping[str, Score]) -> str:
             )
         axes.set_yticks(range(len(names)), names)
         axes.set_xlim(0, most * 1.15)
+        return _svg(figure)
+
+
+def vote_curves(scores: Mapping[str, Score]) -> str | None:
+    """Accuracy against the number of votes, for every student that sampled several chains; None if none did."""
+    known = {name: own.votes for name, own in scores.items() if own.votes}
+    if not known:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(6.4, 3.2, "Self-consistency: accuracy by number of votes")
+        for i, (name, votes) in enumerate(known.items()):
+            colour, x = _CYCLE[i % len(_CYCLE)], range(1, len(votes) + 1)
+            axes.plot(x, [100 * own.share for own in votes], "o-", color=colour, markersize=4, label=name)
+            lows, highs = [100 * own.low for own in votes], [100 * own.high for own in votes]
+            axes.fill_between(x, lows, highs, color=colour, alpha=0.12, linewidth=0)
+        axes.set_xlabel("votes (the first k chains of one sampling run)")
+        axes.set_ylabel("accuracy, 95% interval (%)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2)
         return _svg(figure)
 
 

@@ -16,7 +16,14 @@ from tinythinker.core.run import VERBS, Manifest, RunDirectory
 from tinythinker.evaluate.faithfulness import Faithfulness
 from tinythinker.evaluate.score import Score, score
 from tinythinker.preferences import PairCounts
-from tinythinker.report.charts import accuracy_bars, first_wrong_bars, preference_curves, token_bars, training_curves
+from tinythinker.report.charts import (
+    accuracy_bars,
+    first_wrong_bars,
+    preference_curves,
+    token_bars,
+    training_curves,
+    vote_curves,
+)
 from tinythinker.teacher.quality import read_quality
 from tinythinker.teacher.rationales import read_header, read_rationales
 
@@ -167,7 +174,7 @@ def _progress(run: RunDirectory, manifest: Manifest) -> list[tuple[str, str]]:
 def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]:
     figures: list[str | None] = []
     if scores:
-        figures += [accuracy_bars(scores), token_bars(scores), first_wrong_bars(scores)]
+        figures += [accuracy_bars(scores), token_bars(scores), first_wrong_bars(scores), vote_curves(scores)]
     figures.append(training_curves(read_metrics(run.phase_1 / "metrics.jsonl"), "Phase 1: reasoning acquisition"))
     rounds = {number: read_metrics(run.round(number) / "metrics.jsonl") for number in run.begun_rounds()}
     figures.append(preference_curves(rounds))

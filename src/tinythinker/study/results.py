@@ -12,7 +12,7 @@ from tinythinker.core.jsonl import read_json, read_records, write_json, write_te
 from tinythinker.core.metrics import read_metrics
 from tinythinker.core.records import Question, Record, Verdict
 from tinythinker.core.run import RunDirectory
-from tinythinker.evaluate.score import Interval, score, vote_curve
+from tinythinker.evaluate.score import Interval, score
 from tinythinker.evaluate.statistics import Answers, Comparison, OverSeeds, compare, corrected, in_words, over_seeds
 from tinythinker.student.flops import Weights
 from tinythinker.study.grid import Grid, Place
@@ -133,7 +133,7 @@ def _cell(out: Path, place: Place, verdicts: Sequence[Verdict]) -> Cell:
         seconds=round(seconds.get("train", 0.0) + seconds.get("reflect", 0.0), 1),
         recall_facts=own.recall_facts,
         analyze_facts=own.analyze_facts,
-        votes=tuple(vote_curve(verdicts)) if len(verdicts[0].chains) > 1 else (),
+        votes=own.votes,
         run=str(place.folder),
     )
 
