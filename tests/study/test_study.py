@@ -12,6 +12,8 @@ from tinythinker.core.errors import SettingsError
 from tinythinker.core.jsonl import read_json
 from tinythinker.core.records import Question
 from tinythinker.core.run import RunDirectory
+from tinythinker.reflect import rounds
+from tinythinker.student.student import Student
 from tinythinker.study import untrained, work
 from tinythinker.study.grid import Grid, read_grid
 from tinythinker.study.results import Results, gather, table
@@ -142,6 +144,26 @@ def test_a_killed_cell_goes_on_with_the_budget_it_began_with(tmp_path: Path, mon
     monkeypatch.setattr(api, "fit", original)
     monkeypatch.setattr(work, "_budget", killed)
     assert len(study(grid, out).cells) == 1
+
+
+def test_a_cell_that_differs_in_its_answering_alone_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("task: storeroom\nmethods:\n  tinythinker:\n  votes: {evaluate: {votes: 3}}\nseeds: 1\n")
+    trained: list[str] = []
+    original = loop.fit
+
+    def counted(student: Student, job: loop.Job[object], *rest: object, **more: object) -> Student:
+        trained.append(job.name)
+        return original(student, job, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(api, "fit", counted)
+    monkeypatch.setattr(rounds, "fit", counted)
+    one, votes = study(read_grid(str(file), SMALL), tmp_path / "study").cells
+    assert trained in (["phase-1", "round-1"], ["phase-1"])
+    assert (one.seconds, one.steps, one.flops) == (votes.seconds, votes.steps, votes.flops)
+    assert (len(one.votes), len(votes.votes)) == (0, 3)
 
 
 def test_votes_come_from_one_sampling_run(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Grid(Settings):
     """Every seed has its own draws, weights and, on Storeroom, its own world."""
     budget: Budget = "steps"
     """What every method's phase 1 gets alike: optimizer steps (as the settings say), or as many target tokens or
-    floating-point operations as the three stages take in their steps."""
+    floating-point operations as the stages of the study's own plan take in their steps."""
     vary: tuple[str, tuple[str, ...]] | None = None
     """A setting and its values, for curves: the grid is done for each."""
     reference: str | None = None

@@ -83,7 +83,7 @@ def _groups(grid: Grid) -> list[list[Place]]:
 
 
 def _do_group(grid: Grid, out: Path, group: Sequence[Place]) -> None:
-    first: RunDirectory | None = None
+    done: list[RunDirectory] = []
     for place in group:
         run = RunDirectory(out / place.folder)
         say(f"study: {place.folder}")
@@ -91,16 +91,16 @@ def _do_group(grid: Grid, out: Path, group: Sequence[Place]) -> None:
             if grid.method(place.method).untrained:
                 _answer_untrained(grid, place, run)
             else:
-                _do_cell(grid, place, run, first)
-                first = first or run
+                _do_cell(grid, place, run, done)
+                done.append(run)
         except TinyThinkerError as error:
             raise type(error)(f"{place.folder}: {error}") from None
 
 
-def _do_cell(grid: Grid, place: Place, run: RunDirectory, first: RunDirectory | None) -> None:
+def _do_cell(grid: Grid, place: Place, run: RunDirectory, done: Sequence[RunDirectory]) -> None:
     api.start(grid.task, run.root, *grid.overrides(place), *_kept_budget(run))
-    if first is not None:
-        _adopt(run, first)
+    if done and not run.phase_1.exists():
+        _adopt(run, done)
     api.teach(run)
     api.train(run, *(_kept_budget(run) or _budget(grid, place, run)))
     api.reflect(run)
@@ -114,23 +114,29 @@ def _kept_budget(run: RunDirectory) -> tuple[str, ...]:
     return tuple(f"{key}={'null' if begun[key] is None else begun[key]}" for key in keys if key in begun)
 
 
-def _adopt(run: RunDirectory, other: RunDirectory) -> None:
-    """Begin with a copy of what another cell, which began alike, has made up to the end of phase 1."""
-    if run.phase_1.exists():
-        return
-    for folder in ("questions", "teacher", "phase-1"):
+def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
+    """Begin with a copy of what a finished cell, which began alike, has made: to the end of phase 1, or of phase 2."""
+
+    def reflects(other: RunDirectory) -> object:
+        return other.manifest().settings["reflect"]
+
+    alike = [other for other in done if reflects(other) == reflects(run)]
+    other = [*alike, *done][0]
+    verbs = ("teach", "train", "reflect") if alike else ("teach", "train")
+    theirs, own = other.manifest(), run.manifest()
+    update = {
+        "begun": {**own.begun, **{verb: theirs.begun[verb] for verb in verbs}},
+        "seconds": {verb: theirs.seconds.get(verb, 0.0) for verb in verbs},
+        "inputs": theirs.inputs,
+        "settings": {**own.settings, "train": theirs.settings["train"]},
+    }
+    rounds = [f"round-{number}" for number in other.rounds()] if alike else []
+    for folder in ("questions", "teacher", *rounds, "phase-1"):  # last: with it all is there
         shutil.rmtree(run.root / folder, ignore_errors=True)
         with whole_folder(run.root / folder) as temporary:
             shutil.copytree(other.root / folder, temporary, dirs_exist_ok=True)
-    begun, seconds = other.manifest().begun, other.manifest().seconds
-    manifest = run.manifest()
-    update = {
-        "begun": {**manifest.begun, "train": begun["train"]},
-        "seconds": {verb: seconds.get(verb, 0.0) for verb in ("teach", "train")},
-        "inputs": other.manifest().inputs,
-        "settings": {**manifest.settings, "train": other.manifest().settings["train"]},
-    }
-    run.save(manifest.model_copy(update=update))
+        if folder == "teacher":
+            run.save(own.model_copy(update=update))
 
 
 def _answer_untrained(grid: Grid, place: Place, run: RunDirectory) -> None:
@@ -148,14 +154,14 @@ def _answer_untrained(grid: Grid, place: Place, run: RunDirectory) -> None:
 
 
 def _budget(grid: Grid, place: Place, run: RunDirectory) -> tuple[str, ...]:
-    """The length of phase 1 that spends what the three stages spend in the steps that the study's settings give them.
+    """The length of phase 1 that spends what the stages of the study's own plan spend in the steps it gives them.
 
     A method with a length of its own keeps it.
     """
     if any(own.startswith(("train.max_steps=", "train.epochs=")) for own in grid.methods[place.method]):
         return ()
     own = validate(run.manifest().settings)
-    stages = load_settings(grid.task, (*grid.common(place), "stages.plan=full"))
+    stages = load_settings(grid.task, grid.common(place))
     data = Data(read_records(run.questions("train"), Question), read_rationales(run.rationales)[1])
     steps = count_steps(stages.train, len(api.curriculum_of(stages, *data).epoch(0)))
     longest = steps
