@@ -22,6 +22,9 @@ VERBS = (
     "train",
     "reflect",
     "evaluate",
+    "probe",
+    "study",
+    "methods",
     "report",
     "ask",
     "settings",
@@ -89,6 +92,32 @@ def test_settings_of_a_verb_are_listed_with_their_meaning() -> None:
     assert "reflect.beta = 0.5    [number > 0]\n    Sharpness of" in out
     assert "train." not in out
     assert "train.max_steps = 400" in call("settings", "--task", "storeroom")[1]
+
+
+def test_a_probe_prints_what_interventions_do(run: Path) -> None:
+    code, out, err = call("probe", run, "--questions", "4")
+    assert code == 0, err
+    assert "answer changes" in out
+    assert "accuracy points that each stage costs" in out
+    code, out, _ = call("probe", run, "--questions", "4", "--json")
+    assert json.loads(out)["student"] == "round-2"
+
+
+def test_a_study_prints_its_table_and_where_the_page_is(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    code, said, err = call(
+        "study", "storeroom", *TINY, "--methods", "majority,label_only", "--seeds", "1", "--out", out
+    )
+    assert code == 0, err
+    assert said.strip() == str(out / "study.html")
+    assert "| label_only |" in err
+
+
+def test_methods_are_listed_with_their_settings() -> None:
+    code, out, _ = call("methods")
+    assert code == 0
+    assert "cot: recall, analyses and answer in one target" in out
+    assert "[stages.plan=cot reflect.rounds=0]" in out
 
 
 @pytest.mark.parametrize(

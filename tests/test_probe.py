@@ -168,6 +168,11 @@ def test_a_trained_student_uses_its_reasoning_and_one_taught_with_shuffled_ratio
         api.teach(run)
         api.train(run)
         found.append(effects(api.probe(run.root, questions=200)))
-    taught, control_ = (own["chosen option's analysis", "corrupt"].changed for own in found)
-    assert taught.share >= 0.9
-    assert control_.high < 0.5
+    turned, control_ = (own["chosen and another option's analysis", "corrupt"] for own in found)
+    assert turned.followed is not None
+    assert min(turned.changed.share, turned.followed.share) >= 0.9
+    assert control_.changed.high < 0.5
+    # Denied alone, no option fits: the student guesses among four, and one guess in four is the old answer.
+    alone = found[0]["chosen option's analysis", "corrupt"].changed
+    assert alone.low < 0.9
+    assert alone.share > 0.6
