@@ -137,7 +137,7 @@ def test_without_known_facts_nothing_is_corrupted_and_no_truth_is_told() -> None
     assert (found.oracle, found.costs) == ({}, {})
 
 
-def test_a_probe_of_a_run_is_written_and_shown(tmp_path: Path) -> None:
+def test_a_probe_of_a_run_is_written_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = api.start("storeroom", tmp_path / "run", *TINY, "reflect.rounds=0")
     api.teach(run)
     api.train(run)
@@ -145,6 +145,8 @@ def test_a_probe_of_a_run_is_written_and_shown(tmp_path: Path) -> None:
     assert found == read_record(run.probes / "phase-1.test.json", Faithfulness)
     assert found.accuracy.share in {i / 5 for i in range(6)}
     assert api.probe(run.root / "phase-1" / "student", questions=5) == found
+    monkeypatch.chdir(tmp_path)
+    assert api.probe("run", questions=5) == found
     api.report(run)
     page = run.report.read_text(encoding="utf-8")
     assert "Is the reasoning used? phase-1, test questions" in page
@@ -159,6 +161,11 @@ def test_a_student_outside_any_run_needs_a_run_to_take_questions_from(tmp_path: 
         api.probe(tmp_path / "alone")
 
 
+def test_a_student_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StudentError, match="nowhere: found nothing there"):
+        api.probe(tmp_path / "nowhere")
+
+
 @pytest.mark.slow
 def test_a_trained_student_uses_its_reasoning_and_one_taught_with_shuffled_rationales_does_not(tmp_path: Path) -> None:
     found = []
@@ -170,8 +177,10 @@ def test_a_trained_student_uses_its_reasoning_and_one_taught_with_shuffled_ratio
         found.append(effects(api.probe(run.root, questions=200)))
     turned, control_ = (own["chosen and another option's analysis", "corrupt"] for own in found)
     assert turned.followed is not None
+    assert control_.followed is not None
     assert min(turned.changed.share, turned.followed.share) >= 0.9
-    assert control_.changed.high < 0.5
+    # The control guesses: any other text is another guess, and one in three goes where the wrong fact points.
+    assert control_.followed.high < 0.5
     # Denied alone, no option fits: the student guesses among four, and one guess in four is the old answer.
     alone = found[0]["chosen option's analysis", "corrupt"].changed
     assert alone.low < 0.9

@@ -243,12 +243,14 @@ def probe(
         SettingsError: there is no such split, or no run to take questions from.
         StudentError: there is no such student, or its plan has no reasoning to change.
     """
-    folder = last_student(Path(student))
-    home = RunDirectory(Path(run)) if run is not None else _run_around(folder)
+    folder = last_student(Path(student)).resolve()
+    if not folder.exists():
+        raise StudentError(f"{student}: found nothing there, expected a run directory or a student's folder")
+    home = RunDirectory(Path(run).resolve()) if run is not None else _run_around(folder)
     if split not in ("test", "valid"):
         raise SettingsError(expected("split", split, "test or valid"))
     settings = validate(home.manifest().settings)
-    name = folder.parent.name if folder.parent.parent == home.root else folder.resolve().name
+    name = folder.parent.name if folder.parent.parent == home.root else folder.name
     asked = _some(_questions(home, split), questions, settings.seed)
     found = probe_student(
         load_student(folder), asked, world=load_world(settings), seed=settings.seed, name=name, split=split
@@ -260,7 +262,7 @@ def probe(
 
 
 def _run_around(folder: Path) -> RunDirectory:
-    for parent in folder.resolve().parents:
+    for parent in folder.parents:
         if RunDirectory(parent).exists:
             return RunDirectory(parent)
     raise SettingsError(

@@ -176,6 +176,8 @@ def read_grid(
     if budget is not None:
         tree["budget"] = budget
     if vary is not None:
+        if "=" not in vary:
+            raise SettingsError(expected("vary", vary, "key.path=value,value"))
         key, values = parse_override(vary)
         tree["vary"] = {key: [part for part in str(values).split(",") if part]}
     try:
