@@ -252,6 +252,10 @@ def study(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="KEY=VALUE,VALUE", help="do the grid for each value of a setting", show_default=False),
     ] = None,
+    reference: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="method to compare the others with [default: tinythinker or phase_1]", show_default=False),
+    ] = None,
     workers: Annotated[int, typer.Option(help="processes at once, each with its share of the cores", min=1)] = 1,
 ) -> None:
     """Compare methods over seeds, on the same questions and an equal budget, with intervals and tests."""
@@ -259,7 +263,9 @@ def study(
         from tinythinker.study.grid import read_grid
 
         names = [name.strip() for name in methods.split(",") if name.strip()]
-        grid = read_grid(source, overrides or (), methods=names, seeds=seeds, budget=budget, vary=vary)
+        grid = read_grid(
+            source, overrides or (), methods=names, seeds=seeds, budget=budget, vary=vary, reference=reference
+        )
         from tinythinker.study.results import table
         from tinythinker.study.study import study as do
 

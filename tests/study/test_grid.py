@@ -37,6 +37,7 @@ def test_a_study_file_says_the_same_as_the_command_line(tmp_path: Path) -> None:
     )
     assert read_grid(str(file)) == asked
     assert read_grid(str(file), seeds=5).seeds == (0, 1, 2, 3, 4)
+    assert read_grid(str(file), reference="cot").compared_with == "cot"
     assert read_grid(str(file), methods=["cot"]).methods == {"cot": ()}
 
 

@@ -150,6 +150,7 @@ def read_grid(
     seeds: int | None = None,
     budget: str | None = None,
     vary: str | None = None,
+    reference: str | None = None,
 ) -> Grid:
     """A study from its file or its task, with what the command line adds.
 
@@ -159,6 +160,7 @@ def read_grid(
         methods: names; without any, the file's, or label_only, cot, multitask, phase_1 and tinythinker.
         seeds: how many, from 0.
         vary: `key.path=value,value`.
+        reference: the method that the others are compared with.
 
     Raises:
         SettingsError, DataError: something in it cannot be done.
@@ -175,6 +177,8 @@ def read_grid(
         tree["seeds"] = seeds
     if budget is not None:
         tree["budget"] = budget
+    if reference is not None:
+        tree["reference"] = reference
     if vary is not None:
         if "=" not in vary:
             raise SettingsError(expected("vary", vary, "key.path=value,value"))
