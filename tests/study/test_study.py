@@ -1,6 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,6 +108,40 @@ def test_workers_find_what_one_process_finds(finished: tuple[Grid, Path, Results
     together = study(grid, tmp_path / "study", workers=2).cells
     key = [(cell.method, cell.seed, cell.accuracy, cell.target_tokens) for cell in together]
     assert key == [(cell.method, cell.seed, cell.accuracy, cell.target_tokens) for cell in alone]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks its processes up in /proc")
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_workers_end_with_the_study_whatever_ends_it(sign: signal.Signals, code: int, tmp_path: Path) -> None:
+    words = ["study", "storeroom", "train.max_steps=9999", "--methods", "phase_1", "--seeds", "3", "--workers", "2"]
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tinythinker", *words, "--out", str(tmp_path / "study")],
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+    _until(lambda: log.read_text().count("weights") == 2)
+    workers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    os.kill(process.pid, sign)
+    assert process.wait(30) == code
+    _until(lambda: not any(_is_at_work(pid) for pid in workers))
+    assert "Traceback" not in log.read_text()
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _is_at_work(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_budget_of_target_tokens_is_spent_to_within_a_step(tmp_path: Path) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
+
+import torch
 
 from tinythinker import api
 from tinythinker.answer import verdicts_name
 from tinythinker.config import RunSettings, load_settings, validate
-from tinythinker.core.errors import TinyThinkerError
+from tinythinker.core.errors import StudentError, TinyThinkerError
 from tinythinker.core.jsonl import read_records, whole_folder, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale
@@ -50,15 +57,22 @@ def do_cells(grid: Grid, out: Path, workers: int) -> None:
             done += len(group)
             say(f"study: {done} of {count} cells done")
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_share_cores, initargs=(workers,)) as pool:
+    started = (workers, os.getpid())
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker, initargs=started) as pool:
         futures = {pool.submit(_do_group, grid, out, group): group for group in groups}
         try:
             for future in as_completed(futures):
                 future.result()
                 done += len(futures[future])
                 say(f"study: {done} of {count} cells done")
+        except BrokenProcessPool:
+            raise StudentError(
+                "study: found a worker process ended from outside (out of memory?), expected it to finish; run the "
+                "same command again to go on, with fewer --workers"
+            ) from None
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for child in active_children():
+                child.terminate()
             raise
 
 
@@ -66,10 +80,17 @@ def _in_words(budget: Budget) -> str:
     return {"steps": "optimizer steps", "target_tokens": "target tokens", "flops": "floating-point operations"}[budget]
 
 
-def _share_cores(workers: int) -> None:
-    import torch
-
+def _begin_worker(workers: int, parent: int) -> None:
+    """Take a share of the cores, leave Ctrl-C to the parent, and end with it whatever ends it."""
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _groups(grid: Grid) -> list[list[Place]]:
