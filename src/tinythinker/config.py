@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.jsonl import Json, read_text
+from tinythinker.core.run import Bound
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Folder = Annotated[Path, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
@@ -439,10 +440,10 @@ class RunSettings(Settings):
         """All settings as JSON values."""
         return self.model_dump(mode="json")
 
-    def bound(self) -> dict[str, dict[str, object]]:
-        """For every verb the flattened settings that decide its outcome and may not change once it has begun."""
+    def bound(self) -> Bound:
+        """The settings that may not change once their verb has begun."""
         plain = self.plain()
-        return {
+        by_verb = {
             verb: {
                 key: value
                 for key, value in flatten({name: plain[name] for name in names if name != "evaluate"}).items()
@@ -450,6 +451,7 @@ class RunSettings(Settings):
             }
             for verb, names in SECTIONS.items()
         }
+        return Bound(by_verb, flatten(RunSettings(task=self.task).plain()))
 
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import tiny_settings
+from tinythinker.config import load_settings
 from tinythinker.core.errors import DataError, SettingsError
 from tinythinker.core.run import RunDirectory, differences
 
@@ -86,6 +87,24 @@ def test_a_directory_without_a_run_says_what_to_do(tmp_path: Path) -> None:
 
 def test_differences_are_listed_by_key() -> None:
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: was 2, now 3", "c: was None, now 4"]
+
+
+def test_a_setting_that_did_not_exist_then_had_its_default() -> None:
+    assert differences({"a": 1}, {"a": 1, "new": 4}, {"a": 0, "new": 4}) == []
+    assert differences({"a": 1}, {"a": 1, "new": 5}, {"a": 0, "new": 4}) == ["new: was 4, now 5"]
+
+
+def test_a_run_begun_before_a_setting_existed_goes_on(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    settings = load_settings("storeroom")
+    run.begin("teach", settings.plain(), settings.bound())
+    manifest = run.manifest()
+    older = {key: own for key, own in manifest.begun["teach"].items() if key != "storeroom.hops"}
+    run.save(manifest.model_copy(update={"begun": {"teach": older}}))
+    run.begin("teach", settings.plain(), settings.bound())
+    other = load_settings("storeroom", ["storeroom.hops=2"])
+    with pytest.raises(SettingsError, match=r"storeroom\.hops: was 1, now 2"):
+        run.begin("teach", other.plain(), other.bound())
 
 
 def test_force_that_is_refused_deletes_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
@@ -61,10 +62,20 @@ def _git() -> str | None:
         return None
 
 
-def differences(before: Flat, now: Flat) -> list[str]:
+class Bound(NamedTuple):
+    """The settings that may not change under finished work."""
+
+    by_verb: Mapping[str, Flat]
+    """For every verb the flattened settings that decide its outcome."""
+    defaults: Flat
+    """Of all settings: what a run had that was begun before a setting existed."""
+
+
+def differences(before: Flat, now: Flat, defaults: Flat | None = None) -> list[str]:
     """One `key: was X, now Y` for every setting that is not the same."""
+    was = {**{key: own for key, own in (defaults or {}).items() if key in now}, **before}
     keys = [*before, *(key for key in now if key not in before)]
-    return [f"{k}: was {before.get(k)!r}, now {now.get(k)!r}" for k in keys if before.get(k) != now.get(k)]
+    return [f"{k}: was {was.get(k)!r}, now {now.get(k)!r}" for k in keys if was.get(k) != now.get(k)]
 
 
 class RunDirectory:
@@ -135,13 +146,13 @@ class RunDirectory:
         """Write the manifest, whole or not at all."""
         write_json(self.manifest_file, manifest.model_dump(mode="json"))
 
-    def begin(self, verb: str, settings: Json, bound: Mapping[str, Flat], *, force: bool = False) -> None:
+    def begin(self, verb: str, settings: Json, bound: Bound, *, force: bool = False) -> None:
         """Register the settings a verb works with, or refuse if finished work was made with others.
 
         Args:
             verb: one of `VERBS`.
             settings: all settings, kept in the manifest.
-            bound: for every verb the flattened settings that decide its outcome.
+            bound: those of them that may not change.
             force: delete what this and all later verbs made, and start over.
 
         Raises:
@@ -160,14 +171,14 @@ class RunDirectory:
         for other in again:
             for path in self.made_by(other):
                 _remove(path)
-        begun[verb] = dict(bound[verb])
+        begun[verb] = dict(bound.by_verb[verb])
         state = {"settings": settings, "begun": begun, "seconds": seconds, "versions": _versions(), "git": _git()}
         self.save(manifest.model_copy(update=state))
 
-    def refuse_changes(self, begun: Mapping[str, Flat], bound: Mapping[str, Flat]) -> None:
+    def refuse_changes(self, begun: Mapping[str, Flat], bound: Bound) -> None:
         """Raise SettingsError if a verb began with other settings than these."""
         for verb in VERBS:
-            if verb in begun and (changed := differences(begun[verb], bound[verb])):
+            if verb in begun and (changed := differences(begun[verb], bound.by_verb[verb], bound.defaults)):
                 raise SettingsError(
                     f"{self.root}: `{verb}` was begun with other settings ({'; '.join(changed)}); use the same "
                     f"settings, another directory, or `{verb}` with --force to start over from there"

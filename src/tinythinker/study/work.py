@@ -97,7 +97,7 @@ def _groups(grid: Grid) -> list[list[Place]]:
     """Cells that share a training of phase 1 together, in the order of the grid."""
     groups: dict[str, list[Place]] = {}
     for place in grid.cells():
-        bound = load_settings(grid.task, grid.overrides(place)).bound()
+        bound = load_settings(grid.task, grid.overrides(place)).bound().by_verb
         key = repr((place.value, place.seed, bound["teach"], bound["train"], grid.method(place.method).untrained))
         groups.setdefault(key, []).append(place)
     return list(groups.values())
