@@ -14,10 +14,10 @@ import pytest
 from tests.conftest import TINY, ask, tiny_recipe, tiny_student
 from tinythinker import api
 from tinythinker.config import load_settings
-from tinythinker.core.errors import SettingsError
+from tinythinker.core.errors import DataError, SettingsError
 from tinythinker.core.jsonl import read_json
 from tinythinker.core.records import Question
-from tinythinker.core.run import RunDirectory
+from tinythinker.core.run import RunDirectory, alone_in
 from tinythinker.reflect import rounds
 from tinythinker.student.student import Student
 from tinythinker.study import untrained, work
@@ -219,6 +219,13 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"found other files and no study\.json"):
         study(grid_of(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_two_studies_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    study(grid_of(methods=["majority"], seeds=1), out)
+    with alone_in(out, out / ".lock"), pytest.raises(DataError, match="found another process at work in it"):
+        study(grid_of(methods=["majority"], seeds=2), out)
 
 
 def test_a_cells_error_says_which_cell_and_leaves_the_others(tmp_path: Path) -> None:

@@ -78,6 +78,24 @@ def differences(before: Flat, now: Flat, defaults: Flat | None = None) -> list[s
     return [f"{k}: was {was.get(k)!r}, now {now.get(k)!r}" for k in keys if was.get(k) != now.get(k)]
 
 
+@contextmanager
+def alone_in(folder: Path, lock: Path) -> Iterator[None]:
+    """Keep other processes from working in a folder; the lock is gone with the process that holds it.
+
+    Raises:
+        DataError: another process is at work there.
+    """
+    with file_errors(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise DataError(
+            f"{folder}: found another process at work in it, expected to be alone; wait for it or stop it"
+        ) from None
+
+
 class RunDirectory:
     """Names every file of a run. Nothing else builds a path inside one."""
 
@@ -192,16 +210,8 @@ class RunDirectory:
         Raises:
             DataError: another process is at work here.
         """
-        file = self.root / "teacher" / ".lock"
-        with file_errors(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(file, timeout=0):
-                yield
-        except Timeout:
-            raise DataError(
-                f"{self.root}: found another process at work in it, expected to be alone; wait for it or stop it"
-            ) from None
+        with alone_in(self.root, self.root / "teacher" / ".lock"):
+            yield
 
     def refuse_changed_inputs(self) -> None:
         """Raise SettingsError if a file that the run was made from is there and has changed since."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinythinker.core.errors import SettingsError
 from tinythinker.core.jsonl import write_json
+from tinythinker.core.run import alone_in
 from tinythinker.study.grid import Grid
 from tinythinker.study.page import write_study_page
 from tinythinker.study.results import Results, gather, write_results
@@ -20,15 +21,17 @@ def study(grid: Grid, out: Path, *, workers: int = 1) -> Results:
 
     Raises:
         SettingsError: `out` holds something else, or a cell that was begun with other settings.
+        DataError: another process is at work on this study.
         TinyThinkerError: a cell cannot be done; those that are done stay, and are in the tables.
     """
     if out.exists() and not (out / "study.json").exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out}: found other files and no study.json, expected a new, empty or study directory")
-    write_json(out / "study.json", grid.model_dump(mode="json"))
-    try:
-        do_cells(grid, out, workers)
-    finally:
-        results = gather(grid, out)
-        write_results(grid, out, results)
-        write_study_page(grid, out, results)
+    with alone_in(out, out / ".lock"):
+        write_json(out / "study.json", grid.model_dump(mode="json"))
+        try:
+            do_cells(grid, out, workers)
+        finally:
+            results = gather(grid, out)
+            write_results(grid, out, results)
+            write_study_page(grid, out, results)
     return results
