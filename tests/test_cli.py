@@ -302,7 +302,7 @@ def test_a_directory_that_is_no_run_is_exit_code_3(tmp_path: Path) -> None:
 def test_an_unknown_verb_or_task_is_exit_code_2(tmp_path: Path) -> None:
     assert call("tran")[0] == 2
     refused(2, "did you mean 'csqa'", "run", "csqaa", "--out", tmp_path / "run")
-    refused(2, "verb: found 'tran'", "settings", "tran")
+    refused(2, "verb or group: found 'tran'", "settings", "tran")
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])

@@ -315,19 +315,26 @@ def ask(
 @app.command()
 def settings(
     verb: Annotated[
-        Optional[str], typer.Argument(help="teach, train, reflect or evaluate; all if left out", show_default=False)  # noqa: UP045
+        str | None,
+        typer.Argument(
+            help="a verb (teach, train, reflect, evaluate) or a group (student, stages, ...); all if left out",
+            show_default=False,
+        ),
     ] = None,
     task: Annotated[Optional[str], typer.Option(help="show this task's values", show_default=False)] = None,  # noqa: UP045
 ) -> None:
     """Every setting: its value, what is allowed, and what it means."""
     with friendly_errors():
-        from tinythinker.config import SECTIONS, as_yaml, describe_settings, flatten, load_settings
+        from tinythinker.config import SECTIONS, as_yaml, describe_settings, flatten, known_keys, load_settings
         from tinythinker.core.errors import SettingsError, expected
 
-        if verb is not None and verb not in SECTIONS:
-            raise SettingsError(expected("verb", verb, f"one of {', '.join(SECTIONS)}"))
+        groups = {key.split(".")[0] for key in known_keys() if "." in key}
+        if verb is not None and verb not in SECTIONS and verb not in groups:
+            wanted = f"one of {', '.join(SECTIONS)}, or of {', '.join(sorted(groups))}"
+            raise SettingsError(expected("verb or group", verb, wanted))
         values = {key: as_yaml(value) for key, value in flatten(load_settings(task).plain()).items()} if task else {}
-        for line in describe_settings(verb):
+        listed = [line for line in describe_settings() if line.key.split(".")[0] == verb]
+        for line in describe_settings(verb) if verb is None or verb in SECTIONS else listed:
             value = values.get(line.key, line.default)
             typer.echo(f"{line.key} = {value}    [{line.allowed}]")
             typer.echo(f"    {line.meaning}")

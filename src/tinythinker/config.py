@@ -549,7 +549,8 @@ def known_keys() -> list[str]:
     return [line.key for line in describe_settings()]
 
 
-def _unknown(key: str) -> SettingsError:
+def unknown_setting(key: str) -> SettingsError:
+    """What to say of a setting that there is not, with the nearest that there is."""
     keys = known_keys()
     near = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
     if not near:
@@ -577,7 +578,7 @@ def _check_keys(tree: Json, where: str) -> None:
         if key in sections:
             raise SettingsError(expected(f"{where}, {key}", value, f"a group of settings, such as {key}.x=..."))
         if key not in keys:
-            raise _unknown(key)
+            raise unknown_setting(key)
 
 
 def _all_keys(tree: Mapping[Any, Any]) -> Iterator[object]:

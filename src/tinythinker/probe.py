@@ -113,7 +113,7 @@ def _interventions(
     made: dict[tuple[Part, Change], Intervention] = {}
     if Stage.RECALL in stages:
         recalls: dict[Change, Intervention] = {
-            "blank": lambda own: _Changed("", None),
+            "blank": lambda own: _Changed("", None) if (own.chain.recall or "").strip(" .") else None,
             "swap": lambda own: _Changed(own.donor.recall, None) if own.donor.recall != own.chain.recall else None,
         }
         if world is not None:
@@ -125,7 +125,7 @@ def _interventions(
                 made["recall, analyses kept", change] = _keeping_analyses(intervention)
     if Stage.ANALYZE in stages:
         part: Part = "chosen option's analysis"
-        made[part, "blank"] = lambda own: _with_analyses(own, {own.answer: ""})
+        made[part, "blank"] = _blank_analysis
         made[part, "swap"] = _swapped_analysis
         if world is not None:
             made[part, "corrupt"] = lambda own: _denied(own, world, seed)
@@ -146,6 +146,11 @@ def _with_analyses(own: _Asked, texts: Mapping[str, str], target: str | None = N
     """The chain with these analyses instead of its own, by label."""
     by_label = zip(own.question.labels, own.chain.analyses, strict=True)
     return _Changed(own.chain.recall, tuple(texts.get(label, text) for label, text in by_label), target)
+
+
+def _blank_analysis(own: _Asked) -> _Changed | None:
+    said = own.chain.analyses[own.question.labels.index(own.answer)]
+    return _with_analyses(own, {own.answer: ""}) if said.strip(" .") else None
 
 
 def _swapped_analysis(own: _Asked) -> _Changed | None:

@@ -172,3 +172,10 @@ def test_damaged_adapters_are_one_line(file: str, tmp_path: Path) -> None:
 def test_settings_of_adapters_without_adapters_are_refused(setting: str) -> None:
     with pytest.raises(SettingsError, match=r"student\.lora_rank, too"):
         load_settings("csqa", [f"student.{setting}"])
+
+
+def test_adapters_whose_base_is_gone_say_so(tmp_path: Path) -> None:
+    train(student_of(saved_base(tmp_path, "qwen3"), save="adapter"), tmp_path / "out")
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    with pytest.raises(StudentError, match=r"found adapters whose base .*base does not load"):
+        load_student(tmp_path / "out" / "student")

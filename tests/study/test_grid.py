@@ -80,7 +80,11 @@ def test_every_method_is_settings_that_go_together(name: str) -> None:
         ("task: storeroom\nmethod: [phase_1]\n", r"study\.yaml, key: found 'method', expected one of task, settings"),
         ("task: storeroom\nseeds: [1, 1]\n", r"seeds: found \[1, 1\], expected different ones"),
         ("task: storeroom\nreference: cot\nmethods: [phase_1]\n", r"reference: found 'cot', expected one of phase_1"),
-        ("task: storeroom\nvary: {storeroom.trian: [1]}\n", r"vary: found 'storeroom\.trian'"),
+        ("task: storeroom\nvary: {storeroom.trian: [1]}\n", r"'storeroom\.trian'.*did you mean 'storeroom\.train'"),
+        (
+            "task: storeroom\nsettings: {seed: 3}\n",
+            r"setting of a study: found 'seed', expected the seeds with --seeds",
+        ),
         ("task: storeroom\nvary: {storeroom.train: [some]}\n", r"setting storeroom\.train: found 'some'"),
         ("task: storeroom\nsettings: {train.max_step: 3}\n", r"setting 'train\.max_step': found no such setting"),
         ("task: storeroom\nbudget: time\n", r"study\.yaml: budget"),

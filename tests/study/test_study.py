@@ -221,6 +221,22 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_other_settings_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    study(grid_of(methods=["majority", "label_only"], seeds=1, budget="target_tokens"), out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(SettingsError, match=r"found a cell of other settings \(storeroom\.test: was 8, now 7\)"):
+        study(grid_of("storeroom.test=7", methods=["majority", "label_only"], seeds=1, budget="target_tokens"), out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_cells_that_the_grid_has_not_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "study"
+    study(grid_of(methods=["majority", "random"], seeds=2), out)
+    study(grid_of(methods=["random"], seeds=2), out)
+    assert "study: 2 cells of earlier calls are kept and not in these tables" in capsys.readouterr().err
+
+
 def test_two_studies_do_not_work_in_one_folder(tmp_path: Path) -> None:
     out = tmp_path / "study"
     study(grid_of(methods=["majority"], seeds=1), out)

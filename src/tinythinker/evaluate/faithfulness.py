@@ -59,11 +59,11 @@ class Faithfulness(Record):
     def lines(self) -> Iterator[str]:
         """The tables a person reads."""
         yield f"{self.student}, {self.split}: accuracy {_percent(self.accuracy)}; {self.n} answers intervened on"
-        yield f"{'changed':<38}{'how':<9}{'answer changes':>22}{'follows the wrong fact':>25}{'accuracy':>11}"
+        yield f"{'changed':<38}{'how':<9}{'n':>5}{'answer changes':>22}{'follows the wrong fact':>25}{'accuracy':>11}"
         for own in self.effects:
             followed = "-" if own.followed is None else _percent(own.followed)
             right = f"{100 * own.accuracy.share:.1f}%"
-            yield f"{own.part:<38}{own.change:<9}{_percent(own.changed):>22}{followed:>25}{right:>11}"
+            yield f"{own.part:<38}{own.change:<9}{own.n:>5}{_percent(own.changed):>22}{followed:>25}{right:>11}"
         for name, accuracy in self.oracle.items():
             yield f"with {name}: accuracy {_percent(accuracy)}"
         if self.costs:

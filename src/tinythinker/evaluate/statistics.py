@@ -32,7 +32,7 @@ class OverSeeds(Record):
     sd: float | None
     """Sample standard deviation; None for one seed."""
     low: float | None
-    """Lower end of the 95% t interval of the mean; None for one seed."""
+    """Lower end of the 95% t interval of the mean; None for one seed, and where all seeds agree."""
     high: float | None
     seeds: int = Field(ge=1)
 
@@ -46,8 +46,8 @@ def over_seeds(values: Sequence[float]) -> OverSeeds:
     if len(values) == 1:
         return OverSeeds(mean=values[0], sd=None, low=None, high=None, seeds=1)
     sd = stdev(values)
-    low = high = fmean(values)
-    if sd:
+    low = high = None
+    if len(set(values)) > 1:
         interval = ttest_1samp(values, 0.0).confidence_interval(0.95)
         low, high = float(interval.low), float(interval.high)
     return OverSeeds(mean=fmean(values), sd=sd, low=low, high=high, seeds=len(values))
@@ -135,8 +135,8 @@ def compare(ours: Mapping[int, Answers], theirs: Mapping[int, Answers], seed: in
         low, high, p = float(interval.low), float(interval.high), float(test.pvalue)
     return Comparison(
         difference=fmean(by_seed),
-        low=low,
-        high=high,
+        low=max(-1.0, low),
+        high=min(1.0, high),
         p=p,
         seeds=len(seeds),
         better=better,

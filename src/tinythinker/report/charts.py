@@ -194,9 +194,10 @@ def first_wrong_bars(scores: Mapping[str, Score]) -> str | None:
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(6.4, 0.9 + 0.45 * len(known), "Wrong answers by the first stage that went wrong")
         names = list(known)[::-1]
+        stages = [stage for stage in Stage if any(stage in own.first_wrong for own in known.values())]
         for i, name in enumerate(names):
             left = 0
-            for stage in Stage:
+            for stage in stages:
                 count = known[name].first_wrong.get(stage, 0)
                 axes.barh(i, count, left=left, color=COLOURS[stage], height=0.6, label=stage if i == 0 else None)
                 left += count

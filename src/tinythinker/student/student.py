@@ -187,7 +187,14 @@ def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTraine
     """Model and tokenizer; a dropout is set before the model is built, since attention keeps a copy of the number."""
     base = base_of(Path(name))
     if base is not None:
-        model, tokenizer = _load_pretrained(base, dropout)
+        try:
+            model, tokenizer = _load_pretrained(base, dropout)
+        except StudentError as error:
+            reason = str(error).partition("found nothing that loads (")[2].partition("), expected")[0] or str(error)
+            raise StudentError(
+                f"student {name}: found adapters whose base {base} does not load ({reason}), expected it where it was "
+                "when they were trained; student.lora_save=merged needs no base"
+            ) from None
         return load_adapters(model, name), tokenizer
     try:
         config: Any = AutoConfig.from_pretrained(name)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from tinythinker.config import Settings, as_yaml, flatten, known_keys, load_settings, parse_override
+from tinythinker.config import Settings, as_yaml, flatten, known_keys, load_settings, parse_override, unknown_setting
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.jsonl import describe, read_text
 from tinythinker.study.methods import METHODS, Method
@@ -105,8 +105,11 @@ class Grid(Settings):
                 raise SettingsError(expected("method", name, wanted))
         if len(set(self.seeds)) < len(self.seeds):
             raise SettingsError(expected("seeds", list(self.seeds), "different ones"))
+        for own in (self.settings, *self.methods.values(), (f"{self.vary[0]}=",) if self.vary else ()):
+            if any(setting.startswith("seed=") for setting in own):
+                raise SettingsError(expected("setting of a study", "seed", "the seeds with --seeds, or under `seeds:`"))
         if self.vary is not None and self.vary[0] not in known_keys():
-            raise SettingsError(expected("vary", self.vary[0], "a setting that `tinythinker settings` lists"))
+            raise unknown_setting(self.vary[0])
         for place in self.cells():
             settings = load_settings(self.task, self.overrides(place))
             method = self.method(place.method)

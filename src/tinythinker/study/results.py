@@ -211,7 +211,9 @@ def table(grid: Grid, results: Results) -> Iterator[str]:
         f"{len(results.cells)} of {count} cells; seeds {', '.join(map(str, grid.seeds))}; budget of phase 1: equal "
         f"{grid.budget.replace('_', ' ')}; {' '.join(grid.settings) or 'settings of the preset'}. Accuracy: mean over "
         "seeds, standard deviation, 95% t interval over seeds (for one seed: Wilson interval over questions). "
-        f"Difference: {grid.compared_with} less the method, paired by seed; p after Holm's correction within the table."
+        "Steps, target tokens, FLOPs and seconds are those of all training, phase 2 included; FLOPs are those of "
+        f"optimizer steps. Difference: {grid.compared_with} less the method, paired by seed; p after Holm's correction "
+        "within the table."
     )
     for value in dict.fromkeys(row.value for row in results.rows):
         yield ""

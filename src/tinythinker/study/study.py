@@ -6,11 +6,12 @@ from pathlib import Path
 
 from tinythinker.core.errors import SettingsError
 from tinythinker.core.jsonl import write_json
+from tinythinker.core.progress import say
 from tinythinker.core.run import alone_in
 from tinythinker.study.grid import Grid
 from tinythinker.study.page import write_study_page
 from tinythinker.study.results import Results, gather, write_results
-from tinythinker.study.work import do_cells
+from tinythinker.study.work import count_other_cells, do_cells, refuse_other_settings
 
 
 def study(grid: Grid, out: Path, *, workers: int = 1) -> Results:
@@ -27,6 +28,9 @@ def study(grid: Grid, out: Path, *, workers: int = 1) -> Results:
     if out.exists() and not (out / "study.json").exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out}: found other files and no study.json, expected a new, empty or study directory")
     with alone_in(out, out / ".lock"):
+        refuse_other_settings(grid, out)
+        if others := count_other_cells(grid, out):
+            say(f"study: {others} cells of earlier calls are kept and not in these tables: they are not in this grid")
         write_json(out / "study.json", grid.model_dump(mode="json"))
         try:
             do_cells(grid, out, workers)

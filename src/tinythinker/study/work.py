@@ -20,7 +20,7 @@ import torch
 from tinythinker import api
 from tinythinker.answer import verdicts_name
 from tinythinker.config import RunSettings, load_settings, validate
-from tinythinker.core.errors import StudentError, TinyThinkerError
+from tinythinker.core.errors import SettingsError, StudentError, TinyThinkerError
 from tinythinker.core.jsonl import read_records, whole_folder, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale
@@ -74,6 +74,28 @@ def do_cells(grid: Grid, out: Path, workers: int) -> None:
             for child in active_children():
                 child.terminate()
             raise
+
+
+def refuse_other_settings(grid: Grid, out: Path) -> None:
+    """Raise SettingsError if a cell was begun with other settings than the grid's."""
+    for place in grid.cells():
+        run = RunDirectory(out / place.folder)
+        if run.exists:
+            settings = load_settings(grid.task, (*grid.overrides(place), *_kept_budget(run)))
+            try:
+                run.refuse_changes(run.manifest().begun, settings.bound())
+            except SettingsError as error:
+                found = str(error).partition(" with other settings ")[2].partition("; use the same")[0]
+                raise SettingsError(
+                    f"{run.root}: found a cell of other settings {found}, expected the study's own; use the same "
+                    "settings, another directory, or delete the cell"
+                ) from None
+
+
+def count_other_cells(grid: Grid, out: Path) -> int:
+    """Cells that are there and that the grid has not."""
+    own = {out / place.folder / "manifest.json" for place in grid.cells()}
+    return len(set((out / "cells").rglob("seed-*/manifest.json")) - own)
 
 
 def _in_words(budget: Budget) -> str:
@@ -189,7 +211,8 @@ def _budget(grid: Grid, place: Place, run: RunDirectory) -> tuple[str, ...]:
     if grid.budget != "steps":
         spender = Spender(make_student(own, *data), grid.budget)
         longest = spender.steps_for(own, data, spender.spent(stages, data, steps))
-        say(f"study: {place.folder}: {longest} steps spend what {steps} steps of the stages do")
+        spent = f"as many {_in_words(grid.budget)} as {steps} steps of stages.plan={stages.stages.plan}"
+        say(f"study: {place.folder}: {longest} steps take {spent}")
     every = stages.train.validate_every
     scaled = "null" if every is None else str(max(1, round(every * longest / steps)))
     return (f"train.max_steps={longest}", "train.epochs=1000000", f"train.validate_every={scaled}")
