@@ -21,6 +21,7 @@ from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
 from tinythinker.stages.examples import Curriculum
 from tinythinker.student import scratch
+from tinythinker.student.logps import Scorer
 from tinythinker.student.make import make_student
 from tinythinker.tasks.load import load_task
 from tinythinker.teacher.collect import collect_rationales
@@ -44,7 +45,7 @@ def curve(std: float, seed: int, steps: int) -> list[float]:
     losses: list[float] = []
     while len(losses) < steps:
         for examples in batches(curriculum, len(losses), seed):
-            loss = objective(student.model, examples)
+            loss = objective(Scorer(student.model), examples)
             (loss.total / loss.weight).backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(student.model.parameters(), 1.0)
             optimizer.step()

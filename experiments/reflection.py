@@ -28,7 +28,7 @@ from tinythinker.core.seeds import derive_seed
 from tinythinker.student.student import load_student
 from tinythinker.teacher.rationales import read_rationales
 from tinythinker.train.loop import Job, fit, is_finished
-from tinythinker.train.sft import sft_objective
+from tinythinker.train.sft import sft_objective, sft_pieces
 
 REGIMES: Mapping[str, tuple[str, ...]] = {
     "a": (),
@@ -104,6 +104,7 @@ def _continue(cell: RunDirectory) -> None:
         name="continued",
         epoch=curriculum.epoch,
         objective=sft_objective(student),
+        pieces=sft_pieces(student, settings.train.micro_batch_size),
         cycle=steps,
         validate=lambda: api.greedy_accuracy(student, valid),
         dropout=True,

@@ -39,7 +39,7 @@ from tinythinker.teacher.cost import Estimate
 from tinythinker.teacher.llm import batch_export, batch_import, estimate_cost, show_request
 from tinythinker.teacher.rationales import read_rationales
 from tinythinker.train.loop import Job, count_steps, fit, is_finished
-from tinythinker.train.sft import sft_objective
+from tinythinker.train.sft import sft_objective, sft_pieces
 
 __all__ = [
     "batch_export",
@@ -104,6 +104,7 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
             name="phase-1",
             epoch=epoch,
             objective=sft_objective(student, settings.stages.rationale_weight),
+            pieces=sft_pieces(student, optim.micro_batch_size),
             cycle=sum(curriculum.turn().values()),
             validate=lambda: greedy_accuracy(student, valid),
             dropout=True,

@@ -304,7 +304,8 @@ class OptimSettings(Settings):
     batch_size: int = Field(64, ge=1)
     """Examples (phase 2: pairs) per optimizer step."""
     micro_batch_size: int | None = Field(None, ge=1)
-    """Examples per forward pass; gradients add up to the whole batch. null: the batch at once."""
+    """Most examples (phase 2: pairs) per forward pass; null: as many as are worth padding to one length. Gradients add
+    up to the whole batch's either way."""
     max_gradient_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this norm."""
     validate_every: int | None = Field(None, ge=1)

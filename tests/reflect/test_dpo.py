@@ -19,6 +19,7 @@ from tinythinker.reflect.dpo import (
     preference_objective,
 )
 from tinythinker.reflect.reference import score_reference
+from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
 
 PAIRS = [
@@ -95,7 +96,7 @@ def test_every_loss_matches_a_value_worked_by_hand(loss: str, wanted: float) -> 
 def test_the_margin_is_exactly_0_at_step_0_with_dropout_in_the_config(architecture: str) -> None:
     student = tiny_of(architecture, dropout=0.3)
     scored = scored_by(student, PAIRS)
-    loss = preference_objective(student, settings())(student.model.eval(), scored)
+    loss = preference_objective(student, settings())(Scorer(student.model).eval(), scored)
     assert loss.figures["margin"] == 0.0
     assert loss.total.item() / loss.weight == pytest.approx(math.log(2), abs=1e-7)
 
@@ -104,7 +105,7 @@ def test_the_nll_is_the_mean_per_token_of_the_chosen_and_knows_no_padding() -> N
     student = tiny_student(dropout=0.0)
     scored = scored_by(student, PAIRS)
     losses = {
-        alpha: preference_objective(student, settings(alpha=alpha))(student.model, scored).total.item()
+        alpha: preference_objective(student, settings(alpha=alpha))(Scorer(student.model), scored).total.item()
         for alpha in (0.0, 1.0)
     }
     by_hand = 0.0
@@ -122,11 +123,11 @@ def test_training_on_pairs_makes_the_student_prefer_the_chosen() -> None:
     objective = preference_objective(student, settings())
     optimizer = torch.optim.AdamW(student.model.parameters(), lr=1e-3)
     for _ in range(10):
-        loss = objective(student.model, scored)
+        loss = objective(Scorer(student.model), scored)
         loss.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
-    final = objective(student.model, scored)
+    final = objective(Scorer(student.model), scored)
     assert final.figures["reward_accuracy"] == len(PAIRS)
     assert final.total.item() < 0.5 * math.log(2) * len(PAIRS)
 
@@ -135,6 +136,6 @@ def test_a_fixed_reference_enters_the_margin_with_its_sign() -> None:
     student = tiny_student(dropout=0.0)
     (scored,) = scored_by(student, PAIRS[:1])
     moved = ScoredPair(scored.pair, scored.reference_chosen - 2.0, scored.reference_rejected - 1.0)
-    figures = preference_objective(student, settings())(student.model, [moved]).figures
+    figures = preference_objective(student, settings())(Scorer(student.model), [moved]).figures
     # The student now prefers the chosen by 2 - 1 = 1 nat more than this reference does.
     assert figures["margin"] == pytest.approx(1.0, abs=1e-5)

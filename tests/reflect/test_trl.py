@@ -16,6 +16,7 @@ from tinythinker.core.records import PreferencePair
 from tinythinker.reflect.dpo import ScoredPair, preference_objective, score_pairs
 from tinythinker.reflect.reference import score_reference
 from tinythinker.student.encode import pad, prompt_ids, target_ids
+from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
 
 # What the library's own code warns of is not this project's to mend.
@@ -84,7 +85,7 @@ def compare(
     settings = ReflectSettings.model_validate({"beta": 0.3, "alpha": 0.0} | ours)
     scored = [ScoredPair(one.pair, one.chosen, one.rejected) for one in score_reference(reference, [pairs])]
     student.model.eval()
-    loss = preference_objective(student, settings)(student.model, scored)
+    loss = preference_objective(student, settings)(Scorer(student.model), scored)
     mine = loss.total / loss.weight
     mine.backward()  # type: ignore[no-untyped-call]
     my_gradient = gradient(student)
@@ -113,7 +114,7 @@ def test_dpo_with_nll_agrees_with_trl(models: tuple[Student, Student], pair: Pre
 def test_log_probabilities_of_texts_agree_with_trl(models: tuple[Student, Student], tmp_path: Path) -> None:
     student, reference = models
     with torch.no_grad():
-        policy = score_pairs(student, student.model.eval(), PAIRS).logps
+        policy = score_pairs(student, Scorer(student.model).eval(), PAIRS).logps
     trainer = trainer_of(student, reference, tmp_path)
     student.model.eval()
     chosen, rejected = trainer.compute_ref_log_probs(student.model, trl_inputs(student, PAIRS))

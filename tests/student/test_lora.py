@@ -15,7 +15,7 @@ from tinythinker.core.errors import SettingsError, StudentError
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.student.student import Lora, Student, load_student, pretrained_student
 from tinythinker.train.loop import Job, fit
-from tinythinker.train.sft import sft_objective
+from tinythinker.train.sft import sft_objective, sft_pieces
 
 SETTINGS = TrainSettings(epochs=4, learning_rate=1e-2, batch_size=2)
 EXAMPLES = [StageExample(question_id=t, stage=Stage.RECALL, prompt="Where?", target=t) for t in ("down", "rain falls.")]
@@ -37,6 +37,7 @@ def train(student: Student, folder: Path, settings: TrainSettings = SETTINGS) ->
         name="test",
         epoch=lambda number: [("recall", EXAMPLES)],
         objective=sft_objective(student),
+        pieces=sft_pieces(student, None),
         cycle=2,
         validate=lambda: 0.5,
         dropout=True,

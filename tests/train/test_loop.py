@@ -15,7 +15,7 @@ from tinythinker.core.errors import StudentError
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Job, Loss, fit
-from tinythinker.train.sft import sft_objective
+from tinythinker.train.sft import sft_objective, sft_pieces
 
 TARGETS = ["rain falls.", "down", "rain is wet", "up"]
 
@@ -33,6 +33,7 @@ def job(student: Student, **changes: Any) -> Job[StageExample]:
             [("recall", first), ("recall", second)] if number % 2 else [("recall", second), ("recall", first)]
         ),
         "objective": sft_objective(student),
+        "pieces": sft_pieces(student, None),
         "cycle": 2,
         "validate": lambda: 0.5,
         "dropout": True,
@@ -134,8 +135,9 @@ def test_micro_batches_add_up_to_the_whole_batch(tmp_path: Path) -> None:
     ends = []
     for size in (None, 1):
         student = tiny_student(dropout=0.0)
-        settings = SETTINGS.model_copy(update={"micro_batch_size": size, "max_steps": 1, "warmup": 0.0})
-        ends.append(weights(fit(student, job(student), settings, seed=0, folder=tmp_path / str(size))))
+        settings = SETTINGS.model_copy(update={"max_steps": 1, "warmup": 0.0})
+        cut = job(student, pieces=sft_pieces(student, size))
+        ends.append(weights(fit(student, cut, settings, seed=0, folder=tmp_path / str(size))))
     gradient = [json.loads((tmp_path / str(size) / "metrics.jsonl").read_text().splitlines()[0]) for size in (None, 1)]
     assert gradient[0]["loss"] == pytest.approx(gradient[1]["loss"], rel=1e-5)
     assert gradient[0]["gradient_norm"] == pytest.approx(gradient[1]["gradient_norm"], rel=1e-4)

@@ -5,6 +5,7 @@ import torch
 
 from tests.conftest import tiny_student
 from tinythinker.core.records import Stage, StageExample
+from tinythinker.student.logps import Scorer
 from tinythinker.train.sft import sft_objective
 
 
@@ -18,7 +19,7 @@ EXAMPLES = [example("Where does rain go?", "rain is wet and falls."), example("r
 def test_the_loss_is_a_sum_over_target_tokens_that_the_models_own_mean_agrees_with() -> None:
     student = tiny_student(dropout=0.0)
     student.model.eval()
-    loss = sft_objective(student)(student.model, EXAMPLES)
+    loss = sft_objective(student)(Scorer(student.model), EXAMPLES)
     assert loss.weight == 7 + 2  # five words, a full stop, an end; one word, an end
     total = 0.0
     for one in EXAMPLES:

@@ -16,6 +16,9 @@ from tinythinker.student.encode import encode_targets, pad_prompts, prompt_ids, 
 from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student
 
+CROWDED = 0.9
+"""Rows that have ended leave the batch as soon as so small a share of it is left: moving the others has its price."""
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -78,26 +81,33 @@ def _decode(
 def _batch(
     student: Student, rows: Sequence[Sequence[int]], max_tokens: int, sampling: Sampling | None
 ) -> list[Decoded]:
-    """Decode one batch, token by token; rows that have ended leave it."""
+    """Decode one batch, token by token. Equal prompts are read once; rows that have ended leave it, several at once."""
     tokenizer = student.tokenizer
-    state = begin(student, rows)
+    distinct = {row: i for i, row in enumerate(dict.fromkeys(map(tuple, rows)))}
+    state = begin(student, list(distinct))
+    if len(distinct) < len(rows):
+        state.keep(torch.tensor([distinct[tuple(row)] for row in rows], device=student.device))
     uniforms = None if sampling is None else _uniforms(sampling.seeds, max_tokens).to(student.device)
     written: list[list[int]] = [[] for _ in rows]
-    alive = torch.arange(len(rows), device=student.device)
+    here = torch.arange(len(rows), device=student.device)
+    is_going = torch.ones_like(here, dtype=torch.bool)
     for step in range(max_tokens):
         if uniforms is None or sampling is None:
             tokens = state.logits.argmax(dim=-1)
         else:
-            tokens = draw_tokens(state.logits, uniforms[alive, step], sampling.temperature)
-        for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
-            written[row].append(token)
-        going = (tokens != tokenizer.eos_token_id).nonzero().squeeze(1)
-        if len(going) == 0 or step + 1 == max_tokens:
+            tokens = draw_tokens(state.logits, uniforms[here, step], sampling.temperature)
+        for row, token, going in zip(here.tolist(), tokens.tolist(), is_going.tolist(), strict=True):
+            if going:
+                written[row].append(token)
+        is_going &= tokens != tokenizer.eos_token_id
+        left = int(is_going.sum())
+        if left == 0 or step + 1 == max_tokens:
             break
-        if len(going) < len(alive):
-            alive = alive[going]
-            state.keep(going)
-        state.feed(tokens[going].unsqueeze(1))
+        if left <= CROWDED * len(here):
+            stay = is_going.nonzero().squeeze(1)
+            here, is_going, tokens = here[stay], is_going[stay], tokens[stay]
+            state.keep(stay)
+        state.feed(tokens.unsqueeze(1))
     texts = tokenizer.batch_decode(written, skip_special_tokens=True)
     return [
         Decoded(text.strip(), len(row), is_stopped=row[-1] != tokenizer.eos_token_id)

@@ -26,7 +26,7 @@ class State(Protocol):
         """Write on: tokens of shape (texts, tokens)."""
 
     def keep(self, texts: Tensor) -> None:
-        """Drop all texts but these, by position, shape (kept,)."""
+        """Go on with these texts, by position, shape (kept,): drop the others, or begin several alike."""
 
 
 def begin(student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int] = ()) -> State:
@@ -57,7 +57,7 @@ class _Seq2Seq:
         ).logits[:, -1]
 
     def keep(self, texts: Tensor) -> None:
-        self._encoded, self._mask = self._encoded[texts], self._mask[texts]
+        self._encoded, self._mask, self.logits = self._encoded[texts], self._mask[texts], self.logits[texts]
         self._cache.batch_select_indices(texts)
 
 
@@ -99,7 +99,7 @@ class _Causal:
         self._read(tokens, torch.ones_like(tokens))
 
     def keep(self, texts: Tensor) -> None:
-        self._mask = self._mask[texts]
+        self._mask, self.logits = self._mask[texts], self.logits[texts]
         self._cache.batch_select_indices(texts)
 
 

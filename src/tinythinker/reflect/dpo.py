@@ -9,14 +9,14 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from tinythinker.config import ReflectSettings
 from tinythinker.core.records import PreferencePair
-from tinythinker.student.encode import encode_prompts, encode_targets
-from tinythinker.student.logps import target_logps
+from tinythinker.student.encode import encode_targets, encode_unique_prompts
+from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Loss, Tokens
+from tinythinker.train.pieces import costs_of, cut, lengths_of
 
 
 class PairLogps(NamedTuple):
@@ -109,14 +109,14 @@ class PairScores(NamedTuple):
     tokens: PairLogps
     """Lengths of both sides, (pairs,)."""
     prompt_tokens: int
-    """Prompt tokens that were read for it, padding left out; every prompt is read for both sides."""
+    """Prompt tokens that were read for it, padding left out; a prompt is read once for both sides."""
 
 
-def score_pairs(student: Student, model: PreTrainedModel, pairs: Sequence[PreferencePair]) -> PairScores:
-    """Log-probabilities of both sides of each pair under a model."""
-    prompts = encode_prompts(student, [pair.prompt for pair in pairs] * 2)
+def score_pairs(student: Student, score: Scorer, pairs: Sequence[PreferencePair]) -> PairScores:
+    """Log-probabilities of both sides of each pair."""
+    prompts, prompt_of = encode_unique_prompts(student, [pair.prompt for pair in pairs] * 2)
     labels = encode_targets(student, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
-    logps = target_logps(model, prompts, labels)
+    logps = score(prompts, labels, prompt_of)
     n = len(pairs)
     return PairScores(
         PairLogps(logps.total[:n], logps.total[n:]),
@@ -125,13 +125,11 @@ def score_pairs(student: Student, model: PreTrainedModel, pairs: Sequence[Prefer
     )
 
 
-def preference_objective(
-    student: Student, settings: ReflectSettings
-) -> Callable[[PreTrainedModel, Sequence[ScoredPair]], Loss]:
+def preference_objective(student: Student, settings: ReflectSettings) -> Callable[[Scorer, Sequence[ScoredPair]], Loss]:
     """Preference loss + α · negative log-likelihood of the chosen per token (METHOD section 4), mean over pairs."""
 
-    def objective(model: PreTrainedModel, items: Sequence[ScoredPair]) -> Loss:
-        policy, tokens, prompt_tokens = score_pairs(student, model, [item.pair for item in items])
+    def objective(score: Scorer, items: Sequence[ScoredPair]) -> Loss:
+        policy, tokens, prompt_tokens = score_pairs(student, score, [item.pair for item in items])
         reference = PairLogps(
             policy.chosen.new_tensor([item.reference_chosen for item in items]),
             policy.rejected.new_tensor([item.reference_rejected for item in items]),
@@ -151,3 +149,18 @@ def preference_objective(
         return Loss(total=losses.sum(), weight=len(items), figures=figures, tokens=read)
 
     return objective
+
+
+def pair_pieces(student: Student, most: int | None) -> Callable[[Sequence[PreferencePair]], list[list[PreferencePair]]]:
+    """How a batch of pairs is cut (see `train.pieces`).
+
+    Args:
+        most: pairs in a piece.
+    """
+    costs = costs_of(student, targets=2)
+
+    def pieces(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
+        lengths = lengths_of(student, [p.prompt for p in pairs], [p.chosen for p in pairs], [p.rejected for p in pairs])
+        return [[pairs[i] for i in piece] for piece in cut(lengths, costs, most)]
+
+    return pieces

@@ -15,6 +15,7 @@ from tinythinker.core.errors import DataError
 from tinythinker.core.jsonl import read_records, write_records
 from tinythinker.core.records import PreferencePair, Record
 from tinythinker.reflect.dpo import ScoredPair, score_pairs
+from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
 from tinythinker.train.loop import wants_bf16
 
@@ -43,7 +44,7 @@ def score_reference(
     scored = []
     for batch in batches:
         with torch.autocast(student.device.type, torch.bfloat16, enabled=bf16):
-            logps = score_pairs(student, student.model, batch).logps
+            logps = score_pairs(student, Scorer(student.model), batch).logps
         for pair, chosen, rejected in zip(
             batch, logps.chosen.detach().tolist(), logps.rejected.detach().tolist(), strict=True
         ):
@@ -68,7 +69,7 @@ def reference_scores(
         write_records(file, score_reference(reference, batches, bf16=wants_bf16(settings, reference)))
         del reference
     stored = read_records(file, PairReference)
-    if [one.pair for one in stored] != pairs:
+    if {one.pair for one in stored} != set(pairs):
         raise DataError(
             f"{file}: found scores of other pairs than pairs.jsonl has, expected the same; delete it and run again"
         )
@@ -79,7 +80,7 @@ def check_reference(file: Path, student: Student, pairs: Sequence[ScoredPair], s
     """Raise DataError unless these stored scores are those of the student that the round starts from."""
     student.model.eval()
     with torch.no_grad(), torch.autocast(student.device.type, torch.bfloat16, enabled=wants_bf16(settings, student)):
-        policy, tokens, _ = score_pairs(student, student.model, [one.pair for one in pairs])
+        policy, tokens, _ = score_pairs(student, Scorer(student.model), [one.pair for one in pairs])
     drift = torch.stack(
         [
             (policy.chosen - policy.chosen.new_tensor([one.reference_chosen for one in pairs])).abs() / tokens.chosen,

@@ -12,7 +12,7 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import derive_seed
-from tinythinker.reflect.dpo import ScoredPair, preference_objective
+from tinythinker.reflect.dpo import ScoredPair, pair_pieces, preference_objective
 from tinythinker.reflect.reference import check_reference, reference_scores
 from tinythinker.reflect.sample import Sampler, make_pairs
 from tinythinker.stages.plan import order_batches
@@ -47,7 +47,7 @@ def reflect_rounds(
         pairs = make_pairs(sampler, questions, rationales, _earlier(run, number, settings.replay_rounds))
         is_own = settings.reference == "previous" or number == 1
         initial = None if is_own else run.phase_1 / "student"
-        student = _train(folder, student, initial, pairs, validate, settings, seed)
+        student = train_round(folder, student, initial, pairs, validate, settings, seed)
     return student
 
 
@@ -57,7 +57,7 @@ def _earlier(run: RunDirectory, number: int, rounds: int) -> list[PreferencePair
     return [pair for other in before for pair in read_records(run.round(other) / "pairs.jsonl", PreferencePair)]
 
 
-def _train(
+def train_round(
     folder: Path,
     student: Student,
     initial: Path | None,
@@ -84,8 +84,8 @@ def _train(
             by_stage, turn, batch_size=settings.batch_size, seed=derive_seed(seed, folder.name), epoch=epoch
         )
 
-    size = settings.micro_batch_size or settings.batch_size
-    passes = [batch[i : i + size] for _, batch in order(0) for i in range(0, len(batch), size)]
+    pieces = pair_pieces(student, settings.micro_batch_size)
+    passes = [piece for _, batch in order(0) for piece in pieces(batch)]
     # Adapters that change nothing yet take other kernels all the same; the margin is to begin at 0.
     student.adapt(seed, folder.name)
     scored = reference_scores(
@@ -101,6 +101,7 @@ def _train(
         name=folder.name,
         epoch=epoch,
         objective=preference_objective(student, settings),
+        pieces=lambda items: [[scored[pair] for pair in piece] for piece in pieces([item.pair for item in items])],
         cycle=settings.interval * len(by_stage),
         validate=lambda: validate(student),
         dropout=False,

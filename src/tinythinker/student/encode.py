@@ -110,6 +110,23 @@ def encode_prompts(student: Student, prompts: Sequence[str]) -> Encoded:
     return pad_prompts(student, prompt_ids(student, prompts).ids)
 
 
+class Unique(NamedTuple):
+    """Prompts, each once."""
+
+    prompts: Encoded
+    prompt_of: Tensor | None
+    """The row of each asked prompt, (asked,); None if that is its own position."""
+
+
+def encode_unique_prompts(student: Student, prompts: Sequence[str]) -> Unique:
+    """Prompts as the student reads them, equal ones once."""
+    distinct = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
+    encoded = encode_prompts(student, list(distinct))
+    if len(distinct) == len(prompts):
+        return Unique(encoded, None)
+    return Unique(encoded, torch.tensor([distinct[prompt] for prompt in prompts], device=student.device))
+
+
 def encode_targets(student: Student, targets: Sequence[str]) -> Tensor:
     """Targets as labels, shape (targets, tokens), padding marked `IGNORED`."""
     return pad(target_ids(student, targets).ids, IGNORED, student.device).ids

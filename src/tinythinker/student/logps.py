@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from tinythinker.student.encode import IGNORED, Encoded
 
@@ -19,38 +22,88 @@ class TargetLogps(NamedTuple):
     tokens: Tensor
 
 
-def target_logps(model: PreTrainedModel, prompts: Encoded, labels: Tensor) -> TargetLogps:
+class Scorer(torch.nn.Module):
+    """`target_logps` of one model as a module of its own, so that what spreads a model over devices wraps one call."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, prompts: Encoded, labels: Tensor, prompt_of: Tensor | None = None) -> TargetLogps:
+        """See `target_logps`."""
+        return target_logps(self.model, prompts, labels, prompt_of)
+
+
+def target_logps(
+    model: PreTrainedModel, prompts: Encoded, labels: Tensor, prompt_of: Tensor | None = None
+) -> TargetLogps:
     """Score targets token by token; padding counts nothing, neither in sums nor in counts (FIDELITY, defect 1).
 
+    The vocabulary is computed for real target tokens alone, and an encoder reads every prompt once.
+
     Args:
-        prompts: shapes (targets, prompt tokens); for a causal model padded on the left.
+        prompts: shapes (prompts, prompt tokens); for a causal model padded on the left.
         labels: (targets, target tokens), padding marked `IGNORED`.
+        prompt_of: the row of each target's prompt, (targets,); None: each target has its own, in order.
     """
-    logits = (_seq2seq_logits if model.config.is_encoder_decoder else _causal_logits)(model, prompts, labels)
-    losses = F.cross_entropy(logits.float().flatten(0, 1), labels.reshape(-1), ignore_index=IGNORED, reduction="none")
-    return TargetLogps(-losses.view(labels.shape).sum(1), (labels != IGNORED).sum(1))
+    is_real = labels != IGNORED
+    logits_of = _seq2seq_logits if model.config.is_encoder_decoder else _causal_logits
+    logits = logits_of(model, prompts, labels, is_real, prompt_of)
+    losses = F.cross_entropy(logits.float(), labels[is_real], reduction="none")
+    total = losses.new_zeros(labels.shape).masked_scatter(is_real, losses).sum(1)
+    return TargetLogps(-total, is_real.sum(1))
 
 
-def _seq2seq_logits(model: PreTrainedModel, prompts: Encoded, labels: Tensor) -> Tensor:
+def _seq2seq_logits(
+    model: PreTrainedModel, prompts: Encoded, labels: Tensor, is_real: Tensor, prompt_of: Tensor | None
+) -> Tensor:
+    """Logits of the real target tokens, (real tokens, vocabulary)."""
+    own = cast(Any, model)
+    read = own.get_encoder()(input_ids=prompts.ids, attention_mask=prompts.mask).last_hidden_state
+    mask = prompts.mask
+    if prompt_of is not None:
+        read, mask = read[prompt_of], mask[prompt_of]
     # Fed decoder inputs and not labels, the model computes no loss of its own.
-    shifted = cast(Any, model).prepare_decoder_input_ids_from_labels(labels)
-    logits: Tensor = model(input_ids=prompts.ids, attention_mask=prompts.mask, decoder_input_ids=shifted).logits
+    with _vocabulary_for(model, is_real):
+        logits: Tensor = own(
+            encoder_outputs=BaseModelOutput(last_hidden_state=read),
+            attention_mask=mask,
+            decoder_input_ids=own.prepare_decoder_input_ids_from_labels(labels),
+            use_cache=False,
+        ).logits
     return logits
 
 
-def _causal_logits(model: PreTrainedModel, prompts: Encoded, labels: Tensor) -> Tensor:
-    """Logits of the target tokens alone: with prompts padded left, all targets begin in the same column."""
+def _causal_logits(
+    model: PreTrainedModel, prompts: Encoded, labels: Tensor, is_real: Tensor, prompt_of: Tensor | None
+) -> Tensor:
+    """The same: with prompts padded left, all targets begin in the same column."""
+    if prompt_of is not None:
+        prompts = Encoded(prompts.ids[prompt_of], prompts.mask[prompt_of])
     ids = torch.cat([prompts.ids, labels.clamp(min=0)], dim=1)
-    mask = torch.cat([prompts.mask, (labels != IGNORED).long()], dim=1)
-    width = labels.shape[1] + 1
-    logits: Tensor = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions(mask),
-        use_cache=False,
-        logits_to_keep=width,
-    ).logits
-    return logits[:, -width:-1]
+    mask = torch.cat([prompts.mask, is_real.long()], dim=1)
+    # A token's logits stand one before it; those of the last column foretell nothing.
+    foretelling = torch.cat([is_real, torch.zeros_like(is_real[:, :1])], dim=1)
+    with _vocabulary_for(model, foretelling):
+        logits: Tensor = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions(mask),
+            use_cache=False,
+            logits_to_keep=labels.shape[1] + 1,
+        ).logits
+    return logits
+
+
+@contextmanager
+def _vocabulary_for(model: PreTrainedModel, chosen: Tensor) -> Iterator[None]:
+    """Let the output layer see nothing but these positions of the hidden states, (targets, positions)."""
+    head = cast(torch.nn.Module, model.get_output_embeddings())
+    hook = head.register_forward_pre_hook(lambda _, args: (args[0][chosen],))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def positions(mask: Tensor) -> Tensor:

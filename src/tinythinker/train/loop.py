@@ -22,7 +22,6 @@ from accelerate.state import AcceleratorState
 from pydantic import BaseModel
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tinythinker.config import OptimSettings
@@ -30,6 +29,7 @@ from tinythinker.core.errors import StudentError, expected
 from tinythinker.core.jsonl import Json, appending, read_json, read_objects, whole_folder, write_json, write_text
 from tinythinker.core.progress import Progress, say
 from tinythinker.core.seeds import seed_torch
+from tinythinker.student.logps import Scorer
 from tinythinker.student.lora import merge
 from tinythinker.student.student import Student, load_student, tensor_file_errors
 from tinythinker.train.optim import build_optimizer
@@ -48,7 +48,7 @@ class Tokens(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A sum over items and what to divide it by, so that micro-batches add up to the whole batch exactly."""
+    """A sum over items and what to divide it by, so that pieces add up to the whole batch exactly."""
 
     total: Tensor
     """Scalar with gradient: summed over tokens (phase 1) or pairs (phase 2)."""
@@ -67,7 +67,9 @@ class Job(Generic[Item]):
     """What the progress bar and the random streams call it: `phase-1`, `round-2`."""
     epoch: Callable[[int], Sequence[tuple[str, Sequence[Item]]]]
     """Batches of an epoch in order, each with the name of its stage; the same number in every epoch."""
-    objective: Callable[[PreTrainedModel, Sequence[Item]], Loss]
+    objective: Callable[[Scorer, Sequence[Item]], Loss]
+    pieces: Callable[[Sequence[Item]], Sequence[Sequence[Item]]]
+    """How a batch is cut into forward passes; gradients add up to the whole batch's."""
     cycle: int
     """Optimizer steps between validations, unless the settings say otherwise."""
     validate: Callable[[], float]
@@ -117,7 +119,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
     if settings.gradient_checkpointing:
         student.model.activation_checkpointing_enable({"use_reentrant": False})
     optimizer, scheduler = build_optimizer(student.model, settings, total)
-    model, optimizer, scheduler = accelerator.prepare(student.model, optimizer, scheduler)
+    model, optimizer, scheduler = accelerator.prepare(Scorer(student.model), optimizer, scheduler)
     position = _resume(accelerator, folder)
     metrics = folder / "metrics.jsonl"
     _drop_metrics_after(metrics, position.step)
@@ -148,7 +150,15 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
             _set_mode(model, dropout=job.dropout)
             seed_torch(seed, "dropout", job.name, step)
             started = time.perf_counter()
-            line = _step(accelerator, model, optimizer, job, items, settings, f"{job.name}, step {step + 1}, {stage}")
+            line = _step(
+                accelerator,
+                model,
+                optimizer,
+                job,
+                items,
+                settings.max_gradient_norm,
+                f"{job.name}, step {step + 1}, {stage}",
+            )
             scheduler.step()
             log.add(
                 {
@@ -180,7 +190,7 @@ def count_steps(settings: OptimSettings, steps_per_epoch: int) -> int:
     return steps if settings.max_steps is None else min(steps, settings.max_steps)
 
 
-def _set_mode(model: PreTrainedModel, *, dropout: bool) -> None:
+def _set_mode(model: torch.nn.Module, *, dropout: bool) -> None:
     """Dropout on or off; layers that compute their activations twice do so in training mode only, which is theirs."""
     model.train(dropout)
     for module in model.modules():
@@ -206,23 +216,22 @@ def wants_bf16(settings: OptimSettings, student: Student) -> bool:
 
 def _step(
     accelerator: Accelerator,
-    model: PreTrainedModel,
+    model: Scorer,
     optimizer: torch.optim.Optimizer,
     job: Job[Item],
     items: Sequence[Item],
-    settings: OptimSettings,
+    max_norm: float,
     where: str,
 ) -> dict[str, float]:
-    """One optimizer step over a batch, in micro-batches whose gradients add up to the batch's.
+    """One optimizer step over a batch, in pieces whose gradients add up to the batch's.
 
     Raises StudentError, and leaves the weights as they are, if the loss or its gradient is no longer a number.
     """
-    size = settings.micro_batch_size or len(items)
     total, weight, prompt_tokens, target_tokens = 0.0, 0, 0, 0
     figures: dict[str, float] = {}
-    for start in range(0, len(items), size):
+    for piece in job.pieces(items):
         with accelerator.autocast():
-            loss = job.objective(model, items[start : start + size])
+            loss = job.objective(model, piece)
         accelerator.backward(loss.total)
         total, weight = total + loss.total.item(), weight + loss.weight
         prompt_tokens, target_tokens = prompt_tokens + loss.tokens.prompts, target_tokens + loss.tokens.targets
@@ -230,7 +239,7 @@ def _step(
             figures[name] = figures.get(name, 0.0) + value
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     torch._foreach_div_(gradients, weight)
-    norm = float(accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm) or 0.0)
+    norm = float(accelerator.clip_grad_norm_(model.parameters(), max_norm) or 0.0)
     for name, value in (("loss", total), ("gradient norm", norm)):
         if not math.isfinite(value):
             raise StudentError(

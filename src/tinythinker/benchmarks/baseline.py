@@ -1,0 +1,166 @@
+"""The work of both phases done the plain way: the yardstick of `tinythinker bench`.
+
+As the official code does it: float32; one `generate` call of the library per sample; batches in the order they arrive,
+padded to their longest text; every row decoded until the last one of its batch has ended; in phase 2 every prompt read
+once per side, and the reference asked anew at every step. Nothing here is shared with the product but the student.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tinythinker.core.records import PreferencePair, Question, StageExample
+from tinythinker.core.seeds import seed_torch
+from tinythinker.stages.template import parse_answer
+from tinythinker.student.student import Student
+
+
+class PlainChain(NamedTuple):
+    """One chain of reasoning."""
+
+    recall: str
+    analyses: tuple[str, ...]
+    conclusion: str
+    answer: str | None
+
+    def texts(self) -> tuple[str, ...]:
+        """Everything that was written."""
+        return (self.recall, *self.analyses, self.conclusion)
+
+
+class Generation(NamedTuple):
+    """How the plain way decodes."""
+
+    batch_size: int
+    max_tokens: int
+    temperature: float | None = None
+    """None: greedy."""
+
+
+def chains(
+    student: Student,
+    questions: Sequence[Question],
+    how: Generation,
+    samples: int,
+    seed: int,
+    *,
+    sample_analyses: bool = False,
+) -> list[list[PlainChain]]:
+    """So many chains per question: the recall as `how` has it, all else greedy.
+
+    Args:
+        sample_analyses: the analyses as `how` has it, too.
+
+    Returns:
+        By sample, then by question.
+    """
+    student.model.eval()
+    template = student.recipe.template
+    greedy = how._replace(temperature=None)
+    made = []
+    for sample in range(samples):
+        seed_torch(seed, "baseline", sample)
+        recalls = _generate(student, [template.recall_prompt(question) for question in questions], how)
+        asked = [
+            template.analyze_prompt(question, recall, label)
+            for question, recall in zip(questions, recalls, strict=True)
+            for label in question.labels
+        ]
+        texts = iter(_generate(student, asked, how if sample_analyses else greedy))
+        analyses = [tuple(next(texts) for _ in question.labels) for question in questions]
+        concluded = _generate(
+            student,
+            [
+                template.summarize_prompt(question, recall, own)
+                for question, recall, own in zip(questions, recalls, analyses, strict=True)
+            ],
+            greedy,
+        )
+        answers = [parse_answer(text, question.labels) for text, question in zip(concluded, questions, strict=True)]
+        made.append([PlainChain(*own) for own in zip(recalls, analyses, concluded, answers, strict=True)])
+    return made
+
+
+def _generate(student: Student, prompts: Sequence[str], how: Generation) -> list[str]:
+    texts: list[str] = []
+    hot = {"do_sample": True, "temperature": how.temperature, "top_k": 0}
+    sampling = {"do_sample": False} if how.temperature is None else hot
+    for start in range(0, len(prompts), how.batch_size):
+        read = _tensors(student, prompts[start : start + how.batch_size], student.recipe.max_prompt_tokens)
+        with torch.no_grad():
+            ids = cast(Any, student.model).generate(
+                **read, **sampling, max_new_tokens=how.max_tokens, num_beams=1, pad_token_id=student.pad_id
+            )
+        texts += student.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+def _tensors(student: Student, texts: Sequence[str], most: int) -> dict[str, Tensor]:
+    read = student.tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="pt")
+    return {name: read[name].to(student.device) for name in ("input_ids", "attention_mask")}
+
+
+def _labels(student: Student, targets: Sequence[str]) -> Tensor:
+    read = _tensors(student, targets, student.recipe.max_target_tokens)
+    return read["input_ids"].masked_fill(read["attention_mask"] == 0, -100)
+
+
+def train_phase_1(student: Student, batches: Sequence[Sequence[StageExample]], learning_rate: float) -> list[float]:
+    """One optimizer step per batch; returns the losses, nats per target token."""
+    model = cast(Any, student.model).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
+    losses = []
+    for batch in batches:
+        read = _tensors(student, [example.prompt for example in batch], student.recipe.max_prompt_tokens)
+        loss = model(**read, labels=_labels(student, [example.target for example in batch])).loss
+        losses.append(_step(loss, model, optimizer))
+    return losses
+
+
+def train_phase_2(
+    student: Student, batches: Sequence[Sequence[PreferencePair]], learning_rate: float, beta: float, alpha: float
+) -> list[float]:
+    """One optimizer step per batch of pairs, DPO with the chosen text's likelihood; returns the losses."""
+    reference = copy.deepcopy(student.model).eval()
+    model = cast(Any, student.model).eval()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
+    losses = []
+    for batch in batches:
+        sides = []
+        for targets in ([pair.chosen for pair in batch], [pair.rejected for pair in batch]):
+            read = _tensors(student, [pair.prompt for pair in batch], student.recipe.max_prompt_tokens)
+            labels = _labels(student, targets)
+            with torch.no_grad():
+                under_reference = _logps(reference, read, labels)
+            sides.append((_logps(model, read, labels), under_reference, (labels != -100).sum(1)))
+        (chosen, chosen_before, length), (rejected, rejected_before, _) = sides
+        margin = (chosen - rejected) - (chosen_before - rejected_before)
+        loss = (-F.logsigmoid(beta * margin) - alpha * chosen / length).mean()
+        losses.append(_step(loss, model, optimizer))
+    return losses
+
+
+def _logps(model: Any, read: dict[str, Tensor], labels: Tensor) -> Tensor:
+    logps = model(**read, labels=labels).logits.log_softmax(dim=-1)
+    own = logps.gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
+    return own.masked_fill(labels == -100, 0.0).sum(1)
+
+
+def _step(loss: Tensor, model: Any, optimizer: torch.optim.Optimizer) -> float:
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+def in_batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Items in the order they arrive."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,357 @@
+"""Baseline against product: the same weights and texts, in turns, in one process."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, NamedTuple, get_args
+
+import torch
+
+from tinythinker import api
+from tinythinker.answer import answer_all
+from tinythinker.benchmarks import baseline
+from tinythinker.benchmarks.counting import Positions, counted
+from tinythinker.benchmarks.machine import Machine, measure_machine, peak_memory, wait_for
+from tinythinker.benchmarks.work import Size, Work
+from tinythinker.core.jsonl import read_records, write_text
+from tinythinker.core.metrics import read_metrics
+from tinythinker.core.progress import say
+from tinythinker.core.records import Chain, Record, Stage
+from tinythinker.core.seeds import derive_seed
+from tinythinker.generate.think import Draws, Thought, think
+from tinythinker.reflect.dpo import pair_pieces
+from tinythinker.reflect.reference import score_reference
+from tinythinker.reflect.rounds import train_round
+from tinythinker.reflect.sample import Sampler, make_pairs
+from tinythinker.student.student import Student
+from tinythinker.train.loop import Job, fit
+from tinythinker.train.sft import sft_objective, sft_pieces
+
+Section = Literal["sampling", "phase_1", "phase_2", "round", "evaluate", "votes", "memory"]
+SECTIONS: tuple[Section, ...] = get_args(Section)
+
+
+class Side(Record):
+    """What one side, baseline or product, did in one kind of work."""
+
+    seconds: tuple[float, ...]
+    """By turn."""
+    tokens: int
+    """Useful ones: written, or learned from (both sides of a pair)."""
+    padding: float
+    """Share of the prompt positions that were computed and held no token."""
+    matmul_share: float
+    """Of what the machine does at best: floating-point operations of matrix products per second."""
+    memory_share: float
+    """Of the machine's bandwidth: the decoder's weights, read once per call of it, per second."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the fastest turn."""
+        return self.tokens / min(self.seconds)
+
+
+class Comparison(Record):
+    """One kind of work, both ways."""
+
+    ratio: float
+    """How many times less the product needs: geometric mean over the turns."""
+    low: float
+    """The smallest ratio of a turn."""
+    high: float
+    baseline: Side | int
+    """For memory: peak bytes."""
+    product: Side | int
+
+
+class Bench(Record):
+    """What `tinythinker bench` finds out."""
+
+    student: str
+    weights: int
+    size: Size
+    machine: Machine
+    sampling: Comparison | None = None
+    phase_1: Comparison | None = None
+    phase_2: Comparison | None = None
+    round: Comparison | None = None
+    evaluate: Comparison | None = None
+    votes: Comparison | None = None
+    memory: Comparison | None = None
+
+    def lines(self) -> Iterator[str]:
+        """The table a person reads."""
+        own = self.machine
+        yield (
+            f"{self.student}: {self.weights:,} weights; {own.name}, {own.threads} threads: at best "
+            f"{own.matmul_flops / 1e9:.0f} GFLOPS, {own.bytes_per_second / 1e9:.0f} GB/s"
+        )
+        yield "times less time (memory: fewer bytes); then baseline -> product"
+        yield f"{'':<10}{'':>22}{'tokens/s':>18}{'padding':>14}{'of matmul rate':>17}{'of bandwidth':>15}"
+        for name in SECTIONS:
+            found: Comparison | None = getattr(self, name)
+            if found is not None:
+                yield f"{name:<10}{f'{found.ratio:.2f} ({found.low:.2f}-{found.high:.2f})':>22}{_columns(found)}"
+
+
+def _columns(found: Comparison) -> str:
+    old, new = found.baseline, found.product
+    if not isinstance(old, Side) or not isinstance(new, Side):
+        return f"    {int(str(old)) / 1e6:.0f} -> {int(str(new)) / 1e6:.0f} MB"
+    speed = f"{old.tokens_per_second:,.0f} -> {new.tokens_per_second:,.0f}"
+    shares = [(old.padding, new.padding), (old.matmul_share, new.matmul_share), (old.memory_share, new.memory_share)]
+    padding, matmul, memory = (f"{100 * a:.0f}% -> {100 * b:.0f}%" for a, b in shares)
+    return f"{speed:>18}{padding:>14}{matmul:>17}{memory:>15}"
+
+
+class Done(NamedTuple):
+    """One turn of one side."""
+
+    seconds: float
+    tokens: int
+
+
+Doer = Callable[[Work, Student], Done]
+"""Does a kind of work once with a fresh student."""
+
+
+def _timed(work: Callable[[], int], device: torch.device) -> Done:
+    """Time it; it returns its useful tokens."""
+    wait_for(device)
+    started = time.perf_counter()
+    tokens = work()
+    wait_for(device)
+    return Done(time.perf_counter() - started, tokens)
+
+
+def _count(student: Student, texts: Sequence[str]) -> int:
+    return sum(map(len, student.tokenizer(list(texts))["input_ids"])) if texts else 0
+
+
+def _sampling_baseline(work: Work, student: Student) -> Done:
+    made: list[list[baseline.PlainChain]] = []
+
+    def sample() -> int:
+        made.extend(baseline.chains(student, work.train, work.plain(hot=True), work.size.samples, work.settings.seed))
+        return 0
+
+    seconds = _timed(sample, student.device).seconds
+    return Done(seconds, _count(student, [text for own in made for chain in own for text in chain.texts()]))
+
+
+def _sampling_product(work: Work, student: Student) -> Done:
+    thoughts = [Thought(question, i) for question in work.train for i in range(work.size.samples)]
+    draws = Draws(work.temperature, derive_seed(work.settings.seed, "bench"), frozenset({Stage.RECALL}))
+    return _timed(lambda: sum(chain.count_tokens for chain in think(student, thoughts, draws=draws)), student.device)
+
+
+def _phase_1_baseline(work: Work, student: Student) -> Done:
+    seconds = _timed(
+        lambda: len(
+            baseline.train_phase_1(student, [batch for _, batch in work.batches], work.settings.train.learning_rate)
+        ),
+        student.device,
+    ).seconds
+    return Done(seconds, _count(student, [example.target for _, batch in work.batches for example in batch]))
+
+
+def _phase_1_product(work: Work, student: Student) -> Done:
+    job = Job(
+        name="phase-1",
+        epoch=lambda number: work.batches,
+        objective=sft_objective(student, work.settings.stages.rationale_weight),
+        pieces=sft_pieces(student, None),
+        cycle=len(work.batches),
+        validate=lambda: 0.0,
+        dropout=True,
+        keep_start=False,
+    )
+    with TemporaryDirectory() as folder:
+        fit(student, job, work.settings.train, seed=work.settings.seed, folder=Path(folder, "phase-1"))
+        return _stepped(Path(folder, "phase-1"))
+
+
+def _stepped(folder: Path) -> Done:
+    """Seconds and tokens of a training's steps; saving and validating are not among them."""
+    lines = [line for line in read_metrics(folder / "metrics.jsonl") if "target_tokens" in line]
+    return Done(
+        sum(float(str(line["seconds"])) for line in lines), sum(int(str(line["target_tokens"])) for line in lines)
+    )
+
+
+def _phase_2_baseline(work: Work, student: Student) -> Done:
+    own = work.settings.reflect
+    passes = [batch for _ in range(own.epochs) for batch in baseline.in_batches(work.pairs, own.batch_size)]
+    seconds = _timed(
+        lambda: len(baseline.train_phase_2(student, passes, own.learning_rate, own.beta, own.alpha)), student.device
+    ).seconds
+    return Done(
+        seconds, _count(student, [text for batch in passes for pair in batch for text in (pair.chosen, pair.rejected)])
+    )
+
+
+def _phase_2_product(work: Work, student: Student) -> Done:
+    with TemporaryDirectory() as folder:
+        root = Path(folder, "round-1")
+        pieces = pair_pieces(student, None)
+        batches = [p for b in baseline.in_batches(work.pairs, work.settings.reflect.batch_size) for p in pieces(b)]
+        reference = _timed(lambda: len(score_reference(student, batches)), student.device)
+        train_round(root, student, None, work.pairs, lambda _: 0.0, work.settings.reflect, 0)
+        stepped = _stepped(root)
+        return stepped._replace(seconds=reference.seconds + stepped.seconds)
+
+
+def _round_baseline(work: Work, student: Student) -> Done:
+    sampled = _sampling_baseline(work, student)
+    trained = _phase_2_baseline(work, student)
+    with TemporaryDirectory() as folder:
+        saved = _timed(lambda: int(student.save(Path(folder, "student")) is None), student.device)
+    return Done(sampled.seconds + trained.seconds + saved.seconds, sampled.tokens + trained.tokens)
+
+
+def _round_product(work: Work, student: Student) -> Done:
+    settings = work.settings.reflect.model_copy(
+        update={"stages": ("recall",), "samples_per_question": (work.size.samples,), "questions": None}
+    )
+    with TemporaryDirectory() as folder:
+        root = Path(folder, "round-1")
+
+        def do_round() -> int:
+            sampler = Sampler(student, settings, root, 1, derive_seed(work.settings.seed, "bench"))
+            make_pairs(sampler, work.train, work.rationales, [])
+            train_round(root, student, None, work.pairs, lambda _: 0.0, settings, 0)
+            sampled = read_records(root / "chains.jsonl", Chain)
+            return sum(chain.count_tokens for chain in sampled) + _stepped(root).tokens
+
+        return _timed(do_round, student.device)
+
+
+def _evaluate_baseline(work: Work, student: Student) -> Done:
+    return _answered_plainly(work, student, votes=1)
+
+
+def _votes_baseline(work: Work, student: Student) -> Done:
+    return _answered_plainly(work, student, votes=work.size.samples)
+
+
+def _answered_plainly(work: Work, student: Student, votes: int) -> Done:
+    made: list[list[baseline.PlainChain]] = []
+    how = work.plain(hot=votes > 1)
+
+    def answer() -> int:
+        made.extend(baseline.chains(student, work.test, how, votes, work.settings.seed, sample_analyses=votes > 1))
+        return 0
+
+    seconds = _timed(answer, student.device).seconds
+    return Done(seconds, _count(student, [text for own in made for chain in own for text in chain.texts()]))
+
+
+def _evaluate_product(work: Work, student: Student) -> Done:
+    return _answered(work, student, votes=1)
+
+
+def _votes_product(work: Work, student: Student) -> Done:
+    return _answered(work, student, votes=work.size.samples)
+
+
+def _answered(work: Work, student: Student, votes: int) -> Done:
+    how = work.settings.evaluate.model_copy(update={"votes": votes, "temperature": work.temperature})
+
+    def answer() -> int:
+        verdicts = answer_all(student, work.test, how, work.settings.seed, None)
+        return sum(chain.count_tokens for verdict in verdicts for chain in verdict.chains)
+
+    return _timed(answer, student.device)
+
+
+DOERS: dict[Section, tuple[Doer, Doer]] = {
+    "sampling": (_sampling_baseline, _sampling_product),
+    "phase_1": (_phase_1_baseline, _phase_1_product),
+    "phase_2": (_phase_2_baseline, _phase_2_product),
+    "round": (_round_baseline, _round_product),
+    "evaluate": (_evaluate_baseline, _evaluate_product),
+    "votes": (_votes_baseline, _votes_product),
+}
+"""Baseline and product of every kind of work."""
+
+
+def compare(work: Work, machine: Machine, section: Section, turns: int) -> Comparison:
+    """Do a kind of work both ways in turns; a first turn, which is not timed, counts what is computed."""
+    counts: list[Positions] = []
+    tokens: list[int] = []
+    for doer in DOERS[section]:
+        student = work.student()
+        with counted(student) as positions:
+            tokens.append(doer(work, student).tokens)
+        counts.append(positions)
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(turns):
+        for own, doer in zip(seconds, DOERS[section], strict=True):
+            own.append(doer(work, work.student()).seconds)
+    ratios = [old / new for old, new in zip(*seconds, strict=True)]
+    student = work.student()
+    decoder = 4 * sum(weight.numel() for weight in student.model.get_decoder().parameters())
+    sides = [
+        Side(
+            seconds=tuple(own),
+            tokens=count,
+            padding=1 - positions.prompt_tokens / positions.prompts,
+            matmul_share=positions.flops / min(own) / machine.matmul_flops,
+            memory_share=decoder * positions.calls / min(own) / machine.bytes_per_second,
+        )
+        for own, count, positions in zip(seconds, tokens, counts, strict=True)
+    ]
+    return Comparison(
+        ratio=math.exp(sum(map(math.log, ratios)) / len(ratios)),
+        low=min(ratios),
+        high=max(ratios),
+        baseline=sides[0],
+        product=sides[1],
+    )
+
+
+def compare_memory(work: Work) -> Comparison:
+    """Peak memory of a whole round and of phase 1, each side in a process of its own."""
+    peaks = []
+    for side in (0, 1):
+        with get_context("spawn").Pool(1) as pool:
+            peaks.append(pool.apply(_peak, (work.folder, work.run.root, work.size, side)))
+    ratio = peaks[0] / peaks[1]
+    return Comparison(ratio=ratio, low=ratio, high=ratio, baseline=peaks[0], product=peaks[1])
+
+
+def _peak(folder: Path, run: Path, size: Size, side: int) -> int:
+    work = Work.of(folder, run, size)
+    for section in ("phase_1", "round"):
+        DOERS[section][side](work, work.student())
+    return peak_memory()
+
+
+def bench(work: Work, out: Path, sections: Sequence[Section] = SECTIONS, turns: int = 3) -> Bench:
+    """Compare baseline and product in every section, and write what came out.
+
+    Raises:
+        StudentError: the student is no encoder-decoder, which the baseline is made for.
+    """
+    student = work.student()
+    machine = measure_machine(student.device)
+    found = Bench(student=str(work.folder), weights=student.count_parameters(), size=work.size, machine=machine)
+    for section in sections:
+        say(f"bench: {section}")
+        own = compare_memory(work) if section == "memory" else compare(work, machine, section, turns)
+        found = found.model_copy(update={section: own})
+        write_text(out, found.model_dump_json(indent=2, exclude_none=True) + "\n")
+    return found
+
+
+def default_work(out: Path, size: Size) -> Work:
+    """The embedded benchmark's student, trained beside the results if it is not there yet."""
+    run = api.start("storeroom", out.with_suffix(".run"), "reflect.rounds=0")
+    api.teach(run)
+    api.train(run)
+    return Work.of(run.phase_1 / "student", run.root, size)
