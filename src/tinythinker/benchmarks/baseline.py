@@ -148,7 +148,7 @@ def train_phase_2(
 
 def _logps(model: Any, read: dict[str, Tensor], labels: Tensor) -> Tensor:
     logps = model(**read, labels=labels).logits.log_softmax(dim=-1)
-    own = logps.gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
+    own: Tensor = logps.gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
     return own.masked_fill(labels == -100, 0.0).sum(1)
 
 

@@ -210,7 +210,12 @@ def _round_baseline(work: Work, student: Student) -> Done:
     sampled = _sampling_baseline(work, student)
     trained = _phase_2_baseline(work, student)
     with TemporaryDirectory() as folder:
-        saved = _timed(lambda: int(student.save(Path(folder, "student")) is None), student.device)
+
+        def save() -> int:
+            student.save(Path(folder, "student"))
+            return 0
+
+        saved = _timed(save, student.device)
     return Done(sampled.seconds + trained.seconds + saved.seconds, sampled.tokens + trained.tokens)
 
 
