@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tinythinker.answer import answer_all, verdicts_name, write_verdicts
 from tinythinker.config import EvaluateSettings, RunSettings, validate
+from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
 from tinythinker.core.jsonl import read_records, write_json, write_text
 from tinythinker.core.progress import say
@@ -88,13 +89,13 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     settings = settings_of(run, "train", overrides, force)
     questions, rationales = _questions(run, "train"), _rationales(run)
     folder = run.phase_1 / "student"
-    if is_finished(run.phase_1):
+    if ranks.on_first(lambda: is_finished(run.phase_1)):
         return folder
     with timed(run, "train"):
         curriculum = curriculum_of(settings, questions, rationales)
         first = curriculum.epoch(0)  # complains of missing data before the student is loaded
         student = make_student(settings, questions, rationales)
-        _describe_data(run, curriculum, student)
+        ranks.on_first(lambda: _describe_data(run, curriculum, student))
         valid = _questions(run, "valid")
         optim, epoch = settings.train, curriculum.epoch
         if settings.stages.order == "sequential":
@@ -152,7 +153,9 @@ def _describe_data(run: RunDirectory, curriculum: Curriculum, student: Student) 
 
 def greedy_accuracy(student: Student, questions: Sequence[Question]) -> float:
     """Share of the questions that a student answers right with greedy chains."""
-    return score(answer_all(student, questions, EvaluateSettings(), 0, None)).accuracy
+    own = answer_all(student, ranks.share(questions), EvaluateSettings(), 0, None)
+    right = ranks.gather([verdict.is_correct for verdict in own], len(questions))
+    return sum(right) / len(right)
 
 
 def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
@@ -168,7 +171,8 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     settings = settings_of(run, "reflect", overrides, force)
     _student_of(run, "phase-1")
     _refuse_reflection_on_nothing(settings)
-    if not all(is_finished(run.round(number)) for number in range(1, settings.reflect.rounds + 1)):
+    rounds = range(1, settings.reflect.rounds + 1)
+    if not ranks.on_first(lambda: all(is_finished(run.round(number)) for number in rounds)):
         with timed(run, "reflect"):
             valid = _questions(run, "valid")
             reflect_rounds(
@@ -179,8 +183,8 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
                 settings.reflect,
                 settings.seed,
             )
-    rounds = [number for number in run.rounds() if number <= settings.reflect.rounds]
-    return run.round(rounds[-1]) / "student" if rounds else run.phase_1 / "student"
+    done = [number for number in run.rounds() if number in rounds]
+    return run.round(done[-1]) / "student" if done else run.phase_1 / "student"
 
 
 def _refuse_reflection_on_nothing(settings: RunSettings) -> None:
@@ -280,7 +284,7 @@ def _some(questions: list[Question], count: int | None, seed: int) -> list[Quest
 
 def report(run: RunDirectory) -> Path:
     """Write `report.html` from whatever the run directory holds so far."""
-    write_page(run)
+    ranks.on_first(lambda: write_page(run))
     return run.report
 
 

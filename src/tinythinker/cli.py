@@ -38,13 +38,29 @@ Config = Annotated[Optional[Path], typer.Option("--config", help="YAML file of s
 Force = Annotated[bool, typer.Option("--force", help="delete what this and later verbs made, and start over")]
 
 
+ALL_TOGETHER = ("run", "teach", "train", "reflect", "evaluate", "quickstart")
+"""Verbs that several processes do together; anything else, the first one does alone."""
+
+
+@app.callback()
+def every(context: typer.Context) -> None:
+    """Distil a teacher's reasoning into a small language model: recall, analyze, summarize, self-reflect."""
+    from tinythinker.core import ranks
+
+    if context.invoked_subcommand not in ALL_TOGETHER:
+        if not ranks.is_first():
+            raise typer.Exit
+        ranks.go_alone()
+
+
 @contextmanager
 def friendly_errors() -> Iterator[None]:
     """A mistake is one line on stderr and an exit code; a traceback is a bug of ours."""
     try:
         yield
     except TinyThinkerError as error:
-        typer.echo("error: " + " ".join(str(error).split("\n")), err=True)
+        if not error.is_told:
+            typer.echo(f"{_who()}error: " + " ".join(str(error).split("\n")), err=True)
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
         typer.echo(f"error: {error.filename or 'a file'}: {error.strerror or error}", err=True)
@@ -69,8 +85,8 @@ def quickstart(
 
         summary = start(out, seed, student=student, force=force)
         for line in summary.lines():
-            typer.echo(line, err=True)
-    typer.echo(out / "report.html")
+            _tell(line, err=True)
+    _tell(out / "report.html")
 
 
 @app.command()
@@ -87,7 +103,7 @@ def run(
 
         started = api.start(task, out or Path("runs") / Path(task).stem, *overrides or (), config=config, force=force)
         _show(api.run_all(started))
-    typer.echo(started.report)
+    _tell(started.report)
 
 
 @app.command()
@@ -105,7 +121,7 @@ def teach(
 
         started = start(task, out, *overrides or (), config=config, force=force)
         collect(started)
-    typer.echo(started.rationales)
+    _tell(started.rationales)
 
 
 @app.command()
@@ -189,7 +205,7 @@ def train(run: Run, overrides: Overrides = None, force: Force = False) -> None:
         from tinythinker import api
 
         folder = api.train(_open(run), *overrides or (), force=force)
-    typer.echo(folder)
+    _tell(folder)
 
 
 @app.command()
@@ -199,7 +215,7 @@ def reflect(run: Run, overrides: Overrides = None, force: Force = False) -> None
         from tinythinker import api
 
         folder = api.reflect(_open(run), *overrides or (), force=force)
-    typer.echo(folder)
+    _tell(folder)
 
 
 @app.command()
@@ -210,7 +226,7 @@ def evaluate(run: Run, overrides: Overrides = None, force: Force = False) -> Non
 
         started = _open(run)
         _show(api.evaluate(started, *overrides or (), force=force))
-    typer.echo(started.verdicts_folder)
+    _tell(started.verdicts_folder)
 
 
 @app.command()
@@ -294,7 +310,7 @@ def report(run: Run, overrides: Overrides = None) -> None:
         manifest = started.manifest()
         started.refuse_changes(manifest.begun, override(validate(manifest.settings), overrides or ()).bound())
         write_page(started)
-    typer.echo(started.report)
+    _tell(started.report)
 
 
 @app.command()
@@ -350,24 +366,39 @@ def _request_lines(body: dict[str, object]) -> Iterator[str]:
     yield f"[request]\n{json.dumps(body, indent=2, ensure_ascii=False)}"
 
 
+def _who() -> str:
+    from tinythinker.core import ranks
+
+    return "" if ranks.is_first() else f"process {ranks.number()}: "
+
+
+def _tell(path: object, *, err: bool = False) -> None:
+    """Print, once however many processes there are."""
+    from tinythinker.core import ranks
+
+    if ranks.is_first():
+        typer.echo(path, err=err)
+
+
 def _open(path: Path) -> RunDirectory:
+    from tinythinker.core import ranks
     from tinythinker.core.run import RunDirectory
 
     run = RunDirectory(path)
-    run.manifest()  # complains where there is none
+    ranks.on_first(run.manifest)  # complains where there is none
     return run
 
 
 def _show(scores: Mapping[str, Score]) -> None:
     for name, own in scores.items():
-        typer.echo(
+        _tell(
             f"{name}: accuracy {own.accuracy:.3f} (95% interval {own.low:.3f} to {own.high:.3f}, n = {own.n}), "
             f"unreadable {own.unreadable:.3f}, {own.tokens_per_answer:.0f} tokens per answer",
             err=True,
         )
         if own.votes:
             shares = ", ".join(f"{k}: {vote.share:.3f}" for k, vote in enumerate(own.votes, start=1))
-            typer.echo(f"    by number of votes, from the same chains: {shares}", err=True)
+            _tell(f"    by number of votes, from the same chains: {shares}", err=True)
 
 
 def _lines(chain: Chain, options: list[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tinythinker import api
+from tinythinker.core import ranks
 from tinythinker.core.jsonl import write_text
 from tinythinker.core.progress import say
 from tinythinker.core.records import Record
@@ -87,7 +88,7 @@ def quickstart(
         analyze_facts=last.analyze_facts or 0.0,
         seconds=round(sum(sum(run.manifest().seconds.values()) for run in (labels, thinker)), 1),
     )
-    write_text(out / "summary.json", summary.model_dump_json(indent=2) + "\n")
+    ranks.on_first(lambda: write_text(out / "summary.json", summary.model_dump_json(indent=2) + "\n"))
     return summary
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinythinker.config import RunSettings, load_settings, override, validate
+from tinythinker.core import ranks
 from tinythinker.core.jsonl import write_json, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import SPLITS, Stage
@@ -34,17 +35,17 @@ def start(task: str, out: str | Path, *overrides: str, config: Path | None = Non
         SettingsError: a setting is wrong, or the directory belongs to a run with other settings.
     """
     run = RunDirectory(Path(out))
-    settings = load_settings(task, overrides, config)
-    run.begin("teach", settings.plain(), settings.bound(), force=force)
+    settings = ranks.on_first(lambda: load_settings(task, overrides, config))
+    ranks.on_first(lambda: run.begin("teach", settings.plain(), settings.bound(), force=force))
     return run
 
 
 def settings_of(run: RunDirectory, verb: str, overrides: Sequence[str], force: bool) -> RunSettings:
     """The run's settings with overrides on top, registered for a verb; those of `evaluate` are for this call only."""
-    before = validate(run.manifest().settings)
-    settings = override(before, overrides)
+    before = ranks.on_first(lambda: validate(run.manifest().settings))
+    settings = ranks.on_first(lambda: override(before, overrides))
     kept = settings.model_copy(update={"evaluate": before.evaluate})
-    run.begin(verb, kept.plain(), settings.bound(), force=force)
+    ranks.on_first(lambda: run.begin(verb, kept.plain(), settings.bound(), force=force))
     return settings
 
 
@@ -55,7 +56,8 @@ def timed(run: RunDirectory, verb: str) -> Iterator[None]:
     try:
         yield
     finally:
-        run.add_seconds(verb, time.monotonic() - started)
+        if ranks.is_first():
+            run.add_seconds(verb, time.monotonic() - started)
 
 
 def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
@@ -72,6 +74,10 @@ def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
         KeyboardInterrupt: a person stopped it.
     """
     settings = settings_of(run, "teach", overrides, force)
+    return ranks.on_first(lambda: _teach(run, settings))
+
+
+def _teach(run: RunDirectory, settings: RunSettings) -> Quality:
     if run.quality.exists():
         run.refuse_changed_inputs()
         if not _has_more_to_ask(run, settings):

@@ -7,6 +7,8 @@ class TinyThinkerError(Exception):
     """The command line prints this without a traceback and exits with `exit_code`."""
 
     exit_code = 1
+    is_told = False
+    """Has another process of the same job told the user?"""
 
 
 class SettingsError(TinyThinkerError):

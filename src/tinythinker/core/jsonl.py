@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
 from pydantic import ValidationError
 
+from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, expected
 from tinythinker.core.progress import Progress
 from tinythinker.core.records import Record
@@ -197,23 +198,35 @@ def complete(
     """One record per item, in order, worked out chunk by chunk and appended to a file as it comes.
 
     Whole chunks that are in the file already are kept, a part of one is done again: chunks always have the same
-    borders, so an interrupted file ends as an undisturbed one. Raises DataError.
+    borders, so an interrupted file ends as an undisturbed one. Several processes share out every chunk, and the first
+    one writes. Raises DataError.
 
     Args:
         name: what the progress bar calls it.
     """
-    done: list[R] = []
-    if path.exists():
-        found = read_records(path, kind, is_growing=True)
-        done = found if len(found) == len(items) else found[: len(found) // chunk * chunk]
-        if len(done) < len(found):
-            write_records(path, done)
-    with appending(path) as file, Progress(name, len(items), len(done)) as progress:
+    done = ranks.on_first(lambda: _done_before(path, kind, len(items), chunk))
+    with ExitStack() as stack:
+        file = stack.enter_context(appending(path)) if ranks.is_first() else None
+        progress = stack.enter_context(Progress(name, len(items), len(done)))
         while len(done) < len(items):
-            made = work(items[len(done) : len(done) + chunk])
-            file.add(*made)
+            some = items[len(done) : len(done) + chunk]
+            made = ranks.gather(work(ranks.share(some)), len(some))
+            if file is not None:
+                file.add(*made)
             done.extend(made)
             progress.advance(len(made))
+    ranks.wait()
+    return done
+
+
+def _done_before(path: Path, kind: type[R], count: int, chunk: int) -> list[R]:
+    """What a file holds of so many records, down to a whole chunk."""
+    if not path.exists():
+        return []
+    found = read_records(path, kind, is_growing=True)
+    done = found if len(found) == count else found[: len(found) // chunk * chunk]
+    if len(done) < len(found):
+        write_records(path, done)
     return done
 
 

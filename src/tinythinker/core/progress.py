@@ -11,12 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from tinythinker.core import ranks
+
 _SECONDS_BETWEEN_LINES = 15.0
 
 
 def say(text: str) -> None:
-    """Tell the user something; stdout stays free for results."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell the user something, once however many processes there are; stdout stays free for results."""
+    if ranks.is_first():
+        print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -32,7 +35,7 @@ class Progress:
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._console.is_terminal or not ranks.is_first(),
         )
         self._task = self._bar.add_task(name, total=total, completed=done, note="")
         self._spoke = time.monotonic()

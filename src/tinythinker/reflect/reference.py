@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from tinythinker.config import ReflectSettings
+from tinythinker.core import ranks
 from tinythinker.core.errors import DataError
 from tinythinker.core.jsonl import read_records, write_records
 from tinythinker.core.records import PreferencePair, Record
@@ -64,9 +65,12 @@ def reference_scores(
         DataError: the stored scores are not those of these pairs.
     """
     pairs = [pair for batch in batches for pair in batch]
-    if not file.exists():
+    if not ranks.on_first(file.exists):
         reference = load()
-        write_records(file, score_reference(reference, batches, bf16=wants_bf16(settings, reference)))
+        bf16 = wants_bf16(settings, reference)
+        own = [score_reference(reference, [batch], bf16=bf16) for batch in ranks.share(batches)]
+        scored = [one for batch in ranks.gather(own, len(batches)) for one in batch]
+        ranks.on_first(lambda: write_records(file, scored))
         del reference
     stored = read_records(file, PairReference)
     if {one.pair for one in stored} != set(pairs):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tinythinker.config import ReflectSettings
+from tinythinker.core import ranks
 from tinythinker.core.jsonl import read_records
 from tinythinker.core.metrics import best_validation, read_metrics, validations
 from tinythinker.core.progress import say
@@ -40,7 +41,7 @@ def reflect_rounds(
     student = load_student(run.phase_1 / "student")
     for number in range(1, settings.rounds + 1):
         folder = run.round(number)
-        if is_finished(folder):
+        if ranks.on_first(lambda folder=folder: is_finished(folder)):  # type: ignore[misc]
             student = load_student(folder / "student")
             continue
         sampler = Sampler(student, settings, folder, number, derive_seed(seed, "round", number))
@@ -75,7 +76,7 @@ def train_round(
     by_stage = {stage: own for stage, own in by_stage.items() if own}
     if not by_stage:
         say(f"{folder.name}: no question had both right and wrong reasoning, so there is nothing to learn from")
-        student.save(folder / "student")
+        ranks.on_first(lambda: student.save(folder / "student"))
         return student
     turn = dict.fromkeys(by_stage, settings.interval)
 
@@ -85,7 +86,7 @@ def train_round(
         )
 
     pieces = pair_pieces(student, settings.micro_batch_size)
-    passes = [piece for _, batch in order(0) for piece in pieces(batch)]
+    passes = [piece for _, batch in order(0) for own in ranks.shares(batch) if own for piece in pieces(own)]
     # Adapters that change nothing yet take other kernels all the same; the margin is to begin at 0.
     student.adapt(seed, folder.name)
     scored = reference_scores(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinythinker.config import ReflectSettings, in_round
+from tinythinker.core import ranks
 from tinythinker.core.jsonl import complete, read_records, write_json, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Chain, PreferencePair, Question, Rationale, Stage
@@ -123,7 +124,7 @@ def make_pairs(
         The round's own pairs, which are also in `pairs.jsonl`, then those of the earlier rounds; no pair twice.
     """
     file = sampler.folder / "pairs.jsonl"
-    if not file.exists():
+    if not ranks.on_first(file.exists):
         _write_pairs(file, sampler, questions, rationales, earlier)
     return _distinct([*read_records(file, PreferencePair), *earlier])
 
@@ -171,8 +172,12 @@ def _write_pairs(
 
     pairs = _distinct(pairs)
     counts = _count(student, len(asked), sampled, pairs, len(_distinct([*pairs, *earlier])) - len(pairs))
-    write_json(sampler.folder / "counts.json", counts.model_dump())
-    write_records(file, pairs)  # last: with it the sampling is done
+
+    def write() -> None:
+        write_json(sampler.folder / "counts.json", counts.model_dump())
+        write_records(file, pairs)  # last: with it the sampling is done
+
+    ranks.on_first(write)
     say(
         f"{sampler.folder.name}: {counts.recall_pairs} recall and {counts.analyze_pairs} analyze pairs from "
         f"{counts.questions_with_pairs} of {counts.questions} questions"

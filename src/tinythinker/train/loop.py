@@ -11,8 +11,11 @@ import logging
 import math
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -25,6 +28,7 @@ from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tinythinker.config import OptimSettings
+from tinythinker.core import ranks
 from tinythinker.core.errors import StudentError, expected
 from tinythinker.core.jsonl import Json, appending, read_json, read_objects, whole_folder, write_json, write_text
 from tinythinker.core.progress import Progress, say
@@ -107,7 +111,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
         StudentError: the loss is no longer a number.
     """
     final, best = folder / "student", folder / "best"
-    if is_finished(folder):
+    if ranks.on_first(lambda: is_finished(folder)):
         return load_student(final)
     first = job.epoch(0)
     total = count_steps(settings, len(first))
@@ -115,28 +119,37 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
 
     student.adapt(seed, job.name)
     AcceleratorState._reset_state()  # the phases of one process may differ in precision
-    accelerator = Accelerator(mixed_precision="bf16" if wants_bf16(settings, student) else "no")
+    accelerator = Accelerator(
+        mixed_precision="bf16" if wants_bf16(settings, student) else "no", step_scheduler_with_optimizer=False
+    )
     if settings.gradient_checkpointing:
         student.model.activation_checkpointing_enable({"use_reentrant": False})
     optimizer, scheduler = build_optimizer(student.model, settings, total)
     model, optimizer, scheduler = accelerator.prepare(Scorer(student.model), optimizer, scheduler)
     position = _resume(accelerator, folder)
     metrics = folder / "metrics.jsonl"
-    _drop_metrics_after(metrics, position.step)
+    ranks.on_first(lambda: _drop_metrics_after(metrics, position.step))
+
+    def write(line: Json) -> None:
+        if log is not None:
+            log.add(line)
 
     def judge(position: Position) -> Position:
         accuracy = job.validate()
-        log.add({"step": position.step, "valid_accuracy": accuracy})
+        write({"step": position.step, "valid_accuracy": accuracy})
         if accuracy <= position.best_accuracy:
             return position.model_copy(update={"since_best": position.since_best + 1})
-        student.save(best)
+        ranks.on_first(lambda: student.save(best))
         return Position(step=position.step, best_step=position.step, best_accuracy=accuracy)
 
     def is_out_of_patience() -> bool:
         return settings.patience is not None and position.since_best >= settings.patience
 
     epoch, batches = 0, first
-    with appending(metrics) as log, Progress(job.name, total, position.step) as progress:
+    with ExitStack() as stack:
+        log = stack.enter_context(appending(metrics)) if ranks.is_first() else None
+        progress = stack.enter_context(Progress(job.name, total, position.step))
+        stack.enter_context(ranks.lost_processes())
         if position.step == 0 and job.keep_start:
             position = judge(position)
         for step in range(position.step, total):
@@ -148,7 +161,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
                 batches = job.epoch(epoch)
             stage, items = batches[step % len(first)]
             _set_mode(model, dropout=job.dropout)
-            seed_torch(seed, "dropout", job.name, step)
+            seed_torch(seed, "dropout", job.name, step, *([ranks.number()] if ranks.number() else []))
             started = time.perf_counter()
             line = _step(
                 accelerator,
@@ -160,7 +173,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
                 f"{job.name}, step {step + 1}, {stage}",
             )
             scheduler.step()
-            log.add(
+            write(
                 {
                     "step": step + 1,
                     "stage": stage,
@@ -173,15 +186,20 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
             progress.advance(loss=line["loss"], valid=position.best_accuracy)
             if (step + 1) % every == 0 or step + 1 == total:
                 position = judge(position)
-                _checkpoint(accelerator, folder, position)
+                ranks.on_first(partial(_checkpoint, accelerator, folder, position))
+    ranks.on_first(lambda: _finish(student, best, final))
+    return load_student(final)
+
+
+def _finish(student: Student, best: Path, final: Path) -> None:
+    """Put the best student in its place."""
     if student.recipe.lora is not None and student.recipe.lora.save == "merged":
         merge(student, best)
         student.save(final)
         shutil.rmtree(best)
     else:
         best.rename(final)
-    _remove_checkpoints(folder)
-    return load_student(final)
+    _remove_checkpoints(final.parent)
 
 
 def count_steps(settings: OptimSettings, steps_per_epoch: int) -> int:
@@ -227,20 +245,30 @@ def _step(
 
     Raises StudentError, and leaves the weights as they are, if the loss or its gradient is no longer a number.
     """
-    total, weight, prompt_tokens, target_tokens = 0.0, 0, 0, 0
-    figures: dict[str, float] = {}
-    for piece in job.pieces(items):
-        with accelerator.autocast():
-            loss = job.objective(model, piece)
-        accelerator.backward(loss.total)
-        total, weight = total + loss.total.item(), weight + loss.weight
-        prompt_tokens, target_tokens = prompt_tokens + loss.tokens.prompts, target_tokens + loss.tokens.targets
-        for name, value in loss.figures.items():
-            figures[name] = figures.get(name, 0.0) + value
+    own = ranks.share(items)
+    # A process without a share of a small batch adds nothing, but is there when gradients are added up.
+    part = 1.0 if own else 0.0
+    pieces = job.pieces(own or items[:1])
+    sums: dict[str, float] = defaultdict(float)
+    for number, piece in enumerate(pieces, start=1):
+        is_last = number == len(pieces)
+        with nullcontext() if is_last else accelerator.no_sync(model):
+            with accelerator.autocast():
+                loss = job.objective(model, piece)
+            accelerator.backward(part * loss.total)
+        counts = {"prompt_tokens": loss.tokens.prompts, "target_tokens": loss.tokens.targets}
+        for name, value in {"loss": loss.total.item(), "weight": loss.weight, **loss.figures, **counts}.items():
+            sums[name] += part * value
+    names = list(sums)
+    if ranks.count() > 1:
+        added = torch.tensor([sums[name] for name in names], dtype=torch.float64, device=accelerator.device)
+        sums = dict(zip(names, accelerator.reduce(added, "sum").tolist(), strict=True))
+    weight, prompt_tokens, target_tokens = (sums.pop(name) for name in ("weight", "prompt_tokens", "target_tokens"))
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    torch._foreach_div_(gradients, weight)
+    # Several processes have the mean of their gradients, and the batch's is their sum over its weight.
+    torch._foreach_div_(gradients, weight / ranks.count())
     norm = float(accelerator.clip_grad_norm_(model.parameters(), max_norm) or 0.0)
-    for name, value in (("loss", total), ("gradient norm", norm)):
+    for name, value in (("loss", sums["loss"]), ("gradient norm", norm)):
         if not math.isfinite(value):
             raise StudentError(
                 expected(f"{where} {name}", value, "a finite number")
@@ -248,9 +276,14 @@ def _step(
             )
     optimizer.step()
     optimizer.zero_grad()
-    means = {name: value / weight for name, value in figures.items()}
-    counts = {"prompt_tokens": prompt_tokens, "target_tokens": target_tokens}
-    return {"loss": total / weight, "gradient_norm": norm, **means, **counts}
+    means = {name: value / weight for name, value in sums.items()}
+    return {
+        "loss": means.pop("loss"),
+        "gradient_norm": norm,
+        **means,
+        "prompt_tokens": int(prompt_tokens),
+        "target_tokens": int(target_tokens),
+    }
 
 
 def _checkpoint(accelerator: Accelerator, folder: Path, position: Position) -> None:

@@ -1,0 +1,128 @@
+"""One process, or several that `torchrun` or `accelerate launch` started together: which am I, and what is my share?
+
+Alone, every function here does the obvious and loads nothing. Together, all processes make the same calls in the same
+order; only the first one writes files and talks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+from tinythinker.core.errors import StudentError, TinyThinkerError
+
+T = TypeVar("T")
+
+_state = {"alone": False}
+
+
+def count() -> int:
+    """Processes that work together."""
+    return 1 if _state["alone"] else int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def number() -> int:
+    """Which of them this one is, from 0."""
+    return int(os.environ.get("RANK", "0")) if count() > 1 else 0
+
+
+def is_first() -> bool:
+    """Is this the one that writes and talks?"""
+    return number() == 0
+
+
+def go_alone() -> None:
+    """Work as if there were no others, who have nothing to do."""
+    _state["alone"] = True
+
+
+def share(items: Sequence[T]) -> Sequence[T]:
+    """What of some work this process does: every `count()`-th item."""
+    return items[number() :: count()] if count() > 1 else items
+
+
+def shares(items: Sequence[T]) -> list[Sequence[T]]:
+    """What every process does of some work."""
+    return [items[rank :: count()] for rank in range(count())]
+
+
+def gather(own: Sequence[T], total: int) -> list[T]:
+    """The results of every process's share, in the order of the items; the same on all.
+
+    Args:
+        own: one per item of this process's share.
+        total: items of all.
+
+    Raises:
+        StudentError: a process of this job is gone.
+    """
+    if count() == 1:
+        return list(own)
+    results: list[T | None] = [None] * total
+    for rank, part in enumerate(_everyones(list(own))):
+        results[rank :: count()] = part
+    return results  # type: ignore[return-value]
+
+
+def on_first(work: Callable[[], T]) -> T:
+    """What only the first process does; every process gets what came out, be it a result or an error.
+
+    Raises:
+        TinyThinkerError: the work did.
+        StudentError: a process of this job is gone.
+    """
+    if count() == 1:
+        return work()
+    result: T | None = None
+    failed: TinyThinkerError | None = None
+    if is_first():
+        try:
+            result = work()
+        except TinyThinkerError as error:
+            failed = error
+    result, failed = _everyones((result, failed))[0]
+    if failed is not None:
+        failed.is_told = not is_first()
+        raise failed
+    return cast(T, result)
+
+
+def wait() -> None:
+    """Until every process is here. Raises StudentError if one is gone."""
+    if count() > 1:
+        _everyones(None)
+
+
+def join() -> None:
+    """Find the others; alone, nothing."""
+    if count() > 1:
+        import torch
+        from accelerate import PartialState
+
+        PartialState(cpu=not torch.cuda.is_available())
+
+
+def _everyones(own: Any) -> list[Any]:
+    import torch.distributed as dist
+
+    join()
+    found: list[Any] = [None] * count()
+    with lost_processes():
+        dist.all_gather_object(found, own)
+    return found
+
+
+@contextmanager
+def lost_processes() -> Iterator[None]:
+    """Say in one line what the communication library says in many when another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if count() == 1 or not any(word in str(error) for word in ("onnection", "NCCL", "gloo", "imed out", "eer")):
+            raise
+        raise StudentError(
+            f"process {number()} of {count()}: found another process of this job gone, expected all to the end; run "
+            "the same command again to go on"
+        ) from None
