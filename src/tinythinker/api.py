@@ -251,7 +251,7 @@ def probe(
     folder = last_student(Path(student)).resolve()
     if not folder.exists():
         raise StudentError(f"{student}: found nothing there, expected a run directory or a student's folder")
-    home = RunDirectory(Path(run).resolve()) if run is not None else _run_around(folder)
+    home = RunDirectory(Path(run).resolve()) if run is not None else run_around(folder)
     if split not in ("test", "valid"):
         raise SettingsError(expected("split", split, "test or valid"))
     settings = validate(home.manifest().settings)
@@ -266,7 +266,8 @@ def probe(
     return found
 
 
-def _run_around(folder: Path) -> RunDirectory:
+def run_around(folder: Path) -> RunDirectory:
+    """The run directory that a student's folder lies in. Raises SettingsError."""
     for parent in folder.parents:
         if RunDirectory(parent).exists:
             return RunDirectory(parent)

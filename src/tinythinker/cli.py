@@ -300,6 +300,43 @@ def methods() -> None:
 
 
 @app.command()
+def bench(
+    overrides: Overrides = None,
+    student: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="run directory, or a student's folder in one [default: phase 1 of --task, trained beside FILE.json]",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[str, typer.Option(help="without --student: what to train one on, with the settings")] = "storeroom",
+    out: Annotated[Path, typer.Option(metavar="FILE.json", help="what was measured")] = Path("bench.json"),
+    parts: Annotated[
+        str, typer.Option(help="which kinds of work, such as sampling,phase_1 [default: all]", show_default=False)
+    ] = "",
+    questions: Annotated[int, typer.Option(help="to sample on, and to answer", min=2)] = 100,
+    samples: Annotated[int, typer.Option(help="chains per question", min=2)] = 10,
+    steps: Annotated[int, typer.Option(help="optimizer steps of each training", min=2)] = 6,
+    turns: Annotated[int, typer.Option(help="timed turns of baseline and product", min=1)] = 3,
+) -> None:
+    """How much faster than the plain way? Both do the same work in turns, in one process, on the same weights."""
+    with friendly_errors():
+        from tinythinker.benchmarks import bench as benches
+        from tinythinker.benchmarks.work import Size
+
+        size = Size(questions=questions, samples=samples, steps=steps)
+        wanted = benches.parts_of(parts)
+        if student is None:
+            work = benches.work_of_task(task, overrides or (), out, size)
+        else:
+            work = benches.work_of_student(student, size)
+        found = benches.bench(work, out, wanted, turns)
+        for line in found.lines():
+            typer.echo(line, err=True)
+    typer.echo(out)
+
+
+@app.command()
 def report(run: Run, overrides: Overrides = None) -> None:
     """Write report.html from whatever the run directory holds so far; settings only confirm the run's own."""
     with friendly_errors():

@@ -18,6 +18,7 @@ from tinythinker.benchmarks import baseline
 from tinythinker.benchmarks.counting import Positions, counted
 from tinythinker.benchmarks.machine import Machine, measure_machine, peak_memory, wait_for
 from tinythinker.benchmarks.work import Size, Work
+from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.jsonl import read_records, write_text
 from tinythinker.core.metrics import read_metrics
 from tinythinker.core.progress import say
@@ -354,9 +355,35 @@ def bench(work: Work, out: Path, sections: Sequence[Section] = SECTIONS, turns: 
     return found
 
 
-def default_work(out: Path, size: Size) -> Work:
-    """The embedded benchmark's student, trained beside the results if it is not there yet."""
-    run = api.start("storeroom", out.with_suffix(".run"), "reflect.rounds=0")
+def parts_of(words: str) -> tuple[Section, ...]:
+    """Sections from `a,b`; all from nothing. Raises SettingsError."""
+    wanted = [word for word in words.split(",") if word]
+    for word in wanted:
+        if word not in SECTIONS:
+            raise SettingsError(expected("parts", word, f"some of {', '.join(SECTIONS)}"))
+    return tuple(section for section in SECTIONS if not wanted or section in wanted)
+
+
+def work_of_student(student: Path, size: Size) -> Work:
+    """What a student's own run gives to do.
+
+    Args:
+        student: its folder, or a run directory (its last student).
+
+    Raises:
+        StudentError, SettingsError, DataError: it cannot be had.
+    """
+    folder = api.last_student(student).resolve()
+    return Work.of(folder, api.run_around(folder).root, size)
+
+
+def work_of_task(task: str, overrides: Sequence[str], out: Path, size: Size) -> Work:
+    """What a student of a task gives to do, trained beside the results unless it is there already.
+
+    Raises:
+        TinyThinkerError: it cannot be trained.
+    """
+    run = api.start(task, out.with_suffix(".run"), *overrides, "reflect.rounds=0")
     api.teach(run)
     api.train(run)
     return Work.of(run.phase_1 / "student", run.root, size)

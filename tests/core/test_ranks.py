@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tinythinker.core import ranks
+from tinythinker.core.errors import DataError
+from tinythinker.core.jsonl import read_records
+from tinythinker.core.records import Verdict
+
+SETTINGS = (
+    "storeroom.train=60 storeroom.valid=21 storeroom.test=31 train.max_steps=12 train.validate_every=3 "
+    "reflect.rounds=1 reflect.questions=21 reflect.max_steps=3 reflect.validate_every=2 evaluate.votes=2"
+).split()
+"""Odd numbers, so that shares differ in size; the last batch of some stages is smaller than the others."""
+
+
+def test_one_process_alone_does_everything_itself() -> None:
+    assert (ranks.count(), ranks.number(), ranks.is_first()) == (1, 0, True)
+    assert ranks.share([1, 2, 3]) == [1, 2, 3]
+    assert ranks.shares([1, 2, 3]) == [[1, 2, 3]]
+    assert ranks.gather([1, 2, 3], 3) == [1, 2, 3]
+    assert ranks.on_first(lambda: 5) == 5
+
+
+def test_several_processes_share_out_everything_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert ranks.shares(range(7)) == [range(0, 7, 3), range(1, 7, 3), range(2, 7, 3)]
+    monkeypatch.setenv("RANK", "1")
+    assert list(ranks.share(range(7))) == [1, 4]
+    assert not ranks.is_first()
+    monkeypatch.setattr(ranks, "_everyones", lambda own: [[0, 30, 60], own, [20, 50]])
+    assert ranks.gather([10, 40], 7) == [0, 10, 20, 30, 40, 50, 60]
+
+
+def test_an_error_of_the_first_process_is_everyones_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(ranks, "_everyones", lambda own: [(None, DataError("no such file")), own])
+    with pytest.raises(DataError, match="no such file") as caught:
+        ranks.on_first(lambda: 5)
+    assert caught.value.is_told
+
+
+def command(out: Path, processes: int) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"] if processes > 1 else []
+    return [sys.executable, *launcher, "-m", "tinythinker", "run", "storeroom", *SETTINGS, "--out", str(out)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": "29571"}
+
+
+def losses(run: Path, training: str) -> list[float]:
+    lines = [json.loads(line) for line in (run / training / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def answers(run: Path) -> dict[str, list[tuple[str, str | None]]]:
+    files = sorted((run / "verdicts").glob("*.jsonl"))
+    assert len(files) == 2
+    return {file.name: [(v.question_id, v.answer) for v in read_records(file, Verdict)] for file in files}
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does_and_a_killed_one_ends_the_job_which_goes_on_when_run_again(
+    tmp_path: Path,
+) -> None:
+    for name, processes in (("one", 1), ("two", 2)):
+        done = subprocess.run(command(tmp_path / name, processes), env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("report.html") == 1
+    for training in ("phase-1", "round-1"):
+        assert losses(tmp_path / "two", training) == pytest.approx(losses(tmp_path / "one", training), abs=1e-4)
+    assert answers(tmp_path / "two") == answers(tmp_path / "one")
+    assert (tmp_path / "one/round-1/pairs.jsonl").read_text() == (tmp_path / "two/round-1/pairs.jsonl").read_text()
+
+    torn = tmp_path / "torn"
+    job = subprocess.Popen(command(torn, 2), env=environment(), stderr=subprocess.PIPE, text=True)
+    while not list(torn.glob("phase-1/checkpoint-*")):
+        assert job.poll() is None
+        time.sleep(0.02)
+    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, said = job.communicate(timeout=120)
+    assert job.returncode != 0
+    assert "SIGKILL" in said
+    again = subprocess.run(command(torn, 2), env=environment(), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert losses(torn, "phase-1") == losses(tmp_path / "two", "phase-1")
+    assert answers(torn) == answers(tmp_path / "two")
