@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.conftest import TINY
+from tinythinker import api
+from tinythinker.benchmarks import baseline
+from tinythinker.benchmarks.bench import SECTIONS, bench, work_of_student
+from tinythinker.benchmarks.counting import counted
+from tinythinker.benchmarks.work import Size, Work
+from tinythinker.cli import app
+from tinythinker.core.metrics import read_metrics
+from tinythinker.generate.think import Thought, think
+from tinythinker.reflect.rounds import train_round
+from tinythinker.student.encode import encode_prompts
+from tinythinker.student.student import load_student
+from tinythinker.train.loop import Job, fit
+from tinythinker.train.sft import sft_objective, sft_pieces
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """Of a run of seconds with phase 1 done, without dropout."""
+    run = api.start("storeroom", tmp_path_factory.mktemp("bench") / "run", *TINY, "generate.answer=free")
+    api.teach(run)
+    api.train(run)
+    return work_of_student(run.root, Size(questions=4, samples=2, steps=4))
+
+
+def losses(folder: Path) -> list[float]:
+    return [float(str(line["loss"])) for line in read_metrics(folder / "metrics.jsonl") if "loss" in line]
+
+
+def test_both_sides_write_the_same_greedy_chains_token_for_token(work: Work) -> None:
+    (plain,) = baseline.chains(work.student(), work.test, work.plain(hot=False), 1, seed=0)
+    product = think(work.student(), [Thought(question) for question in work.test])
+    assert [own.texts() for own in plain] == [(str(c.recall), *c.analyses, c.conclusion) for c in product]
+    assert [own.answer for own in plain] == [chain.answer for chain in product]
+
+
+def test_both_sides_have_the_same_losses_in_phase_1(work: Work, tmp_path: Path) -> None:
+    plain = baseline.train_phase_1(
+        work.student(), [batch for _, batch in work.batches], work.settings.train.learning_rate
+    )
+    student = work.student()
+    job = Job(
+        name="phase-1",
+        epoch=lambda number: work.batches,
+        objective=sft_objective(student),
+        pieces=sft_pieces(student, None),
+        cycle=100,
+        validate=lambda: 0.0,
+        dropout=True,
+        keep_start=False,
+    )
+    # The baseline has no schedule; the product's is flattened to compare.
+    settings = work.settings.train.model_copy(update={"max_steps": 1})
+    fit(student, job, settings, seed=0, folder=tmp_path)
+    assert losses(tmp_path)[0] == pytest.approx(plain[0], abs=1e-5)
+
+
+def test_both_sides_have_the_same_losses_in_phase_2_before_the_first_step(work: Work, tmp_path: Path) -> None:
+    own = work.settings.reflect.model_copy(update={"max_steps": 1, "batch_size": len(work.pairs)})
+    plain = baseline.train_phase_2(work.student(), [work.pairs], own.learning_rate, own.beta, own.alpha)
+    train_round(tmp_path / "round-1", work.student(), None, work.pairs, lambda _: 0.0, own, 0)
+    assert losses(tmp_path / "round-1")[0] == pytest.approx(plain[0], abs=1e-5)
+
+
+def test_positions_and_operations_are_counted_where_they_pass(work: Work) -> None:
+    student = work.student()
+    encoded = encode_prompts(student, ["rain", "where does rain go"])
+    with counted(student) as positions:
+        student.model.get_encoder()(input_ids=encoded.ids, attention_mask=encoded.mask)
+    assert positions.prompts == encoded.ids.numel()
+    assert positions.prompt_tokens == int(encoded.mask.sum()) < positions.prompts
+    config = student.model.config
+    inner, positions_read = config.num_heads * config.d_kv, encoded.ids.numel()
+    matrices = config.num_layers * (4 * config.d_model * inner + 2 * config.d_model * config.d_ff)
+    # Beside the matrices, attention multiplies queries with keys and weights with values.
+    attention = config.num_layers * 2 * 2 * encoded.ids.shape[0] * encoded.ids.shape[1] ** 2 * inner
+    assert positions.flops in (2 * matrices * positions_read, 2 * matrices * positions_read + attention)
+
+
+def test_a_bench_measures_every_kind_of_work_and_writes_it_down(work: Work, tmp_path: Path) -> None:
+    out = tmp_path / "bench.json"
+    bench(work, out, SECTIONS[:-1], turns=2)
+    found = json.loads(out.read_text())
+    for section in SECTIONS[:-1]:
+        own = found[section]
+        assert own["low"] <= own["ratio"] <= own["high"]
+        assert len(own["baseline"]["seconds"]) == len(own["product"]["seconds"]) == 2
+        assert 0 <= own["product"]["padding"] < 1
+
+
+def test_unknown_parts_and_students_without_a_run_are_refused_in_one_line(work: Work, tmp_path: Path) -> None:
+    said = CliRunner().invoke(app, ["bench", "--parts", "smapling", "--out", str(tmp_path / "b.json")])
+    assert said.exit_code == 2
+    assert "parts: found 'smapling', expected some of sampling, phase_1" in said.output
+    load_student(work.folder).save(tmp_path / "lonely")
+    said = CliRunner().invoke(app, ["bench", "--student", str(tmp_path / "lonely"), "--out", str(tmp_path / "b.json")])
+    assert said.exit_code == 2
+    assert "found no run directory around it" in said.output
