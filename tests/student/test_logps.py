@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from tests.conftest import tiny_of
-from tinythinker.student.encode import IGNORED, Encoded, encode_prompts, encode_targets, prompt_ids, target_ids
+from tinythinker.student.encode import (
+    IGNORED,
+    Encoded,
+    encode_prompts,
+    encode_targets,
+    encode_unique_prompts,
+    prompt_ids,
+    target_ids,
+)
 from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student
 
@@ -63,3 +71,25 @@ def test_the_prompt_of_a_causal_student_is_no_part_of_the_loss() -> None:
     assert (
         one.tokens.sum().item() == (labels != IGNORED).sum().item() == sum(map(len, target_ids(student, TARGETS).ids))
     )
+
+
+def test_targets_of_one_prompt_score_as_if_each_had_read_it_itself(any_student: Student) -> None:
+    any_student.model.eval()
+    once, prompt_of = encode_unique_prompts(any_student, ["rain", "Where does rain go?", "rain"])
+    assert once.ids.shape[0] == 2
+    assert prompt_of is not None
+    labels = encode_targets(any_student, ["down", "up", "rain falls."])
+    shared = target_logps(any_student.model, once, labels, prompt_of)
+    repeated = encode_prompts(any_student, ["rain", "Where does rain go?", "rain"])
+    apart = target_logps(any_student.model, repeated, labels)
+    assert torch.allclose(shared.total, apart.total, atol=1e-5)
+    assert torch.equal(shared.tokens, apart.tokens)
+
+
+def test_the_vocabulary_is_computed_for_real_target_tokens_alone(any_student: Student) -> None:
+    seen: list[int] = []
+    head = any_student.model.get_output_embeddings()
+    head.register_forward_hook(lambda _, args, made: seen.append(made.numel() // made.shape[-1]))
+    labels = encode_targets(any_student, ["down", "rain is wet and falls."])
+    target_logps(any_student.model, encode_prompts(any_student, ["rain", "rain"]), labels)
+    assert seen == [int((labels != IGNORED).sum())]
