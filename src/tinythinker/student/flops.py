@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, cast
 
 import torch
+from transformers import PreTrainedModel
 
 from tinythinker.student.student import Student
 
@@ -24,24 +25,27 @@ class Weights(NamedTuple):
 
 
 def weights_of(student: Student) -> Weights:
-    """Count a student's weights by where its tokens meet them.
+    """`weights_by_side` of a student's model."""
+    return weights_by_side(student.model)
+
+
+def weights_by_side(model: PreTrainedModel) -> Weights:
+    """Count a model's weights by where its tokens meet them.
 
     A causal model reads prompt and target alike, but computes the vocabulary for targets alone. In an encoder-decoder,
     prompts meet the encoder and the keys and values of the decoder's cross-attention, targets all else of the decoder.
     """
-    output = cast(Any, student.model.get_output_embeddings())
+    output = cast(Any, model.get_output_embeddings())
     head = output.weight.numel()
-    apart = {id(own.weight) for own in student.model.modules() if isinstance(own, torch.nn.Embedding)} | {
-        id(output.weight)
-    }
+    apart = {id(own.weight) for own in model.modules() if isinstance(own, torch.nn.Embedding)} | {id(output.weight)}
     prompt = target = 0
-    for name, weight in student.model.named_parameters():
+    for name, weight in model.named_parameters():
         if weight.ndim < 2 or id(weight) in apart:
             continue
         is_cross_source = any(part in name for part in ("EncDecAttention.k", "EncDecAttention.v")) or (
             "encoder_attn" in name and any(part in name for part in (".k_proj", ".v_proj"))
         )
-        if student.is_causal:
+        if not model.config.is_encoder_decoder:
             prompt += weight.numel()
             target += weight.numel()
         elif is_cross_source or ".encoder." in f".{name}":
