@@ -202,8 +202,10 @@ def complete(
     one writes. Raises DataError.
 
     Args:
+        chunk: items of each process between two writes.
         name: what the progress bar calls it.
     """
+    chunk *= ranks.count()
     done = ranks.on_first(lambda: _done_before(path, kind, len(items), chunk))
     with ExitStack() as stack:
         file = stack.enter_context(appending(path)) if ranks.is_first() else None
