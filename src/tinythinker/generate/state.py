@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from tinythinker.student.encode import pad, pad_prompts
 from tinythinker.student.logps import positions
 from tinythinker.student.student import Student
+from tinythinker.train.pieces import Lengths, cut, reading_costs
 
 
 class State(Protocol):
@@ -40,12 +41,22 @@ def begin(student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int
 class _Seq2Seq:
     def __init__(self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int]) -> None:
         self._model = cast(Any, student.model).eval()
-        prompts = pad_prompts(student, rows)
-        self._mask = prompts.mask
-        self._encoded = self._model.get_encoder()(input_ids=prompts.ids, attention_mask=prompts.mask).last_hidden_state
+        self._mask = pad_prompts(student, rows).mask
+        self._encoded = self._read(student, rows)
         self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         start = [self._model.config.decoder_start_token_id, *opening]
         self.feed(torch.tensor([start] * len(rows), device=student.device))
+
+    def _read(self, student: Student, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Hidden states, (texts, tokens, width), read in pieces of like length."""
+        encoded: Tensor | None = None
+        for piece in cut([Lengths(len(row), 0) for row in rows], reading_costs(student)):
+            ids, mask = pad_prompts(student, [rows[i] for i in piece])
+            made = self._model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+            if encoded is None:
+                encoded = made.new_zeros((*self._mask.shape, made.shape[-1]))
+            encoded[torch.tensor(piece, device=student.device), : ids.shape[1]] = made
+        return cast(Tensor, encoded)
 
     def feed(self, tokens: Tensor) -> None:
         self.logits = self._model(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.core.seeds import derive_seed
 from tinythinker.generate.decode import Decoded, LabelLogps, Sampling, decode, label_logps
+from tinythinker.generate.precision import decoding
 from tinythinker.stages.plan import ANSWERED_WITH
 from tinythinker.stages.template import Template, conclusion, parse_answer
 from tinythinker.student.student import Student
@@ -61,6 +62,7 @@ def think(
     """
     if not thoughts:
         return []
+    student = decoding(student, is_sampled=draws is not None)
     recipe = student.recipe
     stages, template, how = ANSWERED_WITH[recipe.stages.plan], recipe.template, recipe.generate
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from tinythinker.student.encode import prompt_ids, target_ids
@@ -55,6 +57,12 @@ def costs_of(student: Student, targets: int = 1) -> Costs:
     )
 
 
+def reading_costs(student: Student) -> Costs:
+    """What reading prompts costs, with nothing learned: a forward pass of an encoder."""
+    per_pass = PASS.get(student.device.type, PASS["cuda"]).always
+    return Costs(2 * weights_of(student).per_prompt_token, 0.0, per_pass / 3)
+
+
 def lengths_of(student: Student, prompts: Sequence[str], *targets: Sequence[str]) -> list[Lengths]:
     """Lengths of items as the student reads them: a prompt and one or more targets each."""
     longest = [max(map(len, own)) for own in zip(*(target_ids(student, texts).ids for texts in targets), strict=True)]
@@ -75,23 +83,26 @@ def cut(lengths: Sequence[Lengths], costs: Costs, most: int | None = None) -> li
     [[1], [0, 2]]
     """
     order = sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True)
+    # Nothing is won by parting items of one length; so they are looked at together, as far as a piece may hold them.
+    alike = [list(own) for _, own in groupby(order, key=lambda i: lengths[i])]
+    units = [own[i : i + (most or len(own))] for own in alike for i in range(0, len(own), most or len(own))]
     best, begins = [0.0], [0]
-    for end in range(1, len(order) + 1):
-        prompt = target = 0
-        found: tuple[float, int] | None = None
-        for begin in range(end - 1, max(-1, end - 1 - (most or end)), -1):
-            own = lengths[order[begin]]
+    for end in range(1, len(units) + 1):
+        count = prompt = target = 0
+        found = math.inf, end - 1
+        for begin in range(end - 1, -1, -1):
+            count += len(units[begin])
+            if most is not None and count > most:
+                break
+            own = lengths[units[begin][0]]
             prompt, target = max(prompt, own.prompt), max(target, own.target)
             each = prompt * costs.per_prompt_token + target * costs.per_target_token
-            whole = best[begin] + costs.per_pass + (end - begin) * each
-            if found is None or whole < found[0]:
-                found = whole, begin
-        assert found is not None  # noqa: S101  (a piece of one is always allowed)
+            found = min(found, (best[begin] + costs.per_pass + count * each, begin))
         best.append(found[0])
         begins.append(found[1])
     pieces = []
-    end = len(order)
+    end = len(units)
     while end:
-        pieces.append(order[begins[end] : end])
+        pieces.append([i for unit in units[begins[end] : end] for i in unit])
         end = begins[end]
     return pieces[::-1]

@@ -1,0 +1,36 @@
+"""float32 or bfloat16 while decoding."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from tinythinker.student.student import Student
+
+LARGE = 10_000_000
+"""Weights from which bfloat16 pays on CPUs (docs/PERFORMANCE.md)."""
+
+
+def decoding(student: Student, *, is_sampled: bool) -> Student:
+    """The student to decode with, as `generate.bf16` has it: itself, or a copy in bfloat16 for the time being.
+
+    Args:
+        is_sampled: are texts drawn, or all greedy?
+    """
+    how = student.recipe.generate.bf16
+    if how == "never" or (how == "auto" and not (is_sampled and _pays(student))):
+        return student
+    model = copy.deepcopy(student.model)
+    # Buffers stay: rotary frequencies and the like need their precision.
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+        parameter.data = parameter.data.to(torch.bfloat16)
+    return Student(model, student.tokenizer, student.recipe)
+
+
+def _pays(student: Student) -> bool:
+    if student.device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16")) and student.count_parameters() >= LARGE
