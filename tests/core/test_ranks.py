@@ -49,6 +49,12 @@ def test_an_error_of_the_first_process_is_everyones_and_told_once(monkeypatch: p
     assert caught.value.is_told
 
 
+def test_going_alone_without_others_does_not_outlast_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks.go_alone()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert ranks.count() == 2
+
+
 def command(out: Path, processes: int) -> list[str]:
     launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"] if processes > 1 else []
     return [sys.executable, *launcher, "-m", "tinythinker", "run", "storeroom", *SETTINGS, "--out", str(out)]

@@ -34,8 +34,8 @@ def is_first() -> bool:
 
 
 def go_alone() -> None:
-    """Work as if there were no others, who have nothing to do."""
-    _state["alone"] = True
+    """Work as if there were no others, who have nothing to do; without others, this changes nothing."""
+    _state["alone"] = count() > 1
 
 
 def share(items: Sequence[T]) -> Sequence[T]:
