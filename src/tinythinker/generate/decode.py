@@ -93,7 +93,8 @@ def _batch(
     is_going = torch.ones_like(here, dtype=torch.bool)
     for step in range(max_tokens):
         if uniforms is None or sampling is None:
-            tokens = state.logits.argmax(dim=-1)
+            # As argmax, which takes four times as long in bfloat16.
+            tokens = state.logits.max(dim=-1).indices
         else:
             tokens = draw_tokens(state.logits, uniforms[here, step], sampling.temperature)
         for row, token, going in zip(here.tolist(), tokens.tolist(), is_going.tolist(), strict=True):
