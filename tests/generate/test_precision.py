@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tests.conftest import tiny_of
-from tinythinker.generate import precision
 from tinythinker.generate.decode import Sampling, decode
 from tinythinker.generate.precision import decoding
 from tinythinker.student.student import Student
@@ -28,11 +27,9 @@ def test_bfloat16_decodes_with_a_copy_and_leaves_the_student_as_it_is(architectu
     assert decoding(told(student, "never"), is_sampled=True).model is student.model
 
 
-def test_by_itself_only_what_is_sampled_by_a_large_student_is_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_itself_only_what_is_sampled_is_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     student = told(tiny_of("t5"), "auto")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
-    assert decoding(student, is_sampled=True).model is student.model
-    monkeypatch.setattr(precision, "LARGE", 10)
     assert decoding(student, is_sampled=False).model is student.model
     assert decoding(student, is_sampled=True).model.dtype == torch.bfloat16
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False})

@@ -9,9 +9,6 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from tinythinker.student.student import Student
 
-LARGE = 10_000_000
-"""Weights from which bfloat16 pays on CPUs (docs/PERFORMANCE.md)."""
-
 
 def decoding(student: Student, *, is_sampled: bool) -> Student:
     """The student to decode with, as `generate.bf16` has it: itself, or a copy in bfloat16 for the time being.
@@ -45,4 +42,4 @@ def _pays(student: Student) -> bool:
     if student.device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16")) and student.count_parameters() >= LARGE
+    return bool(capabilities.get("amx_bf16"))
