@@ -198,21 +198,21 @@ def complete(
     """One record per item, in order, worked out chunk by chunk and appended to a file as it comes.
 
     Whole chunks that are in the file already are kept, a part of one is done again: chunks always have the same
-    borders, so an interrupted file ends as an undisturbed one. Several processes share out every chunk, and the first
-    one writes. Raises DataError.
+    borders, so an interrupted file ends as an undisturbed one. Several processes do a chunk each at a time, and the
+    first one writes; what is worked out together is the same however many there are. Raises DataError.
 
     Args:
-        chunk: items of each process between two writes.
+        chunk: items that are worked out together.
         name: what the progress bar calls it.
     """
-    chunk *= ranks.count()
     done = ranks.on_first(lambda: _done_before(path, kind, len(items), chunk))
     with ExitStack() as stack:
         file = stack.enter_context(appending(path)) if ranks.is_first() else None
         progress = stack.enter_context(Progress(name, len(items), len(done)))
         while len(done) < len(items):
-            some = items[len(done) : len(done) + chunk]
-            made = ranks.gather(work(ranks.share(some)), len(some))
+            some = items[len(done) : len(done) + chunk * ranks.count()]
+            own = ranks.share(some, block=chunk)
+            made = ranks.gather(work(own) if own else [], len(some), block=chunk)
             if file is not None:
                 file.add(*made)
             done.extend(made)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 from tinythinker.core.errors import StudentError, TinyThinkerError
@@ -16,6 +17,9 @@ from tinythinker.core.errors import StudentError, TinyThinkerError
 T = TypeVar("T")
 
 _state = {"alone": False}
+
+PATIENCE = timedelta(days=7)
+"""The others wait while the first one asks a teacher, up to a day by batch; one that is gone is noticed at once."""
 
 
 def count() -> int:
@@ -34,13 +38,23 @@ def is_first() -> bool:
 
 
 def go_alone() -> None:
-    """Work as if there were no others, who have nothing to do; without others, this changes nothing."""
-    _state["alone"] = count() > 1
+    """Work as if there were no others, who have nothing to do; without others, this changes nothing.
+
+    What this process starts, and libraries it loads, are to know of no others either.
+    """
+    if count() > 1:
+        _state["alone"] = True
+        for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK"):
+            os.environ.pop(name, None)
 
 
-def share(items: Sequence[T]) -> Sequence[T]:
-    """What of some work this process does: every `count()`-th item."""
-    return items[number() :: count()] if count() > 1 else items
+def share(items: Sequence[T], block: int = 1) -> Sequence[T]:
+    """What of some work this process does: every `count()`-th item, or block of so many items."""
+    return [items[i] for i in _places(number(), len(items), block)] if count() > 1 else items
+
+
+def _places(rank: int, total: int, block: int) -> list[int]:
+    return [i for i in range(total) if i // block % count() == rank]
 
 
 def shares(items: Sequence[T]) -> list[Sequence[T]]:
@@ -48,12 +62,13 @@ def shares(items: Sequence[T]) -> list[Sequence[T]]:
     return [items[rank :: count()] for rank in range(count())]
 
 
-def gather(own: Sequence[T], total: int) -> list[T]:
+def gather(own: Sequence[T], total: int, block: int = 1) -> list[T]:
     """The results of every process's share, in the order of the items; the same on all.
 
     Args:
         own: one per item of this process's share.
         total: items of all.
+        block: as they were shared out.
 
     Raises:
         StudentError: a process of this job is gone.
@@ -62,7 +77,8 @@ def gather(own: Sequence[T], total: int) -> list[T]:
         return list(own)
     results: list[T | None] = [None] * total
     for rank, part in enumerate(_everyones(list(own))):
-        results[rank :: count()] = part
+        for i, result in zip(_places(rank, total, block), part, strict=True):
+            results[i] = result
     return results  # type: ignore[return-value]
 
 
@@ -101,7 +117,7 @@ def join() -> None:
         import torch
         from accelerate import PartialState
 
-        PartialState(cpu=not torch.cuda.is_available())
+        PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
 
 
 def _everyones(own: Any) -> list[Any]:
