@@ -165,7 +165,8 @@ def label_logps(
     token_of = {label: sentence[width] for label, sentence in zip(every, sentences, strict=True)}
     is_one_pass = len(set(token_of.values())) == len(every)
     opening = sentences[0][:width]
-    asked = sorted({(prompt, tuple(own)) for prompt, own in zip(prompts, labels, strict=True)}, key=lambda a: len(a[0]))
+    distinct = dict.fromkeys((prompt, tuple(own)) for prompt, own in zip(prompts, labels, strict=True))
+    asked = sorted(distinct, key=lambda one: len(one[0]))
     found: dict[tuple[str, tuple[str, ...]], LabelLogps] = {}
     for start in range(0, len(asked), batch_size):
         some = asked[start : start + batch_size]

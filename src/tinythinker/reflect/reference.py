@@ -18,7 +18,7 @@ from tinythinker.core.records import PreferencePair, Record
 from tinythinker.reflect.dpo import ScoredPair, score_pairs
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
-from tinythinker.train.loop import wants_bf16
+from tinythinker.train.loop import save_memory, set_mode, wants_bf16
 
 MOST_DRIFT = 0.02
 """How far a stored log-probability per token may lie from the student's own, in nats: what another machine or bfloat16
@@ -41,7 +41,7 @@ def score_reference(
     Scored in the very batches the first epoch trains on, in the same precision and with gradients on, although none is
     taken: the same kernels then add up the same shapes, and the margin before the first step is exactly 0.
     """
-    student.model.eval()
+    set_mode(student.model, dropout=False)
     scored = []
     for batch in batches:
         with torch.autocast(student.device.type, torch.bfloat16, enabled=bf16):
@@ -67,6 +67,7 @@ def reference_scores(
     pairs = [pair for batch in batches for pair in batch]
     if not ranks.on_first(file.exists):
         reference = load()
+        save_memory(reference, settings)
         bf16 = wants_bf16(settings, reference)
         own = [score_reference(reference, [batch], bf16=bf16) for batch in ranks.share(batches)]
         scored = [one for batch in ranks.gather(own, len(batches)) for one in batch]

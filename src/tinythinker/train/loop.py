@@ -122,8 +122,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
     accelerator = Accelerator(
         mixed_precision="bf16" if wants_bf16(settings, student) else "no", step_scheduler_with_optimizer=False
     )
-    if settings.gradient_checkpointing:
-        student.model.activation_checkpointing_enable({"use_reentrant": False})
+    save_memory(student, settings)
     optimizer, scheduler = build_optimizer(student.model, settings, total)
     model, optimizer, scheduler = accelerator.prepare(Scorer(student.model), optimizer, scheduler)
     position = _resume(accelerator, folder)
@@ -160,7 +159,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
                 epoch = step // len(first)
                 batches = job.epoch(epoch)
             stage, items = batches[step % len(first)]
-            _set_mode(model, dropout=job.dropout)
+            set_mode(model, dropout=job.dropout)
             seed_torch(seed, "dropout", job.name, step, *([ranks.number()] if ranks.number() else []))
             started = time.perf_counter()
             line = _step(
@@ -208,7 +207,13 @@ def count_steps(settings: OptimSettings, steps_per_epoch: int) -> int:
     return steps if settings.max_steps is None else min(steps, settings.max_steps)
 
 
-def _set_mode(model: torch.nn.Module, *, dropout: bool) -> None:
+def save_memory(student: Student, settings: OptimSettings) -> None:
+    """Compute activations twice instead of keeping them, if that is asked for."""
+    if settings.gradient_checkpointing:
+        student.model.activation_checkpointing_enable({"use_reentrant": False})
+
+
+def set_mode(model: torch.nn.Module, *, dropout: bool) -> None:
     """Dropout on or off; layers that compute their activations twice do so in training mode only, which is theirs."""
     model.train(dropout)
     for module in model.modules():
@@ -228,7 +233,7 @@ def is_finished(folder: Path) -> bool:
 def wants_bf16(settings: OptimSettings, student: Student) -> bool:
     """Does a training with these settings run in bfloat16 on this student's device?"""
     if settings.bf16 == "auto":
-        return student.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return student.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return settings.bf16 == "always"
 
 
