@@ -405,8 +405,8 @@ class GenerateSettings(Settings):
     answer: Literal["free", "constrained"] = "free"
     """free: write the conclusion and read the label in it; constrained: take the likeliest of the labels."""
     bf16: Literal["auto", "always", "never"] = "auto"
-    """Decode in bfloat16; auto: sampled chains, on GPUs that have it and on CPUs with AMX. Greedy chains are decoded
-    in float32 unless always."""
+    """Decode in bfloat16; auto: sampled chains, on GPUs that have it and on CPUs with AMX or AVX512-BF16. Greedy
+    chains are decoded in float32 unless always."""
 
 
 class EvaluateSettings(Settings):

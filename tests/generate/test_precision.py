@@ -29,8 +29,9 @@ def test_bfloat16_decodes_with_a_copy_and_leaves_the_student_as_it_is(architectu
 
 def test_by_itself_only_what_is_sampled_is_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     student = told(tiny_of("t5"), "auto")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
-    assert decoding(student, is_sampled=False).model is student.model
-    assert decoding(student, is_sampled=True).model.dtype == torch.bfloat16
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False})
+    for name in ("amx_bf16", "avx512_bf16"):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {name: True})
+        assert decoding(student, is_sampled=False).model is student.model
+        assert decoding(student, is_sampled=True).model.dtype == torch.bfloat16
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
     assert decoding(student, is_sampled=True).model is student.model

@@ -19,11 +19,13 @@ def decoding(student: Student, *, is_sampled: bool) -> Student:
     how = student.recipe.generate.bf16
     if how == "never" or (how == "auto" and not (is_sampled and _pays(student))):
         return student
-    model = copy.deepcopy(student.model)
-    # Buffers stay: rotary frequencies and the like need their precision.
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-        parameter.data = parameter.data.to(torch.bfloat16)
+    # Copied as bfloat16 at once, so that no second copy in float32 is ever held. Buffers stay as they are: rotary
+    # frequencies and the like need their precision.
+    halves = {
+        id(own): torch.nn.Parameter(own.detach().to(torch.bfloat16), requires_grad=False)
+        for own in student.model.parameters()
+    }
+    model = copy.deepcopy(student.model, halves)
     _fuse_norms(model)
     return Student(model, student.tokenizer, student.recipe)
 
@@ -40,6 +42,6 @@ def _fuse_norms(model: torch.nn.Module) -> None:
 
 def _pays(student: Student) -> bool:
     if student.device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16"))
+    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
