@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ from typer.testing import CliRunner
 from tests.conftest import TINY
 from tinythinker import api
 from tinythinker.benchmarks import baseline
-from tinythinker.benchmarks.bench import SECTIONS, bench, work_of_student
+from tinythinker.benchmarks.bench import DOERS, SECTIONS, bench, work_of_student
 from tinythinker.benchmarks.counting import counted
+from tinythinker.benchmarks.machine import peak_memory
 from tinythinker.benchmarks.work import Size, Work
 from tinythinker.cli import app
 from tinythinker.core.metrics import read_metrics
@@ -42,6 +45,30 @@ def test_both_sides_write_the_same_greedy_chains_token_for_token(work: Work) -> 
     assert [own.answer for own in plain] == [chain.answer for chain in product]
 
 
+@pytest.mark.data
+def test_both_sides_write_the_same_greedy_chains_to_hundreds_of_real_prompts(data_dir: Path, tmp_path: Path) -> None:
+    run = api.start(
+        "csqa",
+        tmp_path / "run",
+        f"data_dir={data_dir / 'csqa'}",
+        f"teacher.path={data_dir / 'ecqa'}",
+        *("student.init=scratch", "student.dropout=0", "reflect.rounds=0"),
+        *("limit.train=40", "limit.valid=4", "limit.test=30"),
+        *("train.max_steps=250", "train.batch_size=16", "train.learning_rate=0.003", "stages.order=shuffled"),
+        *("generate.max_recall_tokens=32", "generate.max_analysis_tokens=32"),
+    )
+    api.teach(run)
+    api.train(run)
+    work = work_of_student(run.root, Size(questions=30))
+    asked = [*work.train, *work.test]
+    (plain,) = baseline.chains(work.student(), asked, work.plain(hot=False), 1, seed=0)
+    product = think(work.student(), [Thought(question) for question in asked])
+    written = [chain.texts() for chain in plain]
+    assert sum(map(len, written)) == 60 * 7
+    assert len({text for own in written for text in own}) > 60
+    assert written == [(str(c.recall), *c.analyses, c.conclusion) for c in product]
+
+
 def test_both_sides_have_the_same_losses_in_phase_1(work: Work, tmp_path: Path) -> None:
     plain = baseline.train_phase_1(
         work.student(), [batch for _, batch in work.batches], work.settings.train.learning_rate
@@ -64,9 +91,10 @@ def test_both_sides_have_the_same_losses_in_phase_1(work: Work, tmp_path: Path) 
 
 
 def test_both_sides_have_the_same_losses_in_phase_2_before_the_first_step(work: Work, tmp_path: Path) -> None:
-    own = work.settings.reflect.model_copy(update={"max_steps": 1, "batch_size": len(work.pairs)})
-    plain = baseline.train_phase_2(work.student(), [work.pairs], own.learning_rate, own.beta, own.alpha)
-    train_round(tmp_path / "round-1", work.student(), None, work.pairs, lambda _: 0.0, own, 0)
+    pairs = work.pair_batches[0]
+    own = work.settings.reflect.model_copy(update={"max_steps": 1, "batch_size": len(pairs)})
+    plain = baseline.train_phase_2(work.student(), [pairs], own.learning_rate, own.beta, own.alpha)
+    train_round(tmp_path / "round-1", work.student(), None, pairs, lambda _: 0.0, own, 0)
     assert losses(tmp_path / "round-1")[0] == pytest.approx(plain[0], abs=1e-5)
 
 
@@ -85,6 +113,23 @@ def test_positions_and_operations_are_counted_where_they_pass(work: Work) -> Non
     assert positions.flops in (2 * matrices * positions_read, 2 * matrices * positions_read + attention)
 
 
+def test_both_sides_learn_from_the_same_pairs_of_every_stage(work: Work) -> None:
+    for one, batch in ((batch[0], batch) for batch in work.pair_batches):
+        assert {pair.stage for pair in batch} == {one.stage}
+        assert all(pair.chosen != pair.rejected for pair in batch)
+    assert {batch[0].stage for batch in work.pair_batches} == set(work.settings.reflect.stages)
+    plain, product = (doer(work, work.student()) for doer in DOERS["phase_2"])
+    assert plain.tokens == product.tokens
+
+
+def test_more_steps_than_batches_are_as_many_as_there_are_batches_on_both_sides(work: Work) -> None:
+    many = replace(work, size=work.size.model_copy(update={"steps": 10_000}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(many, "batches", work.batches)
+        plain, product = (doer(many, many.student()) for doer in DOERS["phase_1"])
+    assert plain.tokens == product.tokens
+
+
 def test_a_bench_measures_every_kind_of_work_and_writes_it_down(work: Work, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
     bench(work, out, SECTIONS[:-1], turns=2)
@@ -94,6 +139,15 @@ def test_a_bench_measures_every_kind_of_work_and_writes_it_down(work: Work, tmp_
         assert own["low"] <= own["ratio"] <= own["high"]
         assert len(own["baseline"]["seconds"]) == len(own["product"]["seconds"]) == 2
         assert 0 <= own["product"]["padding"] < 1
+
+
+def test_the_peak_of_memory_is_that_of_the_process_which_asks(tmp_path: Path) -> None:
+    held = bytearray(700_000_000)
+    held[::4096] = b"1" * len(held[::4096])
+    with get_context("spawn").Pool(1) as pool:
+        asked = pool.apply(peak_memory)
+    assert asked < peak_memory() - 300_000_000
+    assert peak_memory() > len(held)
 
 
 def test_unknown_parts_and_students_without_a_run_are_refused_in_one_line(work: Work, tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ class Generation(NamedTuple):
     """How the plain way decodes."""
 
     batch_size: int
-    max_tokens: int
+    max_recall: int
+    """Tokens at most."""
+    max_analysis: int
+    max_conclusion: int
     temperature: float | None = None
     """None: greedy."""
 
@@ -66,13 +69,13 @@ def chains(
     made = []
     for sample in range(samples):
         seed_torch(seed, "baseline", sample)
-        recalls = _generate(student, [template.recall_prompt(question) for question in questions], how)
+        recalls = _generate(student, [template.recall_prompt(question) for question in questions], how, how.max_recall)
         asked = [
             template.analyze_prompt(question, recall, label)
             for question, recall in zip(questions, recalls, strict=True)
             for label in question.labels
         ]
-        texts = iter(_generate(student, asked, how if sample_analyses else greedy))
+        texts = iter(_generate(student, asked, how if sample_analyses else greedy, how.max_analysis))
         analyses = [tuple(next(texts) for _ in question.labels) for question in questions]
         concluded = _generate(
             student,
@@ -81,13 +84,14 @@ def chains(
                 for question, recall, own in zip(questions, recalls, analyses, strict=True)
             ],
             greedy,
+            how.max_conclusion,
         )
         answers = [parse_answer(text, question.labels) for text, question in zip(concluded, questions, strict=True)]
         made.append([PlainChain(*own) for own in zip(recalls, analyses, concluded, answers, strict=True)])
     return made
 
 
-def _generate(student: Student, prompts: Sequence[str], how: Generation) -> list[str]:
+def _generate(student: Student, prompts: Sequence[str], how: Generation, max_tokens: int) -> list[str]:
     texts: list[str] = []
     hot = {"do_sample": True, "temperature": how.temperature, "top_k": 0}
     sampling = {"do_sample": False} if how.temperature is None else hot
@@ -95,7 +99,7 @@ def _generate(student: Student, prompts: Sequence[str], how: Generation) -> list
         read = _tensors(student, prompts[start : start + how.batch_size], student.recipe.max_prompt_tokens)
         with torch.no_grad():
             ids = cast(Any, student.model).generate(
-                **read, **sampling, max_new_tokens=how.max_tokens, num_beams=1, pad_token_id=student.pad_id
+                **read, **sampling, max_new_tokens=max_tokens, num_beams=1, pad_token_id=student.pad_id
             )
         texts += student.tokenizer.batch_decode(ids, skip_special_tokens=True)
     return [text.strip() for text in texts]

@@ -173,7 +173,8 @@ def _phase_1_product(work: Work, student: Student) -> Done:
         keep_start=False,
     )
     with TemporaryDirectory() as folder:
-        fit(student, job, work.settings.train, seed=work.settings.seed, folder=Path(folder, "phase-1"))
+        settings = work.settings.train.model_copy(update={"max_steps": len(work.batches)})
+        fit(student, job, settings, seed=work.settings.seed, folder=Path(folder, "phase-1"))
         return _stepped(Path(folder, "phase-1"))
 
 
@@ -186,8 +187,8 @@ def _stepped(folder: Path) -> Done:
 
 
 def _phase_2_baseline(work: Work, student: Student) -> Done:
-    own = work.settings.reflect
-    passes = [batch for _ in range(own.epochs) for batch in baseline.in_batches(work.pairs, own.batch_size)]
+    own = work.reflect
+    passes = [batch for _ in range(own.epochs) for batch in work.pair_batches]
     seconds = _timed(
         lambda: len(baseline.train_phase_2(student, passes, own.learning_rate, own.beta, own.alpha)), student.device
     ).seconds
@@ -200,9 +201,9 @@ def _phase_2_product(work: Work, student: Student) -> Done:
     with TemporaryDirectory() as folder:
         root = Path(folder, "round-1")
         pieces = pair_pieces(student, None)
-        batches = [p for b in baseline.in_batches(work.pairs, work.settings.reflect.batch_size) for p in pieces(b)]
+        batches = [piece for batch in work.pair_batches for piece in pieces(batch)]
         reference = _timed(lambda: len(score_reference(student, batches)), student.device)
-        train_round(root, student, None, work.pairs, lambda _: 0.0, work.settings.reflect, 0)
+        train_round(root, student, None, work.pairs, lambda _: 0.0, work.reflect, 0)
         stepped = _stepped(root)
         return stepped._replace(seconds=reference.seconds + stepped.seconds)
 
@@ -221,8 +222,13 @@ def _round_baseline(work: Work, student: Student) -> Done:
 
 
 def _round_product(work: Work, student: Student) -> Done:
-    settings = work.settings.reflect.model_copy(
-        update={"stages": ("recall",), "samples_per_question": (work.size.samples,), "questions": None}
+    settings = work.reflect.model_copy(
+        update={
+            "stages": ("recall",),
+            "samples_per_question": (work.size.samples,),
+            "questions": None,
+            "sampling": "even",
+        }
     )
     with TemporaryDirectory() as folder:
         root = Path(folder, "round-1")
@@ -300,15 +306,13 @@ def compare(work: Work, machine: Machine, section: Section, turns: int) -> Compa
         for own, doer in zip(seconds, DOERS[section], strict=True):
             own.append(doer(work, work.student()).seconds)
     ratios = [old / new for old, new in zip(*seconds, strict=True)]
-    student = work.student()
-    decoder = 4 * sum(weight.numel() for weight in student.model.get_decoder().parameters())
     sides = [
         Side(
             seconds=tuple(own),
             tokens=count,
             padding=1 - positions.prompt_tokens / positions.prompts,
             matmul_share=positions.flops / min(own) / machine.matmul_flops,
-            memory_share=decoder * positions.calls / min(own) / machine.bytes_per_second,
+            memory_share=positions.weight_bytes / min(own) / machine.bytes_per_second,
         )
         for own, count, positions in zip(seconds, tokens, counts, strict=True)
     ]

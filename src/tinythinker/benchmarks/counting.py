@@ -15,13 +15,14 @@ from tinythinker.student.student import Student
 
 @dataclass
 class Positions:
-    """Of the encoder (prompts) and of the decoder (targets); calls of the decoder."""
+    """Of the encoder (prompts) and of the decoder (targets); the decoder's weights."""
 
     prompts: int = 0
     prompt_tokens: int = 0
     """Those of the prompts that are no padding."""
     targets: int = 0
-    calls: int = 0
+    weight_bytes: int = 0
+    """Of the decoder's weights, once per call."""
     flops: int = 0
     """Of all matrix products, forward and backward."""
 
@@ -38,9 +39,9 @@ def counted(student: Student) -> Iterator[Positions]:
         found.prompts += mask.numel()
         found.prompt_tokens += int(mask.sum())
 
-    def decoder(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def decoder(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         found.targets += kwargs["input_ids"].numel()
-        found.calls += 1
+        found.weight_bytes += sum(weight.nbytes for weight in module.parameters())
 
     model = cast(Any, student.model)
     hooks = [

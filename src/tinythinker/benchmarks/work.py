@@ -7,15 +7,19 @@ from functools import cached_property
 from pathlib import Path
 
 from tinythinker import api
-from tinythinker.benchmarks.baseline import Generation
-from tinythinker.config import RunSettings, validate
+from tinythinker.benchmarks.baseline import Generation, in_batches
+from tinythinker.config import ReflectSettings, RunSettings, validate
 from tinythinker.core.errors import StudentError
 from tinythinker.core.jsonl import read_records
 from tinythinker.core.records import PreferencePair, Question, Rationale, Record, Stage
 from tinythinker.core.run import RunDirectory
+from tinythinker.generate.think import MAX_CONCLUSION_TOKENS
 from tinythinker.stages.examples import Batch
 from tinythinker.student.student import Student, load_student
 from tinythinker.teacher.rationales import read_rationales
+
+PASSES = 2
+"""Over the pairs of phase 2: the product asks its reference once, whatever they are."""
 
 
 class Size(Record):
@@ -26,7 +30,7 @@ class Size(Record):
     samples: int = 10
     """Chains per question; votes of self-consistency."""
     steps: int = 6
-    """Optimizer steps of each training; phase 2 goes over its pairs twice."""
+    """Optimizer steps of each training; phase 2 goes over its pairs twice, at least once per stage."""
 
 
 @dataclass
@@ -48,14 +52,17 @@ class Work:
         work = cls(folder, RunDirectory(run), size)
         student = work.student()
         plan = student.recipe.stages.plan
-        if student.is_causal or plan != "full":
+        if student.is_causal or student.recipe.lora is not None or plan != "full":
             found = "a causal student" if student.is_causal else f"stages.plan={plan}"
-            raise StudentError(f"{folder}: found {found}, expected an encoder-decoder of stages.plan=full")
+            found = found if student.recipe.lora is None else "adapters"
+            raise StudentError(f"{folder}: found {found}, expected a whole encoder-decoder of stages.plan=full")
         return work
 
     def student(self) -> Student:
-        """A fresh copy."""
-        return load_student(self.folder)
+        """A fresh copy, which writes its answers as the baseline has it do."""
+        student = load_student(self.folder)
+        free = student.recipe.generate.model_copy(update={"answer": "free"})
+        return Student(student.model, student.tokenizer, student.recipe.model_copy(update={"generate": free}))
 
     @cached_property
     def settings(self) -> RunSettings:
@@ -65,7 +72,7 @@ class Work:
         return own.model_copy(
             update={
                 "train": own.train.model_copy(update=short),
-                "reflect": own.reflect.model_copy(update={**short, "epochs": 2}),
+                "reflect": own.reflect.model_copy(update=short),
             }
         )
 
@@ -77,8 +84,13 @@ class Work:
     def plain(self, *, hot: bool) -> Generation:
         """How the baseline decodes: as many rows at once and as many tokens at most as the product."""
         own = self.settings.generate
-        most = max(own.max_recall_tokens, own.max_analysis_tokens)
-        return Generation(own.batch_size, most, self.temperature if hot else None)
+        return Generation(
+            own.batch_size,
+            own.max_recall_tokens,
+            own.max_analysis_tokens,
+            MAX_CONCLUSION_TOKENS,
+            self.temperature if hot else None,
+        )
 
     @cached_property
     def _every_question(self) -> list[Question]:
@@ -107,15 +119,25 @@ class Work:
         return [whole[i * len(whole) // steps] for i in range(steps)]
 
     @cached_property
+    def pair_batches(self) -> list[list[PreferencePair]]:
+        """Of phase 2, whole ones of a stage each: real prompts and targets; what is rejected is another example's
+        target of that stage."""
+        own = self.settings.reflect
+        each = max(1, self.size.steps // PASSES // len(own.stages)) * own.batch_size
+        return [
+            list(batch) for stage in own.stages for batch in in_batches(self._pairs(Stage(stage), each), own.batch_size)
+        ]
+
+    @property
     def pairs(self) -> list[PreferencePair]:
-        """Of phase 2: real prompts and targets; what is rejected is the next example's target of that stage."""
-        wanted = max(1, self.size.steps // 2) * self.settings.reflect.batch_size
-        kinds = {"recall": Stage.RECALL, "analyze": Stage.ANALYZE}
-        stages = {kinds[stage] for stage in self.settings.reflect.stages}
+        """All of them."""
+        return [pair for batch in self.pair_batches for pair in batch]
+
+    def _pairs(self, stage: Stage, wanted: int) -> list[PreferencePair]:
         examples = [
             example
             for example in api.curriculum_of(self.settings, self._every_question, self.rationales).examples(0)
-            if example.stage in stages
+            if example.stage is stage
         ]
         found = [
             PreferencePair(
@@ -126,6 +148,12 @@ class Work:
                 rejected=other.target,
             )
             for one, other in zip(examples, [*examples[7:], *examples[:7]], strict=True)
-            if one.stage is other.stage and one.target != other.target
+            if one.target != other.target
         ]
         return found[:: max(1, len(found) // wanted)][:wanted]
+
+    @property
+    def reflect(self) -> ReflectSettings:
+        """Phase 2's settings: as many steps as the batches and passes come to."""
+        steps = PASSES * len(self.pair_batches)
+        return self.settings.reflect.model_copy(update={"max_steps": steps, "epochs": PASSES})
