@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from tinythinker.core.errors import DataError, TinyThinkerError
+from tinythinker.core import ranks
+from tinythinker.core.errors import DataError, SettingsError, StudentError, TinyThinkerError, expected
 
 if TYPE_CHECKING:
     from tinythinker.core.records import Chain
@@ -45,8 +46,6 @@ ALL_TOGETHER = ("run", "teach", "train", "reflect", "evaluate", "quickstart")
 @app.callback()
 def every(context: typer.Context) -> None:
     """Distil a teacher's reasoning into a small language model: recall, analyze, summarize, self-reflect."""
-    from tinythinker.core import ranks
-
     if context.invoked_subcommand not in ALL_TOGETHER:
         if not ranks.is_first():
             raise typer.Exit
@@ -58,6 +57,7 @@ def friendly_errors() -> Iterator[None]:
     """A mistake is one line on stderr and an exit code; a traceback is a bug of ours."""
     try:
         yield
+        ranks.leave()
     except TinyThinkerError as error:
         if not error.is_told:
             typer.echo(f"{_who()}error: " + " ".join(str(error).split("\n")), err=True)
@@ -65,6 +65,16 @@ def friendly_errors() -> Iterator[None]:
     except OSError as error:
         typer.echo(f"error: {error.filename or 'a file'}: {error.strerror or error}", err=True)
         raise typer.Exit(DataError.exit_code) from None
+    except RuntimeError as error:
+        # Of torch, which is not loaded here: OutOfMemoryError on GPUs, a plain RuntimeError on CPUs.
+        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+            raise
+        typer.echo(
+            f"{_who()}error: memory: found too little for the student and its batch, expected room for both; set "
+            "micro_batch_size= or gradient_checkpointing=true (of train or reflect), or a smaller generate.batch_size=",
+            err=True,
+        )
+        raise typer.Exit(StudentError.exit_code) from None
     except KeyboardInterrupt:
         typer.echo("interrupted: finished work is kept; run the same command again to go on", err=True)
         raise typer.Exit(130) from None
@@ -324,6 +334,10 @@ def bench(
         from tinythinker.benchmarks import bench as benches
         from tinythinker.benchmarks.work import Size
 
+        if student is not None and overrides:
+            raise SettingsError(expected("settings", " ".join(overrides), "none with --student, which has its run's"))
+        if out.suffix in {"", ".run"} or out.is_dir():
+            raise SettingsError(expected("--out", str(out), "the name of a file, such as bench.json"))
         size = Size(questions=questions, samples=samples, steps=steps)
         wanted = benches.parts_of(parts)
         if student is None:
@@ -359,9 +373,9 @@ def ask(
 ) -> None:
     """Ask a student, and see what it recalls, how it analyzes every option, and what it answers."""
     with friendly_errors():
-        from tinythinker import api
+        from tinythinker.ask import think
 
-        chain = api.think(student, question, option)
+        chain = think(student, question, option)
     typer.echo(chain.model_dump_json() if json else "\n".join(_lines(chain, option)))
 
 
@@ -379,7 +393,6 @@ def settings(
     """Every setting: its value, what is allowed, and what it means."""
     with friendly_errors():
         from tinythinker.config import SECTIONS, as_yaml, describe_settings, flatten, known_keys, load_settings
-        from tinythinker.core.errors import SettingsError, expected
 
         groups = {key.split(".")[0] for key in known_keys() if "." in key}
         if verb is not None and verb not in SECTIONS and verb not in groups:
@@ -404,21 +417,16 @@ def _request_lines(body: dict[str, object]) -> Iterator[str]:
 
 
 def _who() -> str:
-    from tinythinker.core import ranks
-
     return "" if ranks.is_first() else f"process {ranks.number()}: "
 
 
 def _tell(path: object, *, err: bool = False) -> None:
     """Print, once however many processes there are."""
-    from tinythinker.core import ranks
-
     if ranks.is_first():
         typer.echo(path, err=err)
 
 
 def _open(path: Path) -> RunDirectory:
-    from tinythinker.core import ranks
     from tinythinker.core.run import RunDirectory
 
     run = RunDirectory(path)

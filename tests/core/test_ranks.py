@@ -9,17 +9,20 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tinythinker.core import ranks
-from tinythinker.core.errors import DataError
+from tinythinker.core.errors import DataError, SettingsError
 from tinythinker.core.jsonl import read_records
 from tinythinker.core.records import Verdict
 
 SETTINGS = (
-    "storeroom.train=60 storeroom.valid=21 storeroom.test=31 train.max_steps=12 train.validate_every=3 "
-    "reflect.rounds=1 reflect.questions=21 reflect.max_steps=3 reflect.validate_every=2 evaluate.votes=2"
+    "storeroom.train=60 storeroom.valid=21 storeroom.test=301 train.max_steps=12 train.validate_every=3 "
+    "reflect.rounds=1 reflect.questions=21 reflect.max_steps=3 reflect.validate_every=2 evaluate.votes=2 "
+    "generate.bf16=never"
 ).split()
-"""Odd numbers, so that shares differ in size; the last batch of some stages is smaller than the others."""
+"""Odd numbers, so that shares differ in size; the last batch of some stages is smaller than the others. Enough test
+questions for several chunks of answers. In bfloat16 students that differ in rounding may write differently."""
 
 
 def test_one_process_alone_does_everything_itself() -> None:
@@ -40,6 +43,33 @@ def test_several_processes_share_out_everything_once(monkeypatch: pytest.MonkeyP
     assert ranks.gather([10, 40], 7) == [0, 10, 20, 30, 40, 50, 60]
 
 
+def test_blocks_of_neighbours_are_shared_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert list(ranks.share(range(8), block=3)) == [0, 1, 2, 6, 7]
+    monkeypatch.setenv("RANK", "1")
+    assert list(ranks.share(range(8), block=3)) == [3, 4, 5]
+    monkeypatch.setattr(ranks, "_everyones", lambda own: [[0, 10, 20, 60, 70], own])
+    assert ranks.gather([30, 40, 50], 8, block=3) == [0, 10, 20, 30, 40, 50, 60, 70]
+
+
+def test_who_goes_alone_leaves_no_word_of_the_others_to_what_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "2" if name.endswith("SIZE") else "0")
+    monkeypatch.setitem(ranks._state, "alone", False)
+    ranks.go_alone()
+    assert ranks.count() == 1
+    ask = "from tinythinker.core import ranks; print(ranks.count())"
+    assert subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True).stdout == "1\n"
+
+
+def test_more_processes_than_gpus_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SettingsError, match="found 2, expected at most 1, one per GPU"):
+        ranks.join()
+
+
 def test_an_error_of_the_first_process_is_everyones_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
@@ -56,8 +86,12 @@ def test_going_alone_without_others_does_not_outlast_the_command(monkeypatch: py
 
 
 def command(out: Path, processes: int) -> list[str]:
+    return together(processes, "run", "storeroom", *SETTINGS, "--out", str(out))
+
+
+def together(processes: int, *words: str) -> list[str]:
     launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"] if processes > 1 else []
-    return [sys.executable, *launcher, "-m", "tinythinker", "run", "storeroom", *SETTINGS, "--out", str(out)]
+    return [sys.executable, *launcher, "-m", "tinythinker", *words]
 
 
 def environment() -> dict[str, str]:
@@ -102,3 +136,15 @@ def test_two_processes_do_what_one_does_and_a_killed_one_ends_the_job_which_goes
     assert again.returncode == 0, again.stderr
     assert losses(torn, "phase-1") == losses(tmp_path / "two", "phase-1")
     assert answers(torn) == answers(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_one_student_answers_alike_in_bfloat16_however_many_processes_there_are(tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    settings = (*SETTINGS, "reflect.rounds=0", "generate.bf16=always")
+    subprocess.run(together(1, "run", "storeroom", *settings, "--out", str(one)), env=environment(), check=True)
+    verdicts = one / "verdicts" / "phase-1.test.vote-2-at-0.7.jsonl"
+    alone = verdicts.read_bytes()
+    verdicts.unlink()
+    subprocess.run(together(2, "evaluate", str(one), "evaluate.votes=2"), env=environment(), check=True)
+    assert verdicts.read_bytes() == alone

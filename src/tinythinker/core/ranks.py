@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
-from tinythinker.core.errors import StudentError, TinyThinkerError
+from tinythinker.core.errors import SettingsError, StudentError, TinyThinkerError, expected
 
 T = TypeVar("T")
 
@@ -112,12 +112,25 @@ def wait() -> None:
 
 
 def join() -> None:
-    """Find the others; alone, nothing."""
+    """Find the others; alone, nothing. Raises SettingsError if GPUs are too few."""
     if count() > 1:
         import torch
         from accelerate import PartialState
 
+        devices, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if 0 < devices < here:
+            raise SettingsError(expected("processes on this machine", here, f"at most {devices}, one per GPU"))
         PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+
+
+def leave() -> None:
+    """When all is done: wait for the others, and end what connects them in order, not in the middle of an exit."""
+    if count() > 1:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            wait()
+            dist.destroy_process_group()
 
 
 def _everyones(own: Any) -> list[Any]:
