@@ -12,8 +12,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "tinythinker"
 LAYERS = (
-    "core config tasks teacher stages student* train* generate* preferences reflect* evaluate answer* probe* report "
-    "teach api* study* quickstart* benchmarks* cli __main__"
+    "core config tasks teacher stages student* train* generate* ask* preferences reflect* evaluate answer* probe* "
+    "report teach api* study* quickstart* benchmarks* cli __main__"
 ).split()
 NAMES = [layer.rstrip("*") for layer in LAYERS]
 TORCH_FREE = [layer for layer in LAYERS if not layer.endswith("*") and layer != "__main__"]

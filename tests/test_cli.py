@@ -7,13 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tests.conftest import TINY
+from tinythinker import api
 from tinythinker.cli import app
 
 VERBS = (
     "quickstart",
+    "bench",
     "run",
     "teach",
     "cost",
@@ -141,6 +144,20 @@ def test_bad_questions_are_one_line_with_exit_code_3_and_nothing_half_written(
     (tmp_path / "mine.jsonl").write_text(text)
     refused(3, message, "run", tmp_path / "mine.jsonl", "--out", tmp_path / "run", "student.init=scratch")
     assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), RuntimeError("can't allocate memory")],
+)
+def test_too_little_memory_is_one_line_that_says_what_to_set(
+    run: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(api, "evaluate", fail)
+    refused(5, "set micro_batch_size= or gradient_checkpointing=true", "evaluate", run)
 
 
 ASK = ("teacher.source=openai", "teacher.model=m", "teacher.base_url=http://127.0.0.1:9/v1", "split.valid=0.2")

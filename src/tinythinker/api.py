@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinythinker.answer import answer_all, verdicts_name, write_verdicts
+from tinythinker.ask import last_student, student_of, think
 from tinythinker.config import EvaluateSettings, RunSettings, validate
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
 from tinythinker.core.jsonl import read_records, write_json, write_text
 from tinythinker.core.progress import say
-from tinythinker.core.records import LABELS, Chain, Option, Question, Rationale, Stage
+from tinythinker.core.records import Question, Rationale, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
 from tinythinker.evaluate.faithfulness import Faithfulness
 from tinythinker.evaluate.score import Score, score
-from tinythinker.generate.think import Thought
-from tinythinker.generate.think import think as think_all
 from tinythinker.probe import probe as probe_student
 from tinythinker.reflect.rounds import reflect_rounds
 from tinythinker.report.page import write_page
@@ -169,7 +168,7 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
         StudentError: phase 1 has not been run, or a loss is no longer a number.
     """
     settings = settings_of(run, "reflect", overrides, force)
-    _student_of(run, "phase-1")
+    student_of(run, "phase-1")
     _refuse_reflection_on_nothing(settings)
     rounds = range(1, settings.reflect.rounds + 1)
     if not ranks.on_first(lambda: all(is_finished(run.round(number)) for number in rounds)):
@@ -200,13 +199,6 @@ def _refuse_reflection_on_nothing(settings: RunSettings) -> None:
                 raise SettingsError(expected(where, found, f"{wanted}: it is about recalls"))
 
 
-def _student_of(run: RunDirectory, name: str) -> Path:
-    folder = run.root / name / "student"
-    if not folder.exists():
-        raise StudentError(f"{folder}: found no student, expected one; run `tinythinker train {run.root}` first")
-    return folder
-
-
 def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[str, Score]:
     """Let the student of phase 1 and of every round answer the test questions.
 
@@ -218,14 +210,14 @@ def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[st
     """
     settings = settings_of(run, "evaluate", overrides, force)
     how = settings.evaluate
-    _student_of(run, "phase-1")
+    student_of(run, "phase-1")
     questions = _questions(run, how.split)
     world = load_world(settings)
     scores = {}
     with timed(run, "evaluate"):
         for name in ["phase-1", *(f"round-{number}" for number in run.rounds())]:
             file = run.verdicts(verdicts_name(name, how))
-            student = load_student(_student_of(run, name))
+            student = load_student(student_of(run, name))
             verdicts = write_verdicts(file, student, questions, how, settings.seed, world)
             scores[name] = score(verdicts)
     return scores
@@ -287,37 +279,6 @@ def report(run: RunDirectory) -> Path:
     """Write `report.html` from whatever the run directory holds so far."""
     ranks.on_first(lambda: write_page(run))
     return run.report
-
-
-def think(student: str | Path | Student, question: str, options: Sequence[str]) -> Chain:
-    """Ask a student one question and see its whole reasoning.
-
-    Args:
-        student: a loaded student, its folder, or a run directory (its last student answers).
-        options: 2 to 26 texts, labelled A, B, C ... in this order.
-
-    Raises:
-        StudentError: there is no such student.
-        DataError: the question or its options cannot be asked.
-    """
-    if not 2 <= len(options) <= len(LABELS):
-        raise DataError(f"options: found {len(options)}, expected 2 to {len(LABELS)}")
-    if not question.strip() or not all(options):
-        raise DataError("question and options: found an empty text, expected texts")
-    labelled = tuple(Option(label=label, text=text) for label, text in zip(LABELS, options, strict=False))
-    asked = Question(id="asked", stem=question, options=labelled, gold=None)
-    if not isinstance(student, Student):
-        student = load_student(last_student(Path(student)))
-    return think_all(student, [Thought(asked)])[0]
-
-
-def last_student(path: Path) -> Path:
-    """The student folder that a path means: itself, or the last one of a run directory."""
-    run = RunDirectory(path)
-    if not run.exists:
-        return path
-    rounds = run.rounds()
-    return _student_of(run, f"round-{rounds[-1]}" if rounds else "phase-1")
 
 
 def run_all(run: RunDirectory) -> dict[str, Score]:

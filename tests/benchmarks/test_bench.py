@@ -63,10 +63,12 @@ def test_both_sides_write_the_same_greedy_chains_to_hundreds_of_real_prompts(dat
     asked = [*work.train, *work.test]
     (plain,) = baseline.chains(work.student(), asked, work.plain(hot=False), 1, seed=0)
     product = think(work.student(), [Thought(question) for question in asked])
-    written = [chain.texts() for chain in plain]
-    assert sum(map(len, written)) == 60 * 7
+    # What does not fit the product cuts in front, the plain way at the end.
+    whole = [i for i, chain in enumerate(product) if chain.count_cut == 0]
+    written = [plain[i].texts() for i in whole]
+    assert sum(map(len, written)) > 400
     assert len({text for own in written for text in own}) > 60
-    assert written == [(str(c.recall), *c.analyses, c.conclusion) for c in product]
+    assert written == [(str(product[i].recall), *product[i].analyses, product[i].conclusion) for i in whole]
 
 
 def test_both_sides_have_the_same_losses_in_phase_1(work: Work, tmp_path: Path) -> None:
@@ -158,3 +160,11 @@ def test_unknown_parts_and_students_without_a_run_are_refused_in_one_line(work: 
     said = CliRunner().invoke(app, ["bench", "--student", str(tmp_path / "lonely"), "--out", str(tmp_path / "b.json")])
     assert said.exit_code == 2
     assert "found no run directory around it" in said.output
+    folder = str(work.folder)
+    said = CliRunner().invoke(app, ["bench", "train.epochs=1", "--student", folder, "--out", str(tmp_path / "b.json")])
+    assert said.exit_code == 2
+    assert "settings: found 'train.epochs=1', expected none with --student" in said.output
+    for out in (tmp_path, tmp_path / "b.run"):
+        said = CliRunner().invoke(app, ["bench", "--student", folder, "--out", str(out)])
+        assert said.exit_code == 2
+        assert f"--out: found '{out}', expected the name of a file" in said.output
