@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,8 @@ from tinythinker.student.student import Recipe, Student
 
 # Tests run offline whatever the machine offers; those marked `network` undo this.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# A shell that puts the tests in the background ignores Ctrl-C on their behalf; some of them press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = (
     "storeroom.things=6",

@@ -153,7 +153,7 @@ def test_bad_questions_are_one_line_with_exit_code_3_and_nothing_half_written(
 def test_too_little_memory_is_one_line_that_says_what_to_set(
     run: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(api, "evaluate", fail)
