@@ -55,7 +55,6 @@ def test_blocks_of_neighbours_are_shared_out_whole(monkeypatch: pytest.MonkeyPat
 def test_who_goes_alone_leaves_no_word_of_the_others_to_what_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.setenv(name, "2" if name.endswith("SIZE") else "0")
-    monkeypatch.setitem(ranks._state, "alone", False)
     ranks.go_alone()
     assert ranks.count() == 1
     ask = "from tinythinker.core import ranks; print(ranks.count())"

@@ -53,8 +53,8 @@ class Work:
         student = work.student()
         plan = student.recipe.stages.plan
         if student.is_causal or student.recipe.lora is not None or plan != "full":
-            found = "a causal student" if student.is_causal else f"stages.plan={plan}"
-            found = found if student.recipe.lora is None else "adapters"
+            kind = "a causal student" if student.is_causal else f"stages.plan={plan}"
+            found = kind if student.recipe.lora is None else "adapters"
             raise StudentError(f"{folder}: found {found}, expected a whole encoder-decoder of stages.plan=full")
         return work
 

@@ -16,15 +16,13 @@ from tinythinker.core.errors import SettingsError, StudentError, TinyThinkerErro
 
 T = TypeVar("T")
 
-_state = {"alone": False}
-
 PATIENCE = timedelta(days=7)
 """The others wait while the first one asks a teacher, up to a day by batch; one that is gone is noticed at once."""
 
 
 def count() -> int:
     """Processes that work together."""
-    return 1 if _state["alone"] else int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def number() -> int:
@@ -43,7 +41,6 @@ def go_alone() -> None:
     What this process starts, and libraries it loads, are to know of no others either.
     """
     if count() > 1:
-        _state["alone"] = True
         for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK"):
             os.environ.pop(name, None)
 
