@@ -10,7 +10,7 @@ from tests.conftest import tiny_recipe, tiny_student
 from tinythinker.config import StudentSettings
 from tinythinker.core.records import LABELS
 from tinythinker.generate import decode as module
-from tinythinker.generate.decode import Decoded, Sampling, decode, draw_tokens, label_logps
+from tinythinker.generate.decode import Decoded, Sampling, best_tokens, decode, draw_tokens, label_logps
 from tinythinker.stages.template import conclusion
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps
@@ -96,6 +96,30 @@ def test_a_uniform_number_picks_the_token_it_falls_on() -> None:
     assert draw_tokens(logits, uniforms, 1.0).tolist() == [0, 0, 2, 3, 3]
     # At temperature 0.5 probabilities are squared and scaled: 2/3, 0, 1/6, 1/6.
     assert draw_tokens(logits[:2], torch.tensor([0.66, 0.67], dtype=torch.float64), 0.5).tolist() == [0, 2]
+
+
+def test_a_large_vocabulary_is_drawn_from_as_a_plain_cumulated_sum_has_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(500, 1000, generator=generator)
+    uniforms = torch.rand(500, generator=generator, dtype=torch.float64)
+    cumulated = torch.softmax(logits.double() / 0.7, dim=1).cumsum(1)
+    plain = [next(i for i, c in enumerate(row) if c > u) for row, u in zip(cumulated, uniforms, strict=True)]
+    assert draw_tokens(logits, uniforms, 0.7).tolist() == plain
+
+
+def test_a_token_without_probability_is_never_drawn_not_even_at_the_edge() -> None:
+    logits = torch.full((1, 700), -torch.inf)
+    logits[0, [5, 300]] = 0.0
+    almost_one = torch.tensor([1 - 2**-53], dtype=torch.float64)
+    assert draw_tokens(logits, almost_one, 1.0).tolist() == [300]
+    assert draw_tokens(logits, torch.zeros_like(almost_one), 1.0).tolist() == [5]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_best_token_is_the_first_of_the_largest(kind: torch.dtype) -> None:
+    # In bfloat16 many are equal.
+    logits = torch.randn(200, 1000, generator=torch.Generator().manual_seed(0)).to(kind)
+    assert best_tokens(logits).tolist() == [row.index(max(row)) for row in logits.tolist()]
 
 
 def test_a_whole_batch_is_decoded_as_plain_transformers_does(any_student: Student) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.conftest import tiny_of, tiny_student
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.student.logps import Scorer
-from tinythinker.train.pieces import Costs, Lengths, costs_of, cut, lengths_of
+from tinythinker.train.pieces import Costs, Lengths, costs_of, cut, lengths_of, reading_costs
 from tinythinker.train.sft import sft_objective
 
 COSTS = Costs(2.0, 3.0, 40.0)
@@ -48,6 +48,28 @@ def test_items_of_one_length_stay_together_up_to_the_most() -> None:
     assert len(cut(alike, COSTS)) == 1
     sizes = [len(piece) for piece in cut(alike, COSTS, most=3)]
     assert (sum(sizes), len(sizes), max(sizes)) == (7, 3, 3)
+
+
+@given(
+    st.lists(st.builds(Lengths, st.integers(1, 60), st.integers(1, 30)), min_size=1, max_size=12), st.integers(1, 200)
+)
+def test_a_piece_of_several_items_has_no_more_tokens_than_it_may(lengths: list[Lengths], most: int) -> None:
+    pieces = cut(lengths, COSTS._replace(most_tokens=most))
+    assert sorted(i for piece in pieces for i in piece) == list(range(len(lengths)))
+    for piece in pieces:
+        width = max(lengths[i].prompt for i in piece) + max(lengths[i].target for i in piece)
+        assert len(piece) == 1 or len(piece) * width <= most
+
+
+def test_items_of_one_length_are_parted_evenly_where_tokens_are_limited() -> None:
+    pieces = cut([Lengths(10, 5)] * 7, COSTS._replace(most_tokens=75))  # five would fit
+    assert sorted(map(len, pieces)) == [3, 4]
+
+
+def test_a_wide_student_on_a_cpu_reads_fewer_tokens_at_once() -> None:
+    narrow, wide = tiny_student(), tiny_of("t5")
+    wide.model.config.d_model = 4 * narrow.model.config.d_model
+    assert costs_of(narrow).most_tokens == 4 * costs_of(wide).most_tokens == 4 * reading_costs(wide).most_tokens
 
 
 def test_lengths_are_those_the_student_reads_and_the_longest_target_counts() -> None:

@@ -24,6 +24,10 @@ class Pass(NamedTuple):
 PASS = {"cpu": Pass(2e9, 300.0), "cuda": Pass(6e12, 100.0)}
 """By device, roughly; some 20 ms, and the time to move all weights a few times (docs/PERFORMANCE.md)."""
 
+MOST_STATES = 800_000
+"""Numbers of one layer's hidden states, (items, tokens, width), in a pass on a CPU: more leave its caches, and a token
+then costs a third to a half more."""
+
 
 class Lengths(NamedTuple):
     """Tokens of one item."""
@@ -40,6 +44,8 @@ class Costs(NamedTuple):
     per_target_token: float
     """Of every item: with two targets each, of both."""
     per_pass: float
+    most_tokens: float = math.inf
+    """Of prompts and targets together, padding included, in a pass of more than one item."""
 
 
 def costs_of(student: Student, targets: int = 1) -> Costs:
@@ -54,13 +60,20 @@ def costs_of(student: Student, targets: int = 1) -> Costs:
         TRAINING * weights.per_prompt_token,
         TRAINING * weights.per_target_token * targets,
         more.always + more.per_weight * student.count_parameters(),
+        _most_tokens(student),
     )
 
 
 def reading_costs(student: Student) -> Costs:
     """What reading prompts costs, with nothing learned: a forward pass of an encoder."""
     per_pass = PASS.get(student.device.type, PASS["cuda"]).always
-    return Costs(2 * weights_of(student).per_prompt_token, 0.0, per_pass / 3)
+    return Costs(2 * weights_of(student).per_prompt_token, 0.0, per_pass / 3, _most_tokens(student))
+
+
+def _most_tokens(student: Student) -> float:
+    if student.device.type != "cpu":
+        return math.inf
+    return MOST_STATES / int(student.model.config.get_text_config().hidden_size)
 
 
 def lengths_of(student: Student, prompts: Sequence[str], *targets: Sequence[str]) -> list[Lengths]:
@@ -84,18 +97,22 @@ def cut(lengths: Sequence[Lengths], costs: Costs, most: int | None = None) -> li
     """
     order = sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True)
     # Nothing is won by parting items of one length; so they are looked at together, as far as a piece may hold them.
-    alike = [list(own) for _, own in groupby(order, key=lambda i: lengths[i])]
-    units = [own[i : i + (most or len(own))] for own in alike for i in range(0, len(own), most or len(own))]
+    units = [
+        unit
+        for own, alike in groupby(order, key=lambda i: lengths[i])
+        for unit in _even_parts(list(alike), min(most or math.inf, costs.most_tokens / (own.prompt + own.target)))
+    ]
     best, begins = [0.0], [0]
     for end in range(1, len(units) + 1):
         count = prompt = target = 0
         found = math.inf, end - 1
         for begin in range(end - 1, -1, -1):
             count += len(units[begin])
-            if most is not None and count > most:
-                break
             own = lengths[units[begin][0]]
             prompt, target = max(prompt, own.prompt), max(target, own.target)
+            is_full = count * (prompt + target) > costs.most_tokens or (most is not None and count > most)
+            if is_full and begin < end - 1:
+                break
             each = prompt * costs.per_prompt_token + target * costs.per_target_token
             found = min(found, (best[begin] + costs.per_pass + count * each, begin))
         best.append(found[0])
@@ -106,3 +123,9 @@ def cut(lengths: Sequence[Lengths], costs: Costs, most: int | None = None) -> li
         pieces.append([i for unit in units[begins[end] : end] for i in unit])
         end = begins[end]
     return pieces[::-1]
+
+
+def _even_parts(items: list[int], most: float) -> list[list[int]]:
+    """The items in as few parts as `most` in one allows (at least one), all of about one size."""
+    count = -(-len(items) // max(1, int(min(most, len(items)))))
+    return [items[i * len(items) // count : (i + 1) * len(items) // count] for i in range(count)]
