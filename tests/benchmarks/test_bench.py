@@ -53,13 +53,13 @@ def test_both_sides_write_the_same_greedy_chains_to_hundreds_of_real_prompts(dat
         f"data_dir={data_dir / 'csqa'}",
         f"teacher.path={data_dir / 'ecqa'}",
         *("student.init=scratch", "student.dropout=0", "reflect.rounds=0"),
-        *("limit.train=40", "limit.valid=4", "limit.test=30"),
+        *("limit.train=40", "limit.valid=4", "limit.test=34"),
         *("train.max_steps=250", "train.batch_size=16", "train.learning_rate=0.003", "stages.order=shuffled"),
         *("generate.max_recall_tokens=32", "generate.max_analysis_tokens=32"),
     )
     api.teach(run)
     api.train(run)
-    work = work_of_student(run.root, Size(questions=30))
+    work = work_of_student(run.root, Size(questions=34))
     asked = [*work.train, *work.test]
     (plain,) = baseline.chains(work.student(), asked, work.plain(hot=False), 1, seed=0)
     product = think(work.student(), [Thought(question) for question in asked])

@@ -35,6 +35,7 @@ from tinythinker.core.progress import Progress, say
 from tinythinker.core.seeds import seed_torch
 from tinythinker.student.logps import Scorer
 from tinythinker.student.lora import merge
+from tinythinker.student.products import fast_float32
 from tinythinker.student.student import Student, load_student, tensor_file_errors
 from tinythinker.train.optim import build_optimizer
 
@@ -149,6 +150,7 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
         log = stack.enter_context(appending(metrics)) if ranks.is_first() else None
         progress = stack.enter_context(Progress(job.name, total, position.step))
         stack.enter_context(ranks.lost_processes())
+        stack.enter_context(fast_float32())
         if position.step == 0 and job.keep_start:
             position = judge(position)
         for step in range(position.step, total):
