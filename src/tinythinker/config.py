@@ -316,6 +316,8 @@ class OptimSettings(Settings):
     """Mixed precision in bfloat16; auto: on GPUs that have it."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: less memory, about a third more time."""
+    shard: bool = False
+    """Share out weights, gradients and optimizer state over the processes (FSDP): less memory on each, more traffic."""
 
 
 class TrainSettings(OptimSettings):

@@ -84,8 +84,8 @@ def test_going_alone_without_others_does_not_outlast_the_command(monkeypatch: py
     assert ranks.count() == 2
 
 
-def command(out: Path, processes: int) -> list[str]:
-    return together(processes, "run", "storeroom", *SETTINGS, "--out", str(out))
+def command(out: Path, processes: int, *more: str) -> list[str]:
+    return together(processes, "run", "storeroom", *SETTINGS, *more, "--out", str(out))
 
 
 def together(processes: int, *words: str) -> list[str]:
@@ -109,11 +109,13 @@ def answers(run: Path) -> dict[str, list[tuple[str, str | None]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("train.shard=true", "reflect.shard=true")], ids=["replicas", "shards"])
 def test_two_processes_do_what_one_does_and_a_killed_one_ends_the_job_which_goes_on_when_run_again(
-    tmp_path: Path,
+    tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     for name, processes in (("one", 1), ("two", 2)):
-        done = subprocess.run(command(tmp_path / name, processes), env=environment(), capture_output=True, text=True)
+        words = command(tmp_path / name, processes, *more)
+        done = subprocess.run(words, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("report.html") == 1
     for training in ("phase-1", "round-1"):
@@ -122,7 +124,7 @@ def test_two_processes_do_what_one_does_and_a_killed_one_ends_the_job_which_goes
     assert (tmp_path / "one/round-1/pairs.jsonl").read_text() == (tmp_path / "two/round-1/pairs.jsonl").read_text()
 
     torn = tmp_path / "torn"
-    job = subprocess.Popen(command(torn, 2), env=environment(), stderr=subprocess.PIPE, text=True)
+    job = subprocess.Popen(command(torn, 2, *more), env=environment(), stderr=subprocess.PIPE, text=True)
     while not list(torn.glob("phase-1/checkpoint-*")):
         assert job.poll() is None
         time.sleep(0.02)
@@ -131,7 +133,7 @@ def test_two_processes_do_what_one_does_and_a_killed_one_ends_the_job_which_goes
     _, said = job.communicate(timeout=120)
     assert job.returncode != 0
     assert "SIGKILL" in said
-    again = subprocess.run(command(torn, 2), env=environment(), capture_output=True, text=True)
+    again = subprocess.run(command(torn, 2, *more), env=environment(), capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert losses(torn, "phase-1") == losses(tmp_path / "two", "phase-1")
     assert answers(torn) == answers(tmp_path / "two")

@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -30,14 +29,14 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from tinythinker.config import OptimSettings
 from tinythinker.core import ranks
 from tinythinker.core.errors import StudentError, expected
-from tinythinker.core.jsonl import Json, appending, read_json, read_objects, whole_folder, write_json, write_text
+from tinythinker.core.jsonl import Json, appending, read_json, read_objects, write_json, write_text
 from tinythinker.core.progress import Progress, say
 from tinythinker.core.seeds import seed_torch
 from tinythinker.student.logps import Scorer
 from tinythinker.student.lora import merge
 from tinythinker.student.products import fast_float32
-from tinythinker.student.student import Student, load_student, tensor_file_errors
-from tinythinker.train.optim import build_optimizer
+from tinythinker.student.student import Student, load_student
+from tinythinker.train.engine import Engine, build_engine, whole_tensor
 
 Item = TypeVar("Item")
 
@@ -124,9 +123,8 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
         mixed_precision="bf16" if wants_bf16(settings, student) else "no", step_scheduler_with_optimizer=False
     )
     save_memory(student, settings)
-    optimizer, scheduler = build_optimizer(student.model, settings, total)
-    model, optimizer, scheduler = accelerator.prepare(Scorer(student.model), optimizer, scheduler)
-    position = _resume(accelerator, folder)
+    engine = build_engine(accelerator, student, settings, total)
+    position = _resume(engine, folder)
     metrics = folder / "metrics.jsonl"
     ranks.on_first(lambda: _drop_metrics_after(metrics, position.step))
 
@@ -135,11 +133,12 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
             log.add(line)
 
     def judge(position: Position) -> Position:
-        accuracy = job.validate()
-        write({"step": position.step, "valid_accuracy": accuracy})
-        if accuracy <= position.best_accuracy:
-            return position.model_copy(update={"since_best": position.since_best + 1})
-        ranks.on_first(lambda: student.save(best))
+        with engine.whole():
+            accuracy = job.validate()
+            write({"step": position.step, "valid_accuracy": accuracy})
+            if accuracy <= position.best_accuracy:
+                return position.model_copy(update={"since_best": position.since_best + 1})
+            ranks.on_first(lambda: student.save(best))
         return Position(step=position.step, best_step=position.step, best_accuracy=accuracy)
 
     def is_out_of_patience() -> bool:
@@ -161,25 +160,24 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
                 epoch = step // len(first)
                 batches = job.epoch(epoch)
             stage, items = batches[step % len(first)]
-            set_mode(model, dropout=job.dropout)
+            set_mode(engine.model, dropout=job.dropout)
             seed_torch(seed, "dropout", job.name, step, *([ranks.number()] if ranks.number() else []))
             started = time.perf_counter()
             line = _step(
                 accelerator,
-                model,
-                optimizer,
+                engine,
                 job,
                 items,
                 settings.max_gradient_norm,
                 f"{job.name}, step {step + 1}, {stage}",
             )
-            scheduler.step()
+            engine.scheduler.step()
             write(
                 {
                     "step": step + 1,
                     "stage": stage,
                     **line,
-                    "learning_rate": scheduler.get_last_lr()[0],
+                    "learning_rate": engine.scheduler.get_last_lr()[0],
                     "seconds": round(time.perf_counter() - started, 4),
                 }
             )
@@ -187,8 +185,9 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
             progress.advance(loss=line["loss"], valid=position.best_accuracy)
             if (step + 1) % every == 0 or step + 1 == total:
                 position = judge(position)
-                ranks.on_first(partial(_checkpoint, accelerator, folder, position))
-    ranks.on_first(lambda: _finish(student, best, final))
+                _checkpoint(engine, folder, position)
+        with engine.whole():
+            ranks.on_first(lambda: _finish(student, best, final))
     return load_student(final)
 
 
@@ -241,8 +240,7 @@ def wants_bf16(settings: OptimSettings, student: Student) -> bool:
 
 def _step(
     accelerator: Accelerator,
-    model: Scorer,
-    optimizer: torch.optim.Optimizer,
+    engine: Engine,
     job: Job[Item],
     items: Sequence[Item],
     max_norm: float,
@@ -252,13 +250,10 @@ def _step(
 
     Raises StudentError, and leaves the weights as they are, if the loss or its gradient is no longer a number.
     """
-    own = ranks.share(items)
-    # A process without a share of a small batch adds nothing, but is there when gradients are added up.
-    part = 1.0 if own else 0.0
-    pieces = job.pieces(own or items[:1])
+    model, passes = engine.model, _passes(job, items, engine)
     sums: dict[str, float] = defaultdict(float)
-    for number, piece in enumerate(pieces, start=1):
-        is_last = number == len(pieces)
+    for number, (piece, part) in enumerate(passes, start=1):
+        is_last = number == len(passes)
         with nullcontext() if is_last else accelerator.no_sync(model):
             with accelerator.autocast():
                 loss = job.objective(model, piece)
@@ -274,15 +269,15 @@ def _step(
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     # Several processes have the mean of their gradients, and the batch's is their sum over its weight.
     torch._foreach_div_(gradients, weight / ranks.count())
-    norm = float(accelerator.clip_grad_norm_(model.parameters(), max_norm) or 0.0)
+    norm = float(whole_tensor(accelerator.clip_grad_norm_(model.parameters(), max_norm)))
     for name, value in (("loss", sums["loss"]), ("gradient norm", norm)):
         if not math.isfinite(value):
             raise StudentError(
                 expected(f"{where} {name}", value, "a finite number")
                 + "; start over with --force and a smaller learning_rate, or bf16=never"
             )
-    optimizer.step()
-    optimizer.zero_grad()
+    engine.optimizer.step()
+    engine.optimizer.zero_grad()
     means = {name: value / weight for name, value in sums.items()}
     return {
         "loss": means.pop("loss"),
@@ -293,13 +288,22 @@ def _step(
     }
 
 
-def _checkpoint(accelerator: Accelerator, folder: Path, position: Position) -> None:
-    """Save everything a continuation needs: weights, optimizer, schedule, random state, position."""
-    checkpoint = folder / f"checkpoint-{position.step:08d}"
-    with whole_folder(checkpoint) as temporary, tensor_file_errors(checkpoint):
-        accelerator.save_state(str(temporary))
-        write_json(temporary / "position.json", position.model_dump())
-    _remove_checkpoints(folder, before=position.step)
+def _passes(job: Job[Item], items: Sequence[Item], engine: Engine) -> list[tuple[Sequence[Item], float]]:
+    """The forward passes of this process over its share of a batch, each with what it counts: 1, or 0."""
+    own = ranks.share(items)
+    # A process without a share of a small batch adds nothing, but is there when gradients are added up.
+    passes = [(piece, 1.0 if own else 0.0) for piece in job.pieces(own or items[:1])]
+    missing = ranks.most(len(passes)) - len(passes) if engine.is_lockstep else 0
+    return passes + [(passes[-1][0], 0.0)] * missing
+
+
+def _checkpoint(engine: Engine, folder: Path, position: Position) -> None:
+    """Save everything a continuation needs: weights, optimizer, schedule, position."""
+    engine.save(
+        folder / f"checkpoint-{position.step:08d}",
+        lambda temporary: write_json(temporary / "position.json", position.model_dump()),
+    )
+    ranks.on_first(lambda: _remove_checkpoints(folder, before=position.step))
 
 
 def _remove_checkpoints(folder: Path, before: float = math.inf) -> None:
@@ -308,14 +312,14 @@ def _remove_checkpoints(folder: Path, before: float = math.inf) -> None:
             shutil.rmtree(checkpoint)
 
 
-def _resume(accelerator: Accelerator, folder: Path) -> Position:
+def _resume(engine: Engine, folder: Path) -> Position:
     """Load the last checkpoint, if there is one."""
     checkpoints = sorted(folder.glob("checkpoint-*"))
     if not checkpoints:
         return Position(step=0, best_step=None, best_accuracy=-1.0)
     last = checkpoints[-1]
     try:
-        accelerator.load_state(str(last))
+        engine.load(last)
         return Position.model_validate(read_json(last / "position.json"))
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]

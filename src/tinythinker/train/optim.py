@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
+from transformers import get_cosine_schedule_with_warmup
 
 from tinythinker.config import OptimSettings
 
 
 def build_optimizer(
-    model: PreTrainedModel, settings: OptimSettings, count_steps: int
+    model: torch.nn.Module, settings: OptimSettings, count_steps: int
 ) -> tuple[torch.optim.AdamW, LambdaLR]:
     """AdamW, and a rate that warms up linearly and falls to zero along a cosine over `count_steps` steps."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import distributed
+
+from tests.conftest import tiny_of
+from tinythinker.config import TrainSettings
+from tinythinker.core.records import Stage, StageExample
+from tinythinker.student.student import Student
+from tinythinker.train.engine import Engine, Replicas, Shards, build_engine
+from tinythinker.train.sft import sft_objective
+
+SETTINGS = TrainSettings(learning_rate=1e-2, shard=True)
+EXAMPLES = [
+    StageExample(question_id=target, stage=Stage.RECALL, prompt=f"Where? {target}", target=target)
+    for target in ("rain falls.", "down", "rain is wet", "up")
+]
+
+
+@pytest.fixture
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A group of one process, which holds all shards."""
+    meeting = tmp_path_factory.mktemp("group") / "meeting"
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def build(kind: type[Replicas] | type[Shards], student: Student) -> Engine:
+    return kind(Accelerator(), student, SETTINGS, 10)
+
+
+def step(engine: Engine, student: Student) -> float:
+    loss = sft_objective(student)(engine.model, EXAMPLES).total
+    loss.backward()  # type: ignore[no-untyped-call]
+    engine.optimizer.step()
+    engine.optimizer.zero_grad()
+    engine.scheduler.step()
+    return loss.item()
+
+
+def weights(student: Student) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in student.model.parameters()]
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("architecture", ["t5", "qwen3"])
+def test_shards_learn_what_whole_weights_learn_and_the_student_has_them_when_asked(architecture: str) -> None:
+    plain, shared = (tiny_of(architecture, dropout=0.0) for _ in range(2))
+    replicas, shards = build(Replicas, plain), build(Shards, shared)
+    assert all(parameter.numel() == 0 for parameter in shared.model.parameters())
+    for _ in range(3):
+        assert step(shards, shared) == pytest.approx(step(replicas, plain), rel=1e-5)
+    with shards.whole():
+        for own, wanted in zip(weights(shared), weights(plain), strict=True):
+            torch.testing.assert_close(own, wanted)
+    assert all(parameter.numel() == 0 for parameter in shared.model.parameters())
+
+
+@pytest.mark.usefixtures("alone")
+def test_shards_go_on_from_their_checkpoint_as_if_undisturbed(tmp_path: Path) -> None:
+    shards = build(Shards, student := tiny_of("t5", dropout=0.0))
+    for _ in range(2):
+        step(shards, student)
+    shards.save(tmp_path / "checkpoint", lambda folder: (folder / "more").touch())
+    assert sorted(path.name for path in (tmp_path / "checkpoint").iterdir()) == ["more", "scheduler.pt", "shards"]
+    undisturbed = [step(shards, student) for _ in range(2)]
+    other = build(Shards, again := tiny_of("t5", dropout=0.0))
+    other.load(tmp_path / "checkpoint")
+    assert [step(other, again) for _ in range(2)] == undisturbed
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_checkpoint_of_the_other_kind_or_a_torn_one_is_refused_with_a_reason(tmp_path: Path) -> None:
+    shards, replicas = (build(kind, tiny_of("t5")) for kind in (Shards, Replicas))
+    for name, engine in (("shards", shards), ("replicas", replicas)):
+        engine.save(tmp_path / name, lambda folder: None)
+    with pytest.raises(ValueError, match="of several processes; start several"):
+        replicas.load(tmp_path / "shards")
+    with pytest.raises(ValueError, match="of one process alone; start one"):
+        shards.load(tmp_path / "replicas")
+    next((tmp_path / "shards" / "shards").glob("*.distcp")).unlink()
+    with pytest.raises(OSError, match="distcp"):
+        shards.load(tmp_path / "shards")
+
+
+def test_one_process_has_nobody_to_share_with() -> None:
+    engine = build_engine(Accelerator(), tiny_of("t5"), SETTINGS, 10)
+    assert isinstance(engine, Replicas)
