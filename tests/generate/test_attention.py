@@ -34,6 +34,17 @@ def test_attention_of_one_token_is_torchs_own(key_heads: int, added: bool) -> No
     torch.testing.assert_close(made, many.transpose(1, 2))
 
 
+@pytest.mark.parametrize("spread", [1.0, 4.0])
+def test_in_bfloat16_attention_of_one_token_is_as_exact_as_scores_in_bfloat16_can_be(spread: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(8, 4, 1, 64, generator=generator).bfloat16()
+    key, value = (torch.randn(8, 4, 80, 64, generator=generator).bfloat16() for _ in range(2))
+    made = attend_from_one_token(query, key, value, None, spread / 8)
+    exact = attend_from_one_token(query.double(), key.double(), value.double(), None, spread / 8)
+    # A score of 2 to 4 spreads is rounded to 2^-8 of itself, and so are weights and sums.
+    assert (made.double() - exact).abs().max() < 4 * spread * 2**-8
+
+
 def test_the_model_attends_as_before_once_the_block_is_left() -> None:
     model: Any = tiny_of("t5").model
     with pytest.raises(KeyboardInterrupt), one_token_attention(model):

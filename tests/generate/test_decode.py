@@ -115,6 +115,12 @@ def test_a_token_without_probability_is_never_drawn_not_even_at_the_edge() -> No
     assert draw_tokens(logits, torch.zeros_like(almost_one), 1.0).tolist() == [5]
 
 
+def test_logits_that_are_no_numbers_draw_some_token_of_the_vocabulary() -> None:
+    logits = torch.full((2, 300), torch.nan)
+    logits[1, :] = torch.inf
+    assert all(0 <= token < 300 for token in draw_tokens(logits, torch.tensor([0.2, 0.9]).double(), 1.0).tolist())
+
+
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_the_best_token_is_the_first_of_the_largest(kind: torch.dtype) -> None:
     # In bfloat16 many are equal.

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import distributed
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.fsdp import FSDPModule
+from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM
 
 from tests.conftest import tiny_of
 from tinythinker.config import TrainSettings
+from tinythinker.core.errors import DataError, StudentError
 from tinythinker.core.records import Stage, StageExample
+from tinythinker.core.seeds import seed_torch
 from tinythinker.student.student import Student
 from tinythinker.train.engine import Engine, Replicas, Shards, build_engine
 from tinythinker.train.sft import sft_objective
@@ -68,7 +75,7 @@ def test_shards_go_on_from_their_checkpoint_as_if_undisturbed(tmp_path: Path) ->
     for _ in range(2):
         step(shards, student)
     shards.save(tmp_path / "checkpoint", lambda folder: (folder / "more").touch())
-    assert sorted(path.name for path in (tmp_path / "checkpoint").iterdir()) == ["more", "scheduler.pt", "shards"]
+    assert sorted(path.name for path in (tmp_path / "checkpoint").iterdir()) == ["more", "shards"]
     undisturbed = [step(shards, student) for _ in range(2)]
     other = build(Shards, again := tiny_of("t5", dropout=0.0))
     other.load(tmp_path / "checkpoint")
@@ -80,13 +87,69 @@ def test_a_checkpoint_of_the_other_kind_or_a_torn_one_is_refused_with_a_reason(t
     shards, replicas = (build(kind, tiny_of("t5")) for kind in (Shards, Replicas))
     for name, engine in (("shards", shards), ("replicas", replicas)):
         engine.save(tmp_path / name, lambda folder: None)
-    with pytest.raises(ValueError, match="of several processes; start several"):
+    with pytest.raises(StudentError, match="found shards of several processes, expected whole weights; start several"):
         replicas.load(tmp_path / "shards")
-    with pytest.raises(ValueError, match="of one process alone; start one"):
+    with pytest.raises(StudentError, match="found whole weights of one process, expected shards; start one"):
         shards.load(tmp_path / "replicas")
     next((tmp_path / "shards" / "shards").glob("*.distcp")).unlink()
     with pytest.raises(OSError, match="distcp"):
         shards.load(tmp_path / "shards")
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_weight_that_never_gets_a_gradient_does_not_spoil_the_checkpoint(tmp_path: Path) -> None:
+    def unused() -> Student:
+        student = tiny_of("t5", dropout=0.0)
+        student.model.extra = torch.nn.Linear(2, 2)
+        return student
+
+    shards = build(Shards, student := unused())
+    first = step(shards, student)
+    assert first == pytest.approx(step(build(Replicas, plain := tiny_of("t5", dropout=0.0)), plain), rel=1e-5)
+    shards.save(tmp_path / "checkpoint", lambda folder: None)
+    other = build(Shards, again := unused())
+    other.load(tmp_path / "checkpoint")
+    assert step(other, again) == step(shards, student)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("name", ["mbart", "pegasus"])
+def test_layers_are_found_in_families_that_name_them_otherwise(name: str) -> None:
+    known = tiny_of("t5")
+    sides: dict[str, Any] = {}
+    for side in ("encoder", "decoder"):
+        sides |= {f"{side}_layers": 2, f"{side}_ffn_dim": 16, f"{side}_attention_heads": 2}
+    kind: Any = CONFIG_MAPPING[name]
+    config = kind(vocab_size=len(known.tokenizer), pad_token_id=0, d_model=16, dropout=0.0, **sides)
+    seed_torch(0, "weights")
+    models = [AutoModelForSeq2SeqLM.from_config(config)]
+    models.append(copy.deepcopy(models[0]))
+    plain, shared = (Student(model, known.tokenizer, known.recipe) for model in models)
+    replicas, shards = build(Replicas, plain), build(Shards, shared)
+    assert sum(isinstance(module, FSDPModule) for module in shards.model.modules()) == 5
+    for _ in range(2):
+        assert step(shards, shared) == pytest.approx(step(replicas, plain), rel=1e-4)
+
+
+@pytest.mark.usefixtures("alone")
+def test_ctrl_c_while_shards_are_written_is_ctrl_c_and_a_full_disk_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = build(Shards, tiny_of("t5"))
+    failures: dict[type[BaseException], BaseException] = {
+        KeyboardInterrupt: KeyboardInterrupt(),
+        DataError: OSError(28, "No space left"),
+    }
+    for wanted, failure in failures.items():
+
+        def fail(*_: object, failure: BaseException = failure) -> None:
+            raise failure
+
+        monkeypatch.setattr(FileSystemWriter, "write_data", fail)
+        with pytest.raises(wanted) as caught:
+            shards.save(tmp_path / "checkpoint", lambda folder: None)
+        assert str(caught.value).count("No space left") == (wanted is DataError)
+        assert not (tmp_path / "checkpoint").exists()
 
 
 def test_one_process_has_nobody_to_share_with() -> None:

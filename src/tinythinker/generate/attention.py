@@ -75,7 +75,8 @@ def _attend(
 ) -> tuple[Tensor, Tensor | None]:
     """What transformers calls."""
     is_of_heads = attention_mask is not None and attention_mask.shape[1] > 1
-    if query.shape[2] > 1 or is_of_heads or torch.is_grad_enabled():
+    is_unusual = any(more.get(name) is not None for name in ("softcap", "s_aux", "sinks"))
+    if query.shape[2] > 1 or is_of_heads or is_unusual or torch.is_grad_enabled():
         made: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, position_bias=position_bias, **more
         )

@@ -139,7 +139,7 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
     weights = blocks.sum(dim=2, dtype=torch.float64)
     block, rest = _fall(weights, uniforms * weights.sum(dim=1))
     token, _ = _fall(blocks[torch.arange(len(blocks), device=blocks.device), block].double(), rest)
-    return block * BLOCK + token
+    return (block * BLOCK + token).clamp_(max=logits.shape[1] - 1)
 
 
 def _fall(weights: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +152,8 @@ def _fall(weights: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     cumulated = weights.cumsum(dim=1)
     # What rounding might put behind the last weight falls on it.
     inside = torch.minimum(targets, cumulated[:, -1] * (1 - 2**-52)).unsqueeze(1)
-    place = torch.searchsorted(cumulated, inside, right=True)
+    # Where logits are no numbers, nothing is larger than the target; some token is drawn all the same.
+    place = torch.searchsorted(cumulated, inside, right=True).clamp_(max=weights.shape[1] - 1)
     before = (cumulated - weights).gather(1, place)
     return place.squeeze(1), (inside - before).clamp(min=0).squeeze(1)
 

@@ -22,7 +22,7 @@ def fast_float32() -> Iterator[None]:
     """
     own: Any = torch.backends.mkldnn
     before = getattr(getattr(own, "matmul", None), "fp32_precision", None)
-    if before not in ("none", "ieee") or not _pays():
+    if before != "none" or not _pays():
         yield
         return
     own.matmul.fp32_precision = "bf16"
@@ -35,7 +35,7 @@ def fast_float32() -> Iterator[None]:
 @cache
 def _pays() -> bool:
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    is_made_for = capabilities.get("avx512_f") and not capabilities.get("amx_bf16")
+    is_made_for = capabilities.get("avx512_f") and not capabilities.get("amx_bf16") and not torch.cuda.is_available()
     return bool(is_made_for) and "AuthenticAMD" in _vendor() and _is_exact()
 
 

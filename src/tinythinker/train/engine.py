@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -15,10 +16,12 @@ from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.scheduler import AcceleratedScheduler
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tinythinker.config import OptimSettings
 from tinythinker.core import ranks
-from tinythinker.core.jsonl import whole_folder
+from tinythinker.core.errors import StudentError
+from tinythinker.core.jsonl import file_errors, whole_folder
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student, tensor_file_errors
 from tinythinker.train.optim import build_optimizer
@@ -37,8 +40,8 @@ class Engine(Protocol):
     def whole(self) -> AbstractContextManager[None]:
         """Inside, the student has all weights as they are now, to think with or to save."""
 
-    is_lockstep: bool
-    """Do all processes need one number of passes in a step?"""
+    is_shared_out: bool
+    """Has every process a share of the weights? Then all need as many passes in a step as the one with the most."""
 
     def save(self, folder: Path, also: Callable[[Path], None]) -> None:
         """Write weights, optimizer and schedule, what a continuation needs, whole or not at all.
@@ -60,7 +63,7 @@ def build_engine(accelerator: Accelerator, student: Student, settings: OptimSett
 class Replicas:
     """Every process holds all weights, their gradients and the optimizer's state."""
 
-    is_lockstep = False
+    is_shared_out = False
 
     def __init__(self, accelerator: Accelerator, student: Student, settings: OptimSettings, count_steps: int) -> None:
         self._accelerator = accelerator
@@ -86,7 +89,7 @@ class Replicas:
     def load(self, folder: Path) -> None:
         """See `Engine.load`."""
         if (folder / _SHARDS).exists():
-            raise ValueError("it is in shards, of several processes; start several")
+            raise StudentError(f"{folder}: found shards of several processes, expected whole weights; start several")
         self._accelerator.load_state(str(folder))
 
 
@@ -96,7 +99,7 @@ class Shards:
     What is trained is taken out of the student, which stays behind empty and is filled inside `whole`.
     """
 
-    is_lockstep = True
+    is_shared_out = True
 
     def __init__(self, accelerator: Accelerator, student: Student, settings: OptimSettings, count_steps: int) -> None:
         from torch.distributed.device_mesh import init_device_mesh
@@ -109,12 +112,14 @@ class Shards:
         student.model = _emptied(own)
         self.model = Scorer(own)
         mesh = init_device_mesh(own.device.type, (ranks.count(),))
-        layers = set(own._no_split_modules or ())
-        for module in own.modules():
-            if type(module).__name__ in layers:
-                fully_shard(module, mesh=mesh)
+        layers = [module for module in own.modules() if isinstance(module, GradientCheckpointingLayer)]
+        for layer in layers:
+            fully_shard(layer, mesh=mesh)
         fully_shard(self.model, mesh=mesh)
         self.optimizer, self.scheduler = accelerator.prepare(*build_optimizer(self.model, settings, count_steps))
+        self._state()  # makes the optimizer's state of all weights, also of those that never get a gradient
+        for state in self.optimizer.optimizer.state.values():
+            state["step"].zero_()
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -133,51 +138,66 @@ class Shards:
         from torch.distributed.checkpoint.state_dict_saver import save
 
         def finish() -> None:
-            torch.save(self.scheduler.state_dict(), temporary / "scheduler.pt")
-            also(temporary)
+            with file_errors(folder):
+                also(temporary)
 
         stack = ExitStack()
         temporary = ranks.on_first(lambda: stack.enter_context(whole_folder(folder)))
-        with stack, tensor_file_errors(folder):
-            with _checkpoint_errors():
-                save(self._state(), checkpoint_id=temporary / _SHARDS)
+        with file_errors(folder), stack, _checkpoint_errors(folder):
+            save(self._state(), checkpoint_id=temporary / _SHARDS)
             ranks.on_first(finish)
 
     def load(self, folder: Path) -> None:
         """See `Engine.load`; there may be another number of processes now."""
-        from torch.distributed.checkpoint.state_dict import set_state_dict
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
         from torch.distributed.checkpoint.state_dict_loader import load
 
         if not (folder / _SHARDS).exists():
-            raise ValueError("it is that of one process alone; start one")
+            raise StudentError(f"{folder}: found whole weights of one process, expected shards; start one")
         state = self._state()
-        with _checkpoint_errors():
+        with _checkpoint_errors(folder):
             load(state, checkpoint_id=folder / _SHARDS)
         set_state_dict(
             self.model,
             self.optimizer.optimizer,
             model_state_dict=state["model"],
             optim_state_dict=state["optimizer"],
+            options=StateDictOptions(strict=False),
         )
-        self.scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
+        self.scheduler.load_state_dict(state["scheduler"])
 
     def _state(self) -> dict[str, Any]:
-        from torch.distributed.checkpoint.state_dict import get_state_dict
+        """What a continuation needs; weights that adapters leave as they are do not change."""
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
-        model, optimizer = get_state_dict(self.model, self.optimizer.optimizer)
-        return {"model": model, "optimizer": optimizer}
+        model, optimizer = get_state_dict(
+            self.model, self.optimizer.optimizer, options=StateDictOptions(ignore_frozen_params=True)
+        )
+        return {"model": model, "optimizer": optimizer, "scheduler": self.scheduler.state_dict()}
 
 
 @contextmanager
-def _checkpoint_errors() -> Iterator[None]:
-    """Turn what torch says of a checkpoint that cannot be written or read, which is no `Exception`, into OSError."""
+def _checkpoint_errors(folder: Path) -> Iterator[None]:
+    """Turn what torch says of a checkpoint that cannot be written or read, which is no `Exception`, into OSError.
+
+    Raises:
+        StudentError: another process is gone.
+        KeyboardInterrupt: somebody pressed Ctrl-C meanwhile.
+    """
     from torch.distributed.checkpoint.api import CheckpointException
 
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # torch would write tracebacks to the root logger
     try:
-        yield
+        with ranks.lost_processes():
+            yield
     except CheckpointException as error:
-        first = next(iter(error.failures.values()))[0] if error.failures else error
-        raise OSError(None, str(first).strip().split("\n")[0]) from None
+        found = [failure for failure, _ in error.failures.values()]
+        if any(isinstance(failure, KeyboardInterrupt) for failure in found):
+            raise KeyboardInterrupt from None
+        raise OSError(str([*found, error][0]).strip().split("\n")[0]) from None
+    finally:
+        logging.disable(before)
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:

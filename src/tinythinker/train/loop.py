@@ -6,6 +6,7 @@ so a run that was killed and starts again from its last checkpoint ends with the
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import math
@@ -21,6 +22,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import AutocastKwargs
 from pydantic import BaseModel
 from safetensors import SafetensorError
 from torch import Tensor
@@ -110,9 +112,15 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
     Raises:
         StudentError: the loss is no longer a number.
     """
-    final, best = folder / "student", folder / "best"
-    if ranks.on_first(lambda: is_finished(folder)):
-        return load_student(final)
+    if not ranks.on_first(lambda: is_finished(folder)):
+        _train(student, job, settings, seed, folder)
+        gc.collect()  # what holds shards holds itself
+    return load_student(folder / "student")
+
+
+def _train(student: Student, job: Job[Item], settings: OptimSettings, seed: int, folder: Path) -> None:
+    """What `fit` does when it is not done yet."""
+    best = folder / "best"
     first = job.epoch(0)
     total = count_steps(settings, len(first))
     every = min(settings.validate_every or job.cycle, total)
@@ -186,14 +194,14 @@ def fit(student: Student, job: Job[Item], settings: OptimSettings, *, seed: int,
             if (step + 1) % every == 0 or step + 1 == total:
                 position = judge(position)
                 _checkpoint(engine, folder, position)
-        with engine.whole():
-            ranks.on_first(lambda: _finish(student, best, final))
-    return load_student(final)
+        is_to_merge = student.recipe.lora is not None and student.recipe.lora.save == "merged"
+        with engine.whole() if is_to_merge else nullcontext():
+            ranks.on_first(lambda: _finish(student, best, folder / "student", is_to_merge=is_to_merge))
 
 
-def _finish(student: Student, best: Path, final: Path) -> None:
-    """Put the best student in its place."""
-    if student.recipe.lora is not None and student.recipe.lora.save == "merged":
+def _finish(student: Student, best: Path, final: Path, *, is_to_merge: bool) -> None:
+    """Put the best student in its place, its adapters made part of its weights if they are to be."""
+    if is_to_merge:
         merge(student, best)
         student.save(final)
         shutil.rmtree(best)
@@ -255,7 +263,8 @@ def _step(
     for number, (piece, part) in enumerate(passes, start=1):
         is_last = number == len(passes)
         with nullcontext() if is_last else accelerator.no_sync(model):
-            with accelerator.autocast():
+            # A cache of weights in bfloat16 would be all of them, in every process.
+            with accelerator.autocast(AutocastKwargs(cache_enabled=not engine.is_shared_out)):
                 loss = job.objective(model, piece)
             accelerator.backward(part * loss.total)
         counts = {"prompt_tokens": loss.tokens.prompts, "target_tokens": loss.tokens.targets}
@@ -293,7 +302,7 @@ def _passes(job: Job[Item], items: Sequence[Item], engine: Engine) -> list[tuple
     own = ranks.share(items)
     # A process without a share of a small batch adds nothing, but is there when gradients are added up.
     passes = [(piece, 1.0 if own else 0.0) for piece in job.pieces(own or items[:1])]
-    missing = ranks.most(len(passes)) - len(passes) if engine.is_lockstep else 0
+    missing = ranks.most(len(passes)) - len(passes) if engine.is_shared_out else 0
     return passes + [(passes[-1][0], 0.0)] * missing
 
 

@@ -60,7 +60,8 @@ def costs_of(student: Student, targets: int = 1) -> Costs:
         TRAINING * weights.per_prompt_token,
         TRAINING * weights.per_target_token * targets,
         more.always + more.per_weight * student.count_parameters(),
-        _most_tokens(student),
+        # A causal student reads its prompt once for every target.
+        _most_tokens(student) / (targets if student.is_causal else 1),
     )
 
 
