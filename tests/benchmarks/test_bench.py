@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from tests.conftest import TINY
 from tinythinker import api
 from tinythinker.benchmarks import baseline
-from tinythinker.benchmarks.bench import DOERS, SECTIONS, bench, work_of_student
+from tinythinker.benchmarks import bench as module
+from tinythinker.benchmarks.bench import DOERS, SECTIONS, Bench, bench, work_of_student
 from tinythinker.benchmarks.counting import counted
 from tinythinker.benchmarks.machine import peak_memory
 from tinythinker.benchmarks.work import Size, Work
@@ -140,6 +141,13 @@ def test_a_bench_measures_every_kind_of_work_and_writes_it_down(work: Work, tmp_
         assert own["low"] <= own["ratio"] <= own["high"]
         assert len(own["baseline"]["seconds"]) == len(own["product"]["seconds"]) == 2
         assert 0 <= own["product"]["padding"] < 1
+    assert all(0 < found["sampling"][side]["distinct"] <= 1 for side in ("baseline", "product"))
+    assert "of the sampled recalls were new" in "\n".join(Bench.model_validate_json(out.read_text()).lines())
+
+
+def test_recalls_are_new_to_their_question_or_not() -> None:
+    drawn = [("q1", "rain falls"), ("q1", "rain falls"), ("q2", "rain falls"), ("q2", "rain is wet")]
+    assert module._distinct(drawn) == 3 / 4
 
 
 def test_the_peak_of_memory_is_that_of_the_process_which_asks(tmp_path: Path) -> None:

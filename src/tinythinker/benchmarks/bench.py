@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,6 +50,8 @@ class Side(Record):
     """Of what the machine does at best: floating-point operations of matrix products per second."""
     memory_share: float
     """Of the machine's bandwidth: the decoder's weights, read once per call of it, per second."""
+    distinct: float | None = None
+    """Sampling: share of the recalls that are new to their question; the product analyzes equal ones once."""
 
     @property
     def tokens_per_second(self) -> float:
@@ -98,6 +100,9 @@ class Bench(Record):
             found: Comparison | None = getattr(self, name)
             if found is not None:
                 yield f"{name:<10}{f'{found.ratio:.2f} ({found.low:.2f}-{found.high:.2f})':>22}{_columns(found)}"
+        if self.sampling is not None and isinstance(self.sampling.product, Side):
+            share = self.sampling.product.distinct or 0.0
+            yield f"{100 * share:.0f}% of the sampled recalls were new to their question; equal ones are analyzed once"
 
 
 def _columns(found: Comparison) -> str:
@@ -115,6 +120,8 @@ class Done(NamedTuple):
 
     seconds: float
     tokens: int
+    distinct: float | None = None
+    """See `Side.distinct`."""
 
 
 Doer = Callable[[Work, Student], Done]
@@ -142,13 +149,27 @@ def _sampling_baseline(work: Work, student: Student) -> Done:
         return 0
 
     seconds = _timed(sample, student.device).seconds
-    return Done(seconds, _count(student, [text for own in made for chain in own for text in chain.texts()]))
+    distinct = _distinct((question.id, c.recall) for own in made for question, c in zip(work.train, own, strict=True))
+    return Done(seconds, _count(student, [text for own in made for chain in own for text in chain.texts()]), distinct)
+
+
+def _distinct(recalls: Iterable[tuple[str, str | None]]) -> float:
+    """Share of the recalls, each with its question, that say something new."""
+    every = list(recalls)
+    return len(set(every)) / len(every)
 
 
 def _sampling_product(work: Work, student: Student) -> Done:
     thoughts = [Thought(question, i) for question in work.train for i in range(work.size.samples)]
     draws = Draws(work.temperature, derive_seed(work.settings.seed, "bench"), frozenset({Stage.RECALL}))
-    return _timed(lambda: sum(chain.count_tokens for chain in think(student, thoughts, draws=draws)), student.device)
+    made: list[Chain] = []
+
+    def sample() -> int:
+        made.extend(think(student, thoughts, draws=draws))
+        return sum(chain.count_tokens for chain in made)
+
+    done = _timed(sample, student.device)
+    return done._replace(distinct=_distinct((chain.question_id, chain.recall) for chain in made))
 
 
 def _phase_1_baseline(work: Work, student: Student) -> Done:
@@ -295,11 +316,11 @@ DOERS: dict[Section, tuple[Doer, Doer]] = {
 def compare(work: Work, machine: Machine, section: Section, turns: int) -> Comparison:
     """Do a kind of work both ways in turns; a first turn, which is not timed, counts what is computed."""
     counts: list[Positions] = []
-    tokens: list[int] = []
+    first: list[Done] = []
     for doer in DOERS[section]:
         student = work.student()
         with counted(student) as positions:
-            tokens.append(doer(work, student).tokens)
+            first.append(doer(work, student))
         counts.append(positions)
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns):
@@ -309,12 +330,13 @@ def compare(work: Work, machine: Machine, section: Section, turns: int) -> Compa
     sides = [
         Side(
             seconds=tuple(own),
-            tokens=count,
+            tokens=done.tokens,
+            distinct=done.distinct,
             padding=1 - positions.prompt_tokens / positions.prompts,
             matmul_share=positions.flops / min(own) / machine.matmul_flops,
             memory_share=positions.weight_bytes / min(own) / machine.bytes_per_second,
         )
-        for own, count, positions in zip(seconds, tokens, counts, strict=True)
+        for own, done, positions in zip(seconds, first, counts, strict=True)
     ]
     return Comparison(
         ratio=math.exp(sum(map(math.log, ratios)) / len(ratios)),

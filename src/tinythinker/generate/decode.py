@@ -74,8 +74,10 @@ def _decode(
     # Neighbours of one length need no padding; longest first, so that memory runs out at once or never.
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]), reverse=True)
     done: dict[int, Decoded] = {}
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    count = -(-len(order) // batch_size)
+    for number in range(count):
+        # A last batch of a few rows would cost a step nearly as much as a whole one.
+        chosen = order[number * len(order) // count : (number + 1) * len(order) // count]
         own = None if sampling is None else replace(sampling, seeds=[sampling.seeds[i] for i in chosen])
         with one_token_attention(student.model):
             done.update(zip(chosen, _batch(student, [rows[i] for i in chosen], max_tokens, own), strict=True))
