@@ -36,12 +36,11 @@ class Engine(Protocol):
     """What computes log-probabilities with the weights that are trained."""
     optimizer: AcceleratedOptimizer
     scheduler: AcceleratedScheduler
+    is_shared_out: bool
+    """Has every process a share of the weights? Then all need as many passes in a step as the one with the most."""
 
     def whole(self) -> AbstractContextManager[None]:
         """Inside, the student has all weights as they are now, to think with or to save."""
-
-    is_shared_out: bool
-    """Has every process a share of the weights? Then all need as many passes in a step as the one with the most."""
 
     def save(self, folder: Path, also: Callable[[Path], None]) -> None:
         """Write weights, optimizer and schedule, what a continuation needs, whole or not at all.
@@ -51,7 +50,12 @@ class Engine(Protocol):
         """
 
     def load(self, folder: Path) -> None:
-        """Go on from what `save` wrote. Raises ValueError, OSError or RuntimeError if that cannot be had."""
+        """Go on from what `save` wrote.
+
+        Raises:
+            StudentError: it was written by the other engine.
+            ValueError, OSError, RuntimeError: it is damaged.
+        """
 
 
 def build_engine(accelerator: Accelerator, student: Student, settings: OptimSettings, count_steps: int) -> Engine:
