@@ -79,9 +79,10 @@ def test_a_rendered_rationale_parses_back_to_itself(recall: str, first: str, sec
 
 
 WORDS = st.text(st.characters(categories=("L", "N", "P")), min_size=1)
+REASONS = WORDS.filter(lambda text: not any(word in text.casefold() for word in ("because", "since")))  # not kept
 
 
-@given(WORDS, WORDS, WORDS, WORDS)
+@given(WORDS, REASONS, REASONS, REASONS)
 def test_a_structured_rationale_parses_back_to_itself(recall: str, first: str, second: str, third: str) -> None:
     rationale = Rationale(question_id="q1", recall=recall, analyses=(first, second, third), label="C")
     assert parse_structured(render_structured(QUESTION, rationale), QUESTION) == rationale

@@ -11,7 +11,6 @@ from tinythinker.generate.decode import Decoded, LabelLogps, Sampling, decode, l
 from tinythinker.generate.precision import decoding
 from tinythinker.stages.plan import ANSWERED_WITH
 from tinythinker.stages.template import Template, conclusion, parse_answer
-from tinythinker.student.products import fast_float32
 from tinythinker.student.student import Student
 
 MAX_CONCLUSION_TOKENS = 16
@@ -48,7 +47,6 @@ class Thought:
     analyses: tuple[str, ...] | None = None
 
 
-@fast_float32()
 def think(
     student: Student, thoughts: Sequence[Thought], *, draws: Draws | None = None, score: bool = False
 ) -> list[Chain]:

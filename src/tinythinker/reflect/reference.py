@@ -17,7 +17,6 @@ from tinythinker.core.jsonl import read_records, write_records
 from tinythinker.core.records import PreferencePair, Record
 from tinythinker.reflect.dpo import ScoredPair, score_pairs
 from tinythinker.student.logps import Scorer
-from tinythinker.student.products import fast_float32
 from tinythinker.student.student import Student
 from tinythinker.train.loop import save_memory, set_mode, wants_bf16
 
@@ -34,7 +33,6 @@ class PairReference(Record):
     rejected: float
 
 
-@fast_float32()
 def score_reference(
     student: Student, batches: Sequence[Sequence[PreferencePair]], *, bf16: bool = False
 ) -> list[PairReference]:
@@ -83,7 +81,6 @@ def reference_scores(
     return {one.pair: ScoredPair(one.pair, one.chosen, one.rejected) for one in stored}
 
 
-@fast_float32()
 def check_reference(file: Path, student: Student, pairs: Sequence[ScoredPair], settings: ReflectSettings) -> None:
     """Raise DataError unless these stored scores are those of the student that the round starts from."""
     student.model.eval()

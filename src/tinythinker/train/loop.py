@@ -36,7 +36,6 @@ from tinythinker.core.progress import Progress, say
 from tinythinker.core.seeds import seed_torch
 from tinythinker.student.logps import Scorer
 from tinythinker.student.lora import merge
-from tinythinker.student.products import fast_float32
 from tinythinker.student.student import Student, load_student
 from tinythinker.train.engine import Engine, build_engine, whole_tensor
 
@@ -157,7 +156,6 @@ def _train(student: Student, job: Job[Item], settings: OptimSettings, seed: int,
         log = stack.enter_context(appending(metrics)) if ranks.is_first() else None
         progress = stack.enter_context(Progress(job.name, total, position.step))
         stack.enter_context(ranks.lost_processes())
-        stack.enter_context(fast_float32())
         if position.step == 0 and job.keep_start:
             position = judge(position)
         for step in range(position.step, total):
