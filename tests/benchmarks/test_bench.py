@@ -12,7 +12,7 @@ from tests.conftest import TINY
 from tinythinker import api
 from tinythinker.benchmarks import baseline
 from tinythinker.benchmarks import bench as module
-from tinythinker.benchmarks.bench import DOERS, SECTIONS, Bench, bench, work_of_student
+from tinythinker.benchmarks.bench import DOERS, SECTIONS, Bench, Done, bench, work_of_student
 from tinythinker.benchmarks.counting import counted
 from tinythinker.benchmarks.machine import peak_memory
 from tinythinker.benchmarks.work import Size, Work
@@ -44,6 +44,29 @@ def test_both_sides_write_the_same_greedy_chains_token_for_token(work: Work) -> 
     product = think(work.student(), [Thought(question) for question in work.test])
     assert [own.texts() for own in plain] == [(str(c.recall), *c.analyses, c.conclusion) for c in product]
     assert [own.answer for own in plain] == [chain.answer for chain in product]
+
+
+def test_both_sides_go_on_alike_from_recalls_that_are_given(work: Work) -> None:
+    questions, recalls = zip(*work.recalled, strict=True)
+    assert len(set(recalls)) > 1
+    (plain,) = baseline.chains(work.student(), questions, work.plain(hot=False), 1, seed=0, recalls=recalls)
+    product = think(work.student(), [Thought(question, 0, recall) for question, recall in work.recalled])
+    assert [own.recall for own in plain] == list(recalls)
+    assert [own.texts()[1:] for own in plain] == [(*c.analyses, c.conclusion) for c in product]
+
+
+def test_a_round_draws_analyses_where_the_run_reflects_on_them(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "train_round", lambda *_: None)
+    monkeypatch.setattr(module, "_stepped", lambda _: Done(0.0, 0))
+    monkeypatch.setattr(module, "_phase_2_baseline", lambda *_: Done(0.0, 0))
+    for doer in DOERS["round"]:
+        tokens = []
+        for stages in (("recall",), ("recall", "analyze")):
+            some = Work(work.folder, work.run, work.size)
+            own = work.settings.reflect.model_copy(update={"stages": stages})
+            some.settings = work.settings.model_copy(update={"reflect": own})
+            tokens.append(doer(some, work.student()).tokens)
+        assert tokens[0] < tokens[1]
 
 
 @pytest.mark.data

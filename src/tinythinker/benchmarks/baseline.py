@@ -53,11 +53,13 @@ def chains(
     samples: int,
     seed: int,
     *,
+    recalls: Sequence[str] | None = None,
     sample_analyses: bool = False,
 ) -> list[list[PlainChain]]:
     """So many chains per question: the recall as `how` has it, all else greedy.
 
     Args:
+        recalls: by question, where they are given.
         sample_analyses: the analyses as `how` has it, too.
 
     Returns:
@@ -69,10 +71,10 @@ def chains(
     made = []
     for sample in range(samples):
         seed_torch(seed, "baseline", sample)
-        recalls = _generate(student, [template.recall_prompt(question) for question in questions], how, how.max_recall)
+        recalled = recalls or _generate(student, list(map(template.recall_prompt, questions)), how, how.max_recall)
         asked = [
             template.analyze_prompt(question, recall, label)
-            for question, recall in zip(questions, recalls, strict=True)
+            for question, recall in zip(questions, recalled, strict=True)
             for label in question.labels
         ]
         texts = iter(_generate(student, asked, how if sample_analyses else greedy, how.max_analysis))
@@ -81,13 +83,13 @@ def chains(
             student,
             [
                 template.summarize_prompt(question, recall, own)
-                for question, recall, own in zip(questions, recalls, analyses, strict=True)
+                for question, recall, own in zip(questions, recalled, analyses, strict=True)
             ],
             greedy,
             how.max_conclusion,
         )
         answers = [parse_answer(text, question.labels) for text, question in zip(concluded, questions, strict=True)]
-        made.append([PlainChain(*own) for own in zip(recalls, analyses, concluded, answers, strict=True)])
+        made.append([PlainChain(*own) for own in zip(recalled, analyses, concluded, answers, strict=True)])
     return made
 
 

@@ -153,6 +153,20 @@ def _sampling_baseline(work: Work, student: Student) -> Done:
     return Done(seconds, _count(student, [text for own in made for chain in own for text in chain.texts()]), distinct)
 
 
+def _analyses_baseline(work: Work, student: Student) -> Done:
+    """Sets of analyses of given recalls."""
+    made: list[list[baseline.PlainChain]] = []
+    questions, recalls = [question for question, _ in work.recalled], [recall for _, recall in work.recalled]
+    how, samples, seed = work.plain(hot=True), work.size.samples, work.settings.seed
+
+    def sample() -> int:
+        made.extend(baseline.chains(student, questions, how, samples, seed, recalls=recalls, sample_analyses=True))
+        return 0
+
+    seconds = _timed(sample, student.device).seconds
+    return Done(seconds, _count(student, [text for own in made for chain in own for text in chain.texts()[1:]]))
+
+
 def _distinct(recalls: Iterable[tuple[str, str | None]]) -> float:
     """Share of the recalls, each with its question, that say something new."""
     every = list(recalls)
@@ -230,8 +244,10 @@ def _phase_2_product(work: Work, student: Student) -> Done:
 
 
 def _round_baseline(work: Work, student: Student) -> Done:
-    sampled = _sampling_baseline(work, student)
-    trained = _phase_2_baseline(work, student)
+    parts = [_sampling_baseline(work, student)]
+    if "analyze" in work.reflect.stages:
+        parts.append(_analyses_baseline(work, student))
+    parts.append(_phase_2_baseline(work, student))
     with TemporaryDirectory() as folder:
 
         def save() -> int:
@@ -239,7 +255,7 @@ def _round_baseline(work: Work, student: Student) -> Done:
             return 0
 
         saved = _timed(save, student.device)
-    return Done(sampled.seconds + trained.seconds + saved.seconds, sampled.tokens + trained.tokens)
+    return Done(saved.seconds + sum(part.seconds for part in parts), sum(part.tokens for part in parts))
 
 
 def _round_product(work: Work, student: Student) -> Done:
@@ -257,8 +273,11 @@ def _round_product(work: Work, student: Student) -> Done:
         def do_round() -> int:
             sampler = Sampler(student, settings, root, 1, derive_seed(work.settings.seed, "bench"))
             make_pairs(sampler, work.train, work.rationales, [])
-            train_round(root, student, None, work.pairs, lambda _: 0.0, settings, 0)
             sampled = read_records(root / "chains.jsonl", Chain)
+            if "analyze" in work.reflect.stages:
+                # The chosen recalls are chance; both sides take the same.
+                sampled += [chain for own in sampler.analyses(work.recalled) for chain in own]
+            train_round(root, student, None, work.pairs, lambda _: 0.0, settings, 0)
             return sum(chain.count_tokens for chain in sampled) + _stepped(root).tokens
 
         return _timed(do_round, student.device)

@@ -107,6 +107,12 @@ class Work:
         return self._every_question[: self.size.questions]
 
     @cached_property
+    def recalled(self) -> list[tuple[Question, str]]:
+        """Questions to sample on with a recall of the teacher's each, those that have one: to draw analyses from."""
+        first = {rationale.question_id: rationale.recall for rationale in reversed(self.rationales)}
+        return [(question, first[question.id]) for question in self.train if question.id in first]
+
+    @cached_property
     def test(self) -> list[Question]:
         """Questions to answer."""
         return read_records(self.run.questions("test"), Question)[: self.size.questions]
