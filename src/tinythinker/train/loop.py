@@ -191,7 +191,8 @@ def _train(student: Student, job: Job[Item], settings: OptimSettings, seed: int,
             progress.advance(loss=line["loss"], valid=position.best_accuracy)
             if (step + 1) % every == 0 or step + 1 == total:
                 position = judge(position)
-                _checkpoint(engine, folder, position)
+                if step + 1 < total:  # after the last step it would be removed at once
+                    _checkpoint(engine, folder, position)
         is_to_merge = student.recipe.lora is not None and student.recipe.lora.save == "merged"
         with engine.whole() if is_to_merge else nullcontext():
             ranks.on_first(lambda: _finish(student, best, folder / "student", is_to_merge=is_to_merge))
