@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +23,7 @@ from tinythinker.benchmarks.work import Size, Work
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.jsonl import read_records, write_text
 from tinythinker.core.metrics import read_metrics
-from tinythinker.core.progress import say
+from tinythinker.core.progress import Progress
 from tinythinker.core.records import Chain, Record, Stage
 from tinythinker.core.seeds import derive_seed
 from tinythinker.generate.think import Draws, Thought, think
@@ -336,15 +338,19 @@ def compare(work: Work, machine: Machine, section: Section, turns: int) -> Compa
     """Do a kind of work both ways in turns; a first turn, which is not timed, counts what is computed."""
     counts: list[Positions] = []
     first: list[Done] = []
-    for doer in DOERS[section]:
-        student = work.student()
-        with counted(student) as positions:
-            first.append(doer(work, student))
-        counts.append(positions)
     seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(turns):
-        for own, doer in zip(seconds, DOERS[section], strict=True):
-            own.append(doer(work, work.student()).seconds)
+    with Progress(f"bench: {section}", 2 * (1 + turns)) as progress:
+        for doer in DOERS[section]:
+            student = work.student()
+            with counted(student) as positions, _silence():
+                first.append(doer(work, student))
+            counts.append(positions)
+            progress.advance()
+        for _ in range(turns):
+            for own, doer in zip(seconds, DOERS[section], strict=True):
+                with _silence():
+                    own.append(doer(work, work.student()).seconds)
+                progress.advance()
     ratios = [old / new for old, new in zip(*seconds, strict=True)]
     sides = [
         Side(
@@ -366,20 +372,28 @@ def compare(work: Work, machine: Machine, section: Section, turns: int) -> Compa
     )
 
 
+def _silence() -> redirect_stderr[StringIO]:
+    """What training and sampling tell of themselves says nothing about a bench."""
+    return redirect_stderr(StringIO())
+
+
 def compare_memory(work: Work) -> Comparison:
     """Peak memory of a whole round and of phase 1, each side in a process of its own."""
     peaks = []
-    for side in (0, 1):
-        with get_context("spawn").Pool(1) as pool:
-            peaks.append(pool.apply(_peak, (work.folder, work.run.root, work.size, side)))
+    with Progress("bench: memory", 2) as progress:
+        for side in (0, 1):
+            with get_context("spawn").Pool(1) as pool:
+                peaks.append(pool.apply(_peak, (work.folder, work.run.root, work.size, side)))
+            progress.advance()
     ratio = peaks[0] / peaks[1]
     return Comparison(ratio=ratio, low=ratio, high=ratio, baseline=peaks[0], product=peaks[1])
 
 
 def _peak(folder: Path, run: Path, size: Size, side: int) -> int:
     work = Work.of(folder, run, size)
-    for section in ("phase_1", "round"):
-        DOERS[section][side](work, work.student())
+    with _silence():
+        for section in ("phase_1", "round"):
+            DOERS[section][side](work, work.student())
     return peak_memory()
 
 
@@ -393,7 +407,6 @@ def bench(work: Work, out: Path, sections: Sequence[Section] = SECTIONS, turns: 
     machine = measure_machine(student.device)
     found = Bench(student=str(work.folder), weights=student.count_parameters(), size=work.size, machine=machine)
     for section in sections:
-        say(f"bench: {section}")
         own = compare_memory(work) if section == "memory" else compare(work, machine, section, turns)
         found = found.model_copy(update={section: own})
         write_text(out, found.model_dump_json(indent=2, exclude_none=True) + "\n")
