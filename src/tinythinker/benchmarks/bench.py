@@ -24,7 +24,7 @@ from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.jsonl import read_records, write_text
 from tinythinker.core.metrics import read_metrics
 from tinythinker.core.progress import Progress
-from tinythinker.core.records import Chain, Record, Stage
+from tinythinker.core.records import Chain, Question, Record, Stage
 from tinythinker.core.seeds import derive_seed
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.reflect.dpo import pair_pieces
@@ -143,30 +143,43 @@ def _count(student: Student, texts: Sequence[str]) -> int:
     return sum(map(len, student.tokenizer(list(texts))["input_ids"])) if texts else 0
 
 
-def _sampling_baseline(work: Work, student: Student) -> Done:
+def _plainly(
+    work: Work,
+    student: Student,
+    questions: Sequence[Question],
+    *,
+    votes: int,
+    hot: bool,
+    recalls: Sequence[str] | None = None,
+    sample_analyses: bool = False,
+) -> tuple[Done, list[list[baseline.PlainChain]]]:
+    """Chains of the baseline, so many per question, by vote and question; tokens of a recall that is given are none."""
     made: list[list[baseline.PlainChain]] = []
+    how, seed = work.plain(hot=hot), work.settings.seed
 
-    def sample() -> int:
-        made.extend(baseline.chains(student, work.train, work.plain(hot=True), work.size.samples, work.settings.seed))
+    def think_plainly() -> int:
+        made.extend(
+            baseline.chains(student, questions, how, votes, seed, recalls=recalls, sample_analyses=sample_analyses)
+        )
         return 0
 
-    seconds = _timed(sample, student.device).seconds
-    distinct = _distinct((question.id, c.recall) for own in made for question, c in zip(work.train, own, strict=True))
-    return Done(seconds, _count(student, [text for own in made for chain in own for text in chain.texts()]), distinct)
+    done = _timed(think_plainly, student.device)
+    written = [text for own in made for chain in own for text in chain.texts()[0 if recalls is None else 1 :]]
+    return done._replace(tokens=_count(student, written)), made
+
+
+def _sampling_baseline(work: Work, student: Student) -> Done:
+    done, made = _plainly(work, student, work.train, votes=work.size.samples, hot=True)
+    drawn = ((question.id, c.recall) for own in made for question, c in zip(work.train, own, strict=True))
+    return done._replace(distinct=_distinct(drawn))
 
 
 def _analyses_baseline(work: Work, student: Student) -> Done:
     """Sets of analyses of given recalls."""
-    made: list[list[baseline.PlainChain]] = []
     questions, recalls = [question for question, _ in work.recalled], [recall for _, recall in work.recalled]
-    how, samples, seed = work.plain(hot=True), work.size.samples, work.settings.seed
-
-    def sample() -> int:
-        made.extend(baseline.chains(student, questions, how, samples, seed, recalls=recalls, sample_analyses=True))
-        return 0
-
-    seconds = _timed(sample, student.device).seconds
-    return Done(seconds, _count(student, [text for own in made for chain in own for text in chain.texts()[1:]]))
+    return _plainly(work, student, questions, votes=work.size.samples, hot=True, recalls=recalls, sample_analyses=True)[
+        0
+    ]
 
 
 def _distinct(recalls: Iterable[tuple[str, str | None]]) -> float:
@@ -286,23 +299,11 @@ def _round_product(work: Work, student: Student) -> Done:
 
 
 def _evaluate_baseline(work: Work, student: Student) -> Done:
-    return _answered_plainly(work, student, votes=1)
+    return _plainly(work, student, work.test, votes=1, hot=False)[0]
 
 
 def _votes_baseline(work: Work, student: Student) -> Done:
-    return _answered_plainly(work, student, votes=work.size.samples)
-
-
-def _answered_plainly(work: Work, student: Student, votes: int) -> Done:
-    made: list[list[baseline.PlainChain]] = []
-    how = work.plain(hot=votes > 1)
-
-    def answer() -> int:
-        made.extend(baseline.chains(student, work.test, how, votes, work.settings.seed, sample_analyses=votes > 1))
-        return 0
-
-    seconds = _timed(answer, student.device).seconds
-    return Done(seconds, _count(student, [text for own in made for chain in own for text in chain.texts()]))
+    return _plainly(work, student, work.test, votes=work.size.samples, hot=True, sample_analyses=True)[0]
 
 
 def _evaluate_product(work: Work, student: Student) -> Done:
