@@ -20,16 +20,16 @@ import torch
 from numpy.typing import NDArray
 
 from tinythinker import api
-from tinythinker.core.jsonl import read_records
+from tinythinker.core.files import read_records
 from tinythinker.core.records import Question, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
 from tinythinker.generate.attention import one_token_attention
 from tinythinker.generate.decode import best_tokens
-from tinythinker.generate.precision import decoding
 from tinythinker.generate.state import begin
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.student.encode import prompt_ids
+from tinythinker.student.precision import decoding
 from tinythinker.student.student import Student, load_student
 
 STEPS = 16

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import openai
 
-from tests.teacher.server import played_apart
-from tinythinker.config import RunSettings, load_settings
+from tests.teacher.llm.server import played_apart
 from tinythinker.core.records import LABELS, Option, Question
 from tinythinker.core.run import RunDirectory
-from tinythinker.teacher.llm import Interview
+from tinythinker.settings.schema import RunSettings, load_settings
+from tinythinker.teacher.llm.interview import Interview
 
 QUESTIONS = 4000
 WORKERS = 32

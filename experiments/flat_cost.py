@@ -16,15 +16,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tinythinker import api
-from tinythinker.answer import write_verdicts
-from tinythinker.benchmarks.machine import peak_memory
-from tinythinker.config import EvaluateSettings, validate
-from tinythinker.core.jsonl import read_records
+from tinythinker.bench.machine import peak_memory
+from tinythinker.core.files import read_records
 from tinythinker.core.records import Question
 from tinythinker.core.run import RunDirectory
+from tinythinker.evaluate.answer import write_verdicts
 from tinythinker.reflect.sample import Sampler, make_pairs
+from tinythinker.settings.schema import EvaluateSettings, validate
 from tinythinker.student.student import load_student
-from tinythinker.tasks.load import draw
+from tinythinker.tasks.registry import draw
 from tinythinker.teacher.rationales import read_rationales
 
 COUNTS = (100, 1_000, 10_000)

@@ -14,18 +14,18 @@ from pathlib import Path
 
 import torch
 
+from tinythinker.acquire.objective import sft_objective
 from tinythinker.api import curriculum_of
-from tinythinker.config import load_settings
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
+from tinythinker.settings.schema import load_settings
 from tinythinker.stages.examples import Curriculum
 from tinythinker.student import scratch
 from tinythinker.student.logps import Scorer
 from tinythinker.student.make import make_student
-from tinythinker.tasks.load import load_task
+from tinythinker.tasks.registry import load_task
 from tinythinker.teacher.collect import collect_rationales
-from tinythinker.train.sft import sft_objective
 
 BATCH = 64
 CONCLUSION_TOKENS = 8

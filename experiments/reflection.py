@@ -19,16 +19,16 @@ from statistics import mean, stdev
 from scipy.stats import binomtest, ttest_rel
 
 from tinythinker import api
-from tinythinker.config import RunSettings, TrainSettings, validate
-from tinythinker.core.jsonl import read_records
+from tinythinker.acquire.objective import sft_objective, sft_pieces
+from tinythinker.core.files import read_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import derive_seed
+from tinythinker.settings.schema import RunSettings, TrainSettings, validate
 from tinythinker.student.student import load_student
 from tinythinker.teacher.rationales import read_rationales
 from tinythinker.train.loop import Job, fit, is_finished
-from tinythinker.train.sft import sft_objective, sft_pieces
 
 REGIMES: Mapping[str, tuple[str, ...]] = {
     "a": (),

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import tiktoken
 
-from tinythinker.config import load_settings
-from tinythinker.tasks.load import load_task
-from tinythinker.teacher.cost import count_tokens
-from tinythinker.teacher.prompt import make_prompt
+from tinythinker.settings.schema import load_settings
+from tinythinker.tasks.registry import load_task
+from tinythinker.teacher.llm.cost import count_tokens
+from tinythinker.teacher.llm.prompt import make_prompt
 
 # How gpt-4o's vocabulary cuts text into words before it looks them up (published with tiktoken, MIT).
 WORDS = "|".join(

@@ -20,9 +20,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tinythinker.config import GenerateSettings, RunSettings, StageSettings, StudentSettings, load_settings
 from tinythinker.core.records import LABELS, Option, Question
 from tinythinker.core.seeds import seed_torch
+from tinythinker.settings.schema import GenerateSettings, RunSettings, StageSettings, StudentSettings, load_settings
 from tinythinker.student.scratch import scratch_student
 from tinythinker.student.student import Recipe, Student
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from tests.conftest import TINY, tiny_settings
 from tinythinker import api
 from tinythinker.core.errors import DataError, SettingsError, StudentError, TeacherError
-from tinythinker.core.jsonl import read_records
+from tinythinker.core.files import read_records
 from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
 from tinythinker.stages.template import Template

@@ -12,34 +12,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinythinker.answer import answer_all, verdicts_name, write_verdicts
-from tinythinker.ask import last_student, student_of, think
-from tinythinker.config import EvaluateSettings, RunSettings, validate
+from tinythinker.acquire.objective import sft_objective, sft_pieces
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
-from tinythinker.core.jsonl import read_records, write_json, write_text
+from tinythinker.core.files import read_records, write_json, write_text
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
+from tinythinker.evaluate.answer import answer_all, verdicts_name, write_verdicts
 from tinythinker.evaluate.faithfulness import Faithfulness
+from tinythinker.evaluate.probe import probe as probe_student
 from tinythinker.evaluate.score import Score, score
-from tinythinker.probe import probe as probe_student
 from tinythinker.reflect.rounds import reflect_rounds
 from tinythinker.report.page import write_page
+from tinythinker.settings.schema import EvaluateSettings, RunSettings, validate
 from tinythinker.stages.examples import Curriculum, count_by_stage
 from tinythinker.stages.plan import PLANS
 from tinythinker.student.encode import prompt_ids, target_ids
 from tinythinker.student.flops import weights_of
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student, load_student
-from tinythinker.tasks.load import load_world
-from tinythinker.teach import settings_of, start, teach, timed
-from tinythinker.teacher.cost import Estimate
-from tinythinker.teacher.llm import batch_export, batch_import, estimate_cost, show_request
+from tinythinker.tasks.registry import load_world
+from tinythinker.teacher.llm.cost import Estimate
+from tinythinker.teacher.llm.interview import batch_export, batch_import, estimate_cost, show_request
 from tinythinker.teacher.rationales import read_rationales
+from tinythinker.teacher.teach import settings_of, start, teach, timed
 from tinythinker.train.loop import Job, count_steps, fit, is_finished
-from tinythinker.train.sft import sft_objective, sft_pieces
+from tinythinker.use.ask import last_student, student_of, think
 
 __all__ = [
     "batch_export",
@@ -226,7 +226,7 @@ def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[st
 def probe(
     student: str | Path, *, run: str | Path | None = None, split: str = "test", questions: int | None = None
 ) -> Faithfulness:
-    """Is the reasoning used? Change it on its way to the answer, and see what the answer does (`tinythinker.probe`).
+    """Is the reasoning used? Change it on its way to the answer, and see what the answer does (`evaluate.probe`).
 
     Writes `probes/NAME.SPLIT.json` into the run directory; the report shows it.
 

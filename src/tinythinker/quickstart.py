@@ -8,7 +8,7 @@ from typing import Literal
 
 from tinythinker import api
 from tinythinker.core import ranks
-from tinythinker.core.jsonl import write_text
+from tinythinker.core.files import write_text
 from tinythinker.core.progress import say
 from tinythinker.core.records import Record
 from tinythinker.evaluate.score import Score

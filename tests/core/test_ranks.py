@@ -13,7 +13,7 @@ import torch
 
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, SettingsError
-from tinythinker.core.jsonl import read_records
+from tinythinker.core.files import read_records
 from tinythinker.core.records import Verdict
 
 SETTINGS = (

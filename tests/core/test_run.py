@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import tiny_settings
-from tinythinker.config import load_settings
 from tinythinker.core.errors import DataError, SettingsError
 from tinythinker.core.run import RunDirectory, differences
+from tinythinker.settings.schema import load_settings
 
 
 def begin(run: RunDirectory, verb: str, *overrides: str, force: bool = False) -> None:

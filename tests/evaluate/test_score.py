@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import ask
-from tinythinker.config import StoreroomSettings
 from tinythinker.core.records import Chain, Stage, Verdict
 from tinythinker.evaluate.score import judge, score, wilson
+from tinythinker.settings.schema import StoreroomSettings
 from tinythinker.tasks.storeroom import build_questions, build_storeroom
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.conftest import tiny_recipe, tiny_student
-from tinythinker.config import StudentSettings
 from tinythinker.core.records import LABELS
 from tinythinker.generate import decode as module
 from tinythinker.generate.decode import Decoded, Sampling, best_tokens, decode, draw_tokens, label_logps
+from tinythinker.settings.schema import StudentSettings
 from tinythinker.stages.template import conclusion
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps

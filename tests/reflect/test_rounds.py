@@ -11,20 +11,20 @@ import torch
 
 from tests.conftest import TINY, tiny_settings
 from tinythinker import api
-from tinythinker.config import ReflectSettings
 from tinythinker.core.errors import DataError, SettingsError, StudentError
-from tinythinker.core.jsonl import read_json, read_records, write_records
+from tinythinker.core.files import read_json, read_records, write_records
 from tinythinker.core.records import Chain, PreferencePair, Question, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.generate.think import Draws, Thought
-from tinythinker.preferences import PairCounts
 from tinythinker.reflect import sample
+from tinythinker.reflect.pairs import PairCounts
 from tinythinker.reflect.reference import PairReference, score_reference
 from tinythinker.reflect.sample import Sampler, draw_questions
+from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student, load_student
-from tinythinker.tasks.load import load_task
+from tinythinker.tasks.registry import load_task
 from tinythinker.teacher.rationales import read_rationales
 
 QUESTIONS = load_task(tiny_settings()).splits["train"]

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.conftest import tiny_of
-from tests.reflect.test_dpo import PAIRS
-from tinythinker.config import ReflectSettings
+from tests.reflect.test_losses import PAIRS
 from tinythinker.core.records import PreferencePair
-from tinythinker.reflect.dpo import ScoredPair, preference_objective, score_pairs
+from tinythinker.reflect.losses import ScoredPair, preference_objective, score_pairs
 from tinythinker.reflect.reference import score_reference
+from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.encode import pad, prompt_ids, target_ids
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student

@@ -10,9 +10,9 @@ import pytest
 from tests.conftest import TINY
 from tinythinker import api
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import read_json, write_text
+from tinythinker.core.files import read_json, write_text
 from tinythinker.core.run import RunDirectory
-from tinythinker.preferences import PairCounts
+from tinythinker.reflect.pairs import PairCounts
 from tinythinker.report.page import read_rounds, write_page
 
 

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from tests.conftest import ask
-from tinythinker.config import StageSettings
 from tinythinker.core.errors import TeacherError
 from tinythinker.core.records import Question, Rationale, Stage
+from tinythinker.settings.schema import StageSettings
 from tinythinker.stages.examples import Curriculum, build_examples
 from tinythinker.stages.template import Template
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.conftest import TEXTS, tiny_recipe, tiny_student
-from tinythinker.config import StudentSettings
 from tinythinker.core.errors import StudentError
+from tinythinker.settings.schema import StudentSettings
 from tinythinker.student.scratch import SHAPES, scratch_student, sentencepiece_tokenizer, word_tokenizer
 
 

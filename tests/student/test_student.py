@@ -8,9 +8,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BloomConfig, BloomForCausalLM
 
 from tests.conftest import ARCHITECTURES, tiny_of, tiny_recipe, tiny_student
-from tinythinker.config import StudentSettings
 from tinythinker.core.errors import DataError, StudentError
 from tinythinker.generate.decode import decode
+from tinythinker.settings.schema import StudentSettings
 from tinythinker.student.student import Student, load_student, pretrained_student
 
 PROMPTS = ["Where does rain go?\n(A) up (B) down\nRecall:", "rain\nSummarize:"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tinythinker.config import load_settings
 from tinythinker.core.errors import SettingsError
+from tinythinker.settings.schema import load_settings
 from tinythinker.study.grid import Grid, read_grid
 from tinythinker.study.methods import METHODS
 

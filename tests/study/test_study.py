@@ -13,18 +13,19 @@ import pytest
 
 from tests.conftest import TINY, ask, tiny_recipe, tiny_student
 from tinythinker import api
-from tinythinker.config import load_settings
 from tinythinker.core.errors import DataError, SettingsError
-from tinythinker.core.jsonl import read_json
+from tinythinker.core.files import read_json
 from tinythinker.core.records import Question
 from tinythinker.core.run import RunDirectory, alone_in
+from tinythinker.evaluate import untrained
+from tinythinker.evaluate.untrained import answer_untrained
 from tinythinker.reflect import rounds
+from tinythinker.settings.schema import load_settings
 from tinythinker.student.student import Student
-from tinythinker.study import untrained, work
+from tinythinker.study import cells
 from tinythinker.study.grid import Grid, read_grid
 from tinythinker.study.results import Results, gather, table
 from tinythinker.study.study import study
-from tinythinker.study.untrained import answer_untrained
 from tinythinker.train import loop
 
 SMALL = (*TINY, "reflect.rounds=1", "reflect.stages=[recall]")
@@ -182,7 +183,7 @@ def test_a_killed_cell_goes_on_with_the_budget_it_began_with(tmp_path: Path, mon
         study(grid, out)
     assert json.loads((out / "results.json").read_text()) == []
     monkeypatch.setattr(api, "fit", original)
-    monkeypatch.setattr(work, "_budget", killed)
+    monkeypatch.setattr(cells, "_budget", killed)
     assert len(study(grid, out).cells) == 1
 
 

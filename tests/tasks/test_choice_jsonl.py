@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import Json
+from tinythinker.core.files import Json
 from tinythinker.tasks.choice_jsonl import from_hub, read_choice_jsonl
 
 LINE = {

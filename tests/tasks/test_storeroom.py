@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tinythinker.config import StoreroomSettings
 from tinythinker.core.errors import SettingsError
+from tinythinker.settings.schema import StoreroomSettings
 from tinythinker.tasks.storeroom import build_questions, build_storeroom
 
 SETTINGS = StoreroomSettings(things=8, containers=30, materials=3, options=4, train=60, valid=10, test=20)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ask
-from tinythinker.config import RunSettings, load_settings
 from tinythinker.core.records import Question
 from tinythinker.core.run import RunDirectory
-from tinythinker.teacher.llm import Interview
+from tinythinker.settings.schema import RunSettings, load_settings
+from tinythinker.teacher.llm.interview import Interview
 
 KEY = "sk-test-4f9d2c71aa"
 Interviewer = Callable[..., Interview]

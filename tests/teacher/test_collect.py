@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ask, tiny_settings
-from tinythinker.config import load_settings
 from tinythinker.core.errors import SettingsError, TeacherError
 from tinythinker.core.run import RunDirectory
-from tinythinker.tasks.load import Task, load_task
+from tinythinker.settings.schema import load_settings
+from tinythinker.tasks.registry import Task, load_task
 from tinythinker.teacher.collect import collect_rationales
 
 PLAIN = Task({"train": [ask("Where?", "up", "down")], "valid": [], "test": []}, {})

@@ -6,7 +6,7 @@ import pytest
 
 from tests.teacher.conftest import some_questions
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import write_json
+from tinythinker.core.files import write_json
 from tinythinker.core.records import Flaw, Rationale, Rejected
 from tinythinker.teacher.quality import Disagreement, Lengths, measure, read_quality
 from tinythinker.teacher.select import Selected

@@ -6,7 +6,7 @@ import pytest
 
 from tests.teacher.conftest import some_questions
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import write_records
+from tinythinker.core.files import write_records
 from tinythinker.core.records import Rationale
 from tinythinker.teacher.rationales import Header, read_rationales, split_hash, write_rationales
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ask
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import write_records
+from tinythinker.core.files import write_records
 from tinythinker.core.records import Flaw, Rationale, Rejected
 from tinythinker.teacher.recorded import recorded_rationales
 

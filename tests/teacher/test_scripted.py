@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tinythinker.config import StoreroomSettings, TeacherSettings
 from tinythinker.core.records import Rationale, Rejected
+from tinythinker.settings.schema import StoreroomSettings, TeacherSettings
 from tinythinker.tasks.storeroom import build_questions, build_storeroom
 from tinythinker.teacher.scripted import scripted_rationales
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tests.teacher.conftest import llm_settings, some_questions
-from tinythinker.config import TeacherSettings, load_settings
 from tinythinker.core.records import Flaw, Rationale, Rejected
+from tinythinker.settings.schema import TeacherSettings, load_settings
 from tinythinker.teacher.select import names, select_rationales
 
 QUESTIONS = some_questions(2)

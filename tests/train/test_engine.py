@@ -14,13 +14,13 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM
 
 from tests.conftest import tiny_of
-from tinythinker.config import TrainSettings
+from tinythinker.acquire.objective import sft_objective
 from tinythinker.core.errors import DataError, StudentError
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.core.seeds import seed_torch
+from tinythinker.settings.schema import TrainSettings
 from tinythinker.student.student import Student
 from tinythinker.train.engine import Engine, Replicas, Shards, build_engine
-from tinythinker.train.sft import sft_objective
 
 SETTINGS = TrainSettings(learning_rate=1e-2, shard=True)
 EXAMPLES = [

@@ -10,12 +10,12 @@ import torch
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tests.conftest import tiny_of, tiny_student
-from tinythinker.config import TrainSettings
+from tinythinker.acquire.objective import sft_objective, sft_pieces
 from tinythinker.core.errors import StudentError
 from tinythinker.core.records import Stage, StageExample
+from tinythinker.settings.schema import TrainSettings
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Job, Loss, fit
-from tinythinker.train.sft import sft_objective, sft_pieces
 
 TARGETS = ["rain falls.", "down", "rain is wet", "up"]
 

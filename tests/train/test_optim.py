@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import tiny_student
-from tinythinker.config import TrainSettings
+from tinythinker.settings.schema import TrainSettings
 from tinythinker.train.optim import build_optimizer
 
 

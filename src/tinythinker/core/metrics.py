@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tinythinker.core.jsonl import Json, read_objects
+from tinythinker.core.files import Json, read_objects
 
 
 class Validation(NamedTuple):

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from tinythinker.core.errors import DataError, SettingsError
-from tinythinker.core.jsonl import Json, describe, file_errors, read_json, write_json
+from tinythinker.core.files import Json, describe, file_errors, read_json, write_json
 from tinythinker.core.records import Record
 
 VERBS = ("teach", "train", "reflect", "evaluate")

@@ -13,8 +13,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from tinythinker.student.encode import pad, pad_prompts
 from tinythinker.student.logps import positions
+from tinythinker.student.pieces import Lengths, cut, reading_costs
 from tinythinker.student.student import Student
-from tinythinker.train.pieces import Lengths, cut, reading_costs
 
 
 class State(Protocol):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.core.seeds import derive_seed
 from tinythinker.generate.decode import Decoded, LabelLogps, Sampling, decode, label_logps
-from tinythinker.generate.precision import decoding
 from tinythinker.stages.plan import ANSWERED_WITH
 from tinythinker.stages.template import Template, conclusion, parse_answer
+from tinythinker.student.precision import decoding
 from tinythinker.student.student import Student
 
 MAX_CONCLUSION_TOKENS = 16

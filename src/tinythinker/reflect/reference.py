@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from tinythinker.config import ReflectSettings
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import read_records, write_records
+from tinythinker.core.files import read_records, write_records
 from tinythinker.core.records import PreferencePair, Record
-from tinythinker.reflect.dpo import ScoredPair, score_pairs
+from tinythinker.reflect.losses import ScoredPair, score_pairs
+from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
 from tinythinker.train.loop import save_memory, set_mode, wants_bf16

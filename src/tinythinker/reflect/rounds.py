@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tinythinker.config import ReflectSettings
 from tinythinker.core import ranks
-from tinythinker.core.jsonl import read_records
+from tinythinker.core.files import read_records
 from tinythinker.core.metrics import best_validation, read_metrics, validations
 from tinythinker.core.progress import say
 from tinythinker.core.records import PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import derive_seed
-from tinythinker.reflect.dpo import ScoredPair, pair_pieces, preference_objective
+from tinythinker.reflect.losses import ScoredPair, pair_pieces, preference_objective
 from tinythinker.reflect.reference import check_reference, reference_scores
 from tinythinker.reflect.sample import Sampler, make_pairs
+from tinythinker.settings.schema import ReflectSettings
 from tinythinker.stages.plan import order_batches
 from tinythinker.student.student import Student, load_student
 from tinythinker.train.loop import Job, fit, is_finished

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinythinker.config import ReflectSettings, in_round
 from tinythinker.core import ranks
-from tinythinker.core.jsonl import complete, read_records, write_json, write_records
+from tinythinker.core.files import complete, read_records, write_json, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Chain, PreferencePair, Question, Rationale, Stage
 from tinythinker.core.seeds import stream
 from tinythinker.generate.think import Draws, Thought, think
-from tinythinker.preferences import (
+from tinythinker.reflect.pairs import (
     PairCounts,
     analyze_pairs,
     chosen_and_rejected,
@@ -22,10 +21,11 @@ from tinythinker.preferences import (
     share_out,
     solved,
 )
+from tinythinker.settings.schema import ReflectSettings, in_round
 from tinythinker.stages.plan import PLANS
 from tinythinker.student.encode import target_ids
 from tinythinker.student.student import Student
-from tinythinker.tasks.load import draw
+from tinythinker.tasks.registry import draw
 
 CHUNK = 512
 """Chains between two writes to disk."""

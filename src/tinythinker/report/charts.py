@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tinythinker.core.jsonl import Json
+from tinythinker.core.files import Json
 from tinythinker.core.records import Stage
 from tinythinker.evaluate.score import Score
 

@@ -9,13 +9,13 @@ from importlib import resources
 import yaml
 from jinja2 import Environment
 
-from tinythinker.core.jsonl import iterate_records, read_json, read_record, read_records, write_text
+from tinythinker.core.files import iterate_records, read_json, read_record, read_records, write_text
 from tinythinker.core.metrics import Validation, best_validation, read_metrics, validations
 from tinythinker.core.records import Question, Rationale, Rejected, Verdict
 from tinythinker.core.run import VERBS, Manifest, RunDirectory
 from tinythinker.evaluate.faithfulness import Faithfulness
 from tinythinker.evaluate.score import Score, score
-from tinythinker.preferences import PairCounts
+from tinythinker.reflect.pairs import PairCounts
 from tinythinker.report.charts import (
     accuracy_bars,
     first_wrong_bars,

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tinythinker.config import StageSettings
 from tinythinker.core.errors import TeacherError
 from tinythinker.core.records import Question, Rationale, Stage, StageExample
 from tinythinker.core.seeds import derive_seed, stream
+from tinythinker.settings.schema import StageSettings
 from tinythinker.stages.plan import ANSWERED_WITH, PLANS, order_batches
 from tinythinker.stages.template import Template, conclusion
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinythinker.config import RunSettings
 from tinythinker.core.records import Question, Rationale
+from tinythinker.settings.schema import RunSettings
 from tinythinker.stages.examples import build_examples
 from tinythinker.stages.template import Template
 from tinythinker.student.scratch import scratch_student

@@ -20,10 +20,10 @@ from transformers import (
     T5Tokenizer,
 )
 
-from tinythinker.config import StudentSettings
 from tinythinker.core.errors import StudentError
 from tinythinker.core.records import LABELS
 from tinythinker.core.seeds import seed_torch
+from tinythinker.settings.schema import StudentSettings
 from tinythinker.student.student import Recipe, Student, place
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {

@@ -21,13 +21,13 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from tinythinker.config import GenerateSettings, StageSettings, StudentSettings
 from tinythinker.core.errors import StudentError
-from tinythinker.core.jsonl import describe, read_json, whole_folder, write_json
+from tinythinker.core.files import describe, read_json, whole_folder, write_json
 from tinythinker.core.records import Record
 from tinythinker.core.seeds import derive_seed
+from tinythinker.settings.schema import GenerateSettings, StageSettings, StudentSettings
 from tinythinker.stages.template import Template
-from tinythinker.student.lora import add_adapters, base_of, is_adapted, load_adapters, merged
+from tinythinker.student.adapters import add_adapters, base_of, is_adapted, load_adapters, merged
 
 # Loading bars and advice of the library would drown what the user asked to see.
 transformers_logging.set_verbosity_error()

@@ -12,9 +12,17 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from tinythinker.config import Settings, as_yaml, flatten, known_keys, load_settings, parse_override, unknown_setting
 from tinythinker.core.errors import SettingsError, expected
-from tinythinker.core.jsonl import describe, read_text
+from tinythinker.core.files import describe, read_text
+from tinythinker.settings.schema import (
+    Settings,
+    as_yaml,
+    flatten,
+    known_keys,
+    load_settings,
+    parse_override,
+    unknown_setting,
+)
 from tinythinker.study.methods import METHODS, Method
 
 Budget = Literal["steps", "target_tokens", "flops"]

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from tinythinker.answer import verdicts_name
-from tinythinker.config import validate
-from tinythinker.core.jsonl import read_json, read_records, write_json, write_text
+from tinythinker.core.files import read_json, read_records, write_json, write_text
 from tinythinker.core.metrics import read_metrics
 from tinythinker.core.records import Question, Record, Verdict
 from tinythinker.core.run import RunDirectory
+from tinythinker.evaluate.answer import verdicts_name
 from tinythinker.evaluate.score import Interval, score
 from tinythinker.evaluate.statistics import Answers, Comparison, OverSeeds, compare, corrected, in_words, over_seeds
+from tinythinker.settings.schema import validate
 from tinythinker.student.flops import Weights
 from tinythinker.study.grid import Grid, Place
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinythinker.core.errors import SettingsError
-from tinythinker.core.jsonl import write_json
+from tinythinker.core.files import write_json
 from tinythinker.core.progress import say
 from tinythinker.core.run import alone_in
+from tinythinker.study.cells import count_other_cells, do_cells, refuse_other_settings
 from tinythinker.study.grid import Grid
-from tinythinker.study.page import write_study_page
 from tinythinker.study.results import Results, gather, write_results
-from tinythinker.study.work import count_other_cells, do_cells, refuse_other_settings
+from tinythinker.study.webpage import write_study_page
 
 
 def study(grid: Grid, out: Path, *, workers: int = 1) -> Results:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import Json, describe, read_objects
+from tinythinker.core.files import Json, describe, read_objects
 from tinythinker.core.records import Option, Question
 
 

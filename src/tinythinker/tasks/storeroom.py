@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinythinker.config import StoreroomSettings
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.records import LABELS, SPLITS, Option, Question
 from tinythinker.core.seeds import stream
+from tinythinker.settings.schema import StoreroomSettings
 
 PROPERTIES = ("damp", "brittle", "oily", "hot", "sticky", "sharp", "magnetic", "dusty")
 MATERIALS = ("tin", "felt", "clay", "wood", "wax", "cork", "glass", "linen")

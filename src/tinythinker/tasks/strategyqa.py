@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import describe, read_text
+from tinythinker.core.files import describe, read_text
 from tinythinker.core.records import Option, Question
 from tinythinker.core.text import joined
 from tinythinker.tasks.choice_jsonl import Entry

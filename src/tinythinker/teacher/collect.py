@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinythinker.config import RunSettings
 from tinythinker.core.errors import SettingsError, TeacherError, expected
-from tinythinker.core.jsonl import Json, write_records
+from tinythinker.core.files import Json, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
-from tinythinker.tasks.load import Task
-from tinythinker.teacher.annotations import ecqa_files, ecqa_rationales, fact_rationales
+from tinythinker.settings.schema import RunSettings
+from tinythinker.tasks.registry import Task
+from tinythinker.teacher.ecqa import ecqa_files, ecqa_rationales, fact_rationales
 from tinythinker.teacher.quality import Quality, measure
 from tinythinker.teacher.rationales import Header, split_hash
 from tinythinker.teacher.recorded import recorded_rationales
@@ -111,7 +111,9 @@ def _ask(settings: RunSettings, task: Task, train: Sequence[Question], run: RunD
     source, path = settings.teacher.source, settings.teacher.path
     free: Json = {"source": source, "cost": 0.0}
     if source == "openai":
-        from tinythinker.teacher.llm import Interview  # the SDK takes a second to import, and is seldom needed
+        from tinythinker.teacher.llm.interview import (
+            Interview,  # the SDK takes a second to import, and is seldom needed
+        )
 
         with run.locked():
             interview = Interview(settings, train, run)

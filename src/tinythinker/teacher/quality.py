@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tinythinker.core.jsonl import read_record
+from tinythinker.core.files import read_record
 from tinythinker.core.records import Question, Record
-from tinythinker.teacher.cost import dollars
+from tinythinker.teacher.llm.cost import dollars
 from tinythinker.teacher.select import Selected
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from tinythinker.core.errors import DataError
-from tinythinker.core.jsonl import Json, describe, read_objects, write_records
+from tinythinker.core.files import Json, describe, read_objects, write_records
 from tinythinker.core.records import Question, Rationale, Record
 
 

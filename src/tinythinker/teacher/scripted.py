@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tinythinker.config import TeacherSettings
 from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.seeds import stream
+from tinythinker.settings.schema import TeacherSettings
 from tinythinker.tasks.storeroom import Storeroom
-from tinythinker.teacher.parse import parse_completion, render_completion
+from tinythinker.teacher.llm.parse import parse_completion, render_completion
 
 
 def scripted_rationales(

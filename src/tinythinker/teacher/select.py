@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
-from tinythinker.config import TeacherSettings
 from tinythinker.core.records import Flaw, Question, Rationale, Rejected
-from tinythinker.teacher.ledger import effective_label
+from tinythinker.settings.schema import TeacherSettings
+from tinythinker.teacher.llm.ledger import effective_label
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from tinythinker.config import OptimSettings
 from tinythinker.core import ranks
 from tinythinker.core.errors import StudentError
-from tinythinker.core.jsonl import file_errors, whole_folder
+from tinythinker.core.files import file_errors, whole_folder
+from tinythinker.settings.schema import OptimSettings
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student, tensor_file_errors
 from tinythinker.train.optim import build_optimizer

@@ -28,14 +28,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from tinythinker.config import OptimSettings
 from tinythinker.core import ranks
 from tinythinker.core.errors import StudentError, expected
-from tinythinker.core.jsonl import Json, appending, read_json, read_objects, write_json, write_text
+from tinythinker.core.files import Json, appending, read_json, read_objects, write_json, write_text
 from tinythinker.core.progress import Progress, say
 from tinythinker.core.seeds import seed_torch
+from tinythinker.settings.schema import OptimSettings
+from tinythinker.student.adapters import merge
 from tinythinker.student.logps import Scorer
-from tinythinker.student.lora import merge
 from tinythinker.student.student import Student, load_student
 from tinythinker.train.engine import Engine, build_engine, whole_tensor
 

@@ -6,7 +6,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_cosine_schedule_with_warmup
 
-from tinythinker.config import OptimSettings
+from tinythinker.settings.schema import OptimSettings
 
 
 def build_optimizer(

@@ -1,0 +1,264 @@
+"""Every answered request, on disk before anything else is done with it: what was paid for is never asked for twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from pydantic import Field
+
+from tinythinker.core.files import appending, file_errors, iterate_records
+from tinythinker.core.records import Flaw, Question, Rationale, Record, Rejected
+from tinythinker.teacher.llm.prompt import Prompt
+
+MOST_DOUBLINGS = 3
+_HOPELESS = 64
+
+
+class Completion(Record):
+    """One text of the teacher's, as it came."""
+
+    text: str
+    finish: str | None = None
+    """Why it ended, in the endpoint's words: `stop`, `length`, `content_filter` ..."""
+
+
+class Reply(Record):
+    """What one request brought: one line of `completions.jsonl`."""
+
+    request: str
+    """What the endpoint calls the request; for a line of a batch, the name that we gave it."""
+    question_id: str
+    prompt: str
+    """`Prompt.key` of what was asked."""
+    wave: int
+    max_tokens: int
+    completions: tuple[Completion, ...]
+    model: str
+    """The model as it was asked for, which the price goes by."""
+    answered_by: str = ""
+    """The model as the endpoint names it."""
+    prompt_tokens: int = Field(ge=0)
+    cached_tokens: int = Field(0, ge=0)
+    """Those of the prompt tokens that the provider had in its cache."""
+    completion_tokens: int = Field(ge=0)
+    """Over all completions of the request."""
+    is_counted: bool = True
+    """False if the endpoint counted no tokens, and they are estimated from the texts."""
+    is_batch: bool = False
+
+
+class Job(NamedTuple):
+    """Completions to ask for, of one question."""
+
+    question: Question
+    wave: int
+    wanted: int
+    max_tokens: int
+
+
+def read_completion(completion: Completion, question: Question, prompt: Prompt) -> Rationale | Rejected:
+    """A completion as a rationale, or why it is none. What was cut off or withheld is rejected unread."""
+    flaw = None
+    if completion.finish == "length":
+        flaw, reason = Flaw.CUT, "reached max_tokens"
+    elif completion.finish == "content_filter" or not completion.text.strip():
+        flaw, reason = Flaw.REFUSED, f"no text (finish: {completion.finish})"
+    if flaw:
+        return Rejected(question_id=question.id, flaw=flaw, text=completion.text, reason=reason)
+    read: Rationale | Rejected = prompt.parse(completion.text, question)
+    return read
+
+
+def effective_label(votes: Mapping[str, int], gold: str | None, policy: str) -> str | None:
+    """The label that a question's rationales should argue for.
+
+    The gold label, except under the policy `teacher` where more than half of the well-formed completions agree on
+    another one (METHOD section 6, defect 12).
+    """
+    if policy == "teacher" and votes:
+        label, count = max(votes.items(), key=lambda vote: (vote[1], vote[0] == gold, vote[0]))
+        if 2 * count > sum(votes.values()):
+            return label
+    return gold
+
+
+@dataclass
+class _Standing:
+    """How far one question is, by wave."""
+
+    received: Counter[int] = field(default_factory=Counter)
+    votes: dict[int, Counter[str]] = field(default_factory=dict)
+    """Well-formed completions by the label they call correct."""
+    cut: set[int] = field(default_factory=set)
+
+
+class Ledger:
+    """The file of replies, and how far every question is; holds counts in memory, never texts.
+
+    Use it as a context to add replies.
+    """
+
+    def __init__(
+        self, path: Path, questions: Sequence[Question], prompt: Prompt, *, samples: int, max_tokens: int, policy: str
+    ) -> None:
+        self.path = path
+        self._questions = {prompt.key(question): question for question in questions}
+        self._key = {question.id: key for key, question in self._questions.items()}
+        self._prompt = prompt
+        self._samples, self._max_tokens, self._policy = samples, max_tokens, policy
+        self._standing = {question.id: _Standing() for question in questions}
+        self.batch_requests: set[str] = set()
+        """Names of the batch lines that have been taken in."""
+        self.count_foreign = 0
+        """Completions in the file that were asked for otherwise, or about other questions."""
+        self.last_counted: Reply | None = None
+        """The latest reply to this prompt whose tokens the endpoint counted."""
+        self.is_answered = False
+        """Has this prompt ever been answered?"""
+        self.first_rejected: Rejected | None = None
+        """The first completion to this prompt that could not be read."""
+        self._received = self._well_formed = 0
+        self.totals: Counter[tuple[str, bool, str]] = Counter()
+        """Tokens and requests by model, batch or not, and kind: all the file holds, whatever it was asked for."""
+        for reply in self.replies():
+            self._count(reply)
+
+    def __enter__(self) -> Self:
+        self._appending = appending(self.path)
+        self._file = self._appending.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._appending.__exit__(kind, error, trace)
+
+    def replies(self) -> Iterator[Reply]:
+        """Every reply in the file, in order. Raises DataError."""
+        if self.path.exists():
+            yield from iterate_records(self.path, Reply, is_growing=True)
+
+    @property
+    def questions(self) -> list[Question]:
+        """The questions that are asked."""
+        return list(self._questions.values())
+
+    def question(self, reply: Reply) -> Question:
+        """The question that a reply to this prompt is about."""
+        return self._questions[reply.prompt]
+
+    def key(self, question: Question) -> str:
+        """`Prompt.key` of a question."""
+        return self._key[question.id]
+
+    def add(self, reply: Reply) -> None:
+        """Write a reply, then count it. Raises DataError."""
+        with file_errors(self.path):
+            self._file.add(reply)
+        self._count(reply)
+
+    def sync(self) -> None:
+        """See what was added onto the disk, against a loss of power. Raises DataError."""
+        with file_errors(self.path):
+            self._file.sync()
+
+    def _count(self, reply: Reply) -> None:
+        for name, count in (
+            ("requests", 1),
+            ("completions", len(reply.completions)),
+            ("prompt_tokens", reply.prompt_tokens),
+            ("cached_tokens", reply.cached_tokens),
+            ("completion_tokens", reply.completion_tokens),
+            ("uncounted_requests", not reply.is_counted),
+        ):
+            self.totals[reply.model, reply.is_batch, name] += count
+        if reply.is_batch:
+            self.batch_requests.add(reply.request)
+        question = self._questions.get(reply.prompt)
+        if question is None:
+            self.count_foreign += len(reply.completions)
+            return
+        self.is_answered = True
+        self.last_counted = reply if reply.is_counted else self.last_counted
+        own = self._standing[question.id]
+        own.received[reply.wave] += len(reply.completions)
+        self._received += len(reply.completions)
+        for completion in reply.completions:
+            read = read_completion(completion, question, self._prompt)
+            if isinstance(read, Rationale) and read.label is not None:
+                own.votes.setdefault(reply.wave, Counter())[read.label] += 1
+                self._well_formed += 1
+            if isinstance(read, Rejected):
+                self.first_rejected = self.first_rejected or read
+                if read.flaw is Flaw.CUT:
+                    own.cut.add(reply.wave)
+
+    def texts(self) -> Iterator[tuple[Question, Completion]]:
+        """Every completion that answers this prompt, in the order it came. Raises DataError."""
+        for reply in self.replies():
+            question = self._questions.get(reply.prompt)
+            if question is not None:
+                for completion in reply.completions:
+                    yield question, completion
+
+    def missing(self, question: Question, before: int | None = None) -> int:
+        """Usable completions that a question lacks, counting the waves before one (None: all)."""
+        own = self._standing[question.id]
+        votes: Counter[str] = Counter()
+        for wave, some in own.votes.items():
+            if before is None or wave < before:
+                votes += some
+        label = effective_label(votes, question.gold, self._policy)
+        return max(0, self._samples - (votes[label] if label is not None else 0))
+
+    def jobs(self, wave: int) -> list[Job]:
+        """What is still to be asked in a wave, one job per question.
+
+        A wave asks for what the waves before it left missing. Of a wave that was interrupted, what has been received
+        is not asked for again; a question that has reached a later wave is not asked in this one any more.
+        """
+        jobs = []
+        for question in self._questions.values():
+            own = self._standing[question.id]
+            if max(own.received, default=0) <= wave:
+                count = self.missing(question, wave) - own.received[wave]
+                if count > 0:
+                    doublings = min(MOST_DOUBLINGS, sum(cut < wave for cut in own.cut))
+                    jobs.append(Job(question, wave, count, self._max_tokens * 2**doublings))
+        return jobs
+
+    @property
+    def share_well_formed(self) -> float:
+        """Share of the completions received that could be read."""
+        return self._well_formed / max(1, self._received)
+
+    def received(self, question: Question, wave: int) -> int:
+        """Completions received of a question in a wave, usable or not."""
+        return self._standing[question.id].received[wave]
+
+    def models(self) -> list[str]:
+        """The models that answered this prompt, as the endpoint names them. Raises DataError."""
+        mine = (reply for reply in self.replies() if reply.prompt in self._questions)
+        return list(dict.fromkeys(reply.answered_by or reply.model for reply in mine))
+
+    def count_received(self) -> int:
+        """Completions received, usable or not."""
+        return self._received
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Have many completions come, and not one that could be read?"""
+        return self._received >= _HOPELESS and not self._well_formed
+
+    def count_usable(self) -> int:
+        """Usable completions of all questions together, as many as are wanted of each."""
+        return sum(self._samples - self.missing(question) for question in self._questions.values())
+
+    def count_wanted(self) -> int:
+        """Usable completions wanted of all questions together."""
+        return self._samples * len(self._questions)

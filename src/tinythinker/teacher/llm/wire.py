@@ -1,0 +1,111 @@
+"""The body of an endpoint's answer, as far as it matters here; endpoints differ in everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from tinythinker.teacher.llm.cost import count_tokens, prompt_tokens
+from tinythinker.teacher.llm.ledger import Completion, Job, Reply
+from tinythinker.teacher.llm.prompt import Prompt
+
+
+class BadReplyError(Exception):
+    """A body that is no answer: torn, of another shape, or without a completion."""
+
+
+class Asked(NamedTuple):
+    """What a body answers."""
+
+    question_id: str
+    prompt: str
+    """`Prompt.key` of what was asked."""
+    wave: int
+    max_tokens: int
+    model: str
+    prompt_tokens: int
+    """Estimated, for endpoints that do not count."""
+
+
+def asked_by(job: Job, prompt: Prompt) -> Asked:
+    """What the answer to a job will answer."""
+    question = job.question
+    tokens = prompt_tokens(prompt, question)
+    return Asked(question.id, prompt.key(question), job.wave, job.max_tokens, prompt.model, tokens)
+
+
+def reply_of(text: str, asked: Asked, hide: Callable[[str], str] = str, *, batch_name: str | None = None) -> Reply:
+    """The reply that a response body holds; only its choices must be there.
+
+    Choices that report an error of the provider's own are left out: they can be asked for again.
+
+    Args:
+        hide: takes secrets out of a text.
+        batch_name: names the request, if it was one line of a batch.
+
+    Raises:
+        BadReplyError: there is no completion in it.
+    """
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadReplyError(f"a torn or malformed body: {hide(text)[:80]!r}") from None
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if not isinstance(choices, list):
+        raise BadReplyError(f"a body without choices: {hide(text)[:80]!r}")
+    completions = tuple(own for own in (_completion(choice, hide) for choice in choices) if own is not None)
+    if not completions:
+        raise BadReplyError(f"a body without a completion: {hide(text)[:80]!r}")
+    usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+    details = usage.get("prompt_tokens_details")
+    given, made = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    prompt = asked.prompt_tokens if given is None else given
+    cached = _count(details, "cached_tokens") if isinstance(details, dict) else None
+    return Reply(
+        request=batch_name or hide(_readable(str(body.get("id") or ""))),
+        question_id=asked.question_id,
+        prompt=asked.prompt,
+        wave=asked.wave,
+        max_tokens=asked.max_tokens,
+        completions=completions,
+        model=asked.model,
+        answered_by=hide(_readable(str(body.get("model") or ""))),
+        prompt_tokens=prompt,
+        cached_tokens=min(cached or 0, prompt),
+        completion_tokens=sum(count_tokens(own.text) for own in completions) if made is None else made,
+        is_counted=given is not None and made is not None,
+        is_batch=batch_name is not None,
+    )
+
+
+def _completion(choice: object, hide: Callable[[str], str]) -> Completion | None:
+    """The text of a choice; None where the provider failed. A refusal counts as withheld."""
+    if not isinstance(choice, dict) or choice.get("error") or choice.get("finish_reason") == "error":
+        return None
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return None
+    content, refusal = _content(message.get("content")), message.get("refusal")
+    finish = choice.get("finish_reason")
+    if not content and refusal:
+        content, finish = str(refusal), "content_filter"
+    return Completion(text=hide(_readable(content)), finish=str(finish) if finish is not None else None)
+
+
+def _content(content: object) -> str:
+    """Text, or the text parts of a list of parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
+def _readable(text: str) -> str:
+    """A text that can be written: half a character, as a torn escape leaves it, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int | None:
+    """A number of tokens, where the endpoint gives a sound one."""
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

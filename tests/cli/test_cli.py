@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tests.conftest import TINY
+from tinythinker import api
+from tinythinker.cli.app import app
+
+VERBS = (
+    "quickstart",
+    "bench",
+    "run",
+    "teach",
+    "cost",
+    "batch-export",
+    "batch-import",
+    "train",
+    "reflect",
+    "evaluate",
+    "probe",
+    "study",
+    "methods",
+    "report",
+    "ask",
+    "settings",
+)
+GOOD = '{"id": "q%d", "question": "Where %d?", "options": ["up", "down"], "answer": 0}\n'
+
+
+def call(*words: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def refused(code: int, message: str, *words: str | Path) -> None:
+    """The command ends with this code and one line that holds the message."""
+    exit_code, out, err = call(*words)
+    last = err.strip().split("\n")[-1]
+    assert (exit_code, out) == (code, ""), err
+    assert last.startswith("error: ")
+    assert message in last
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    code, out, err = call("run", "storeroom", *TINY, "--out", folder)
+    assert code == 0, err
+    assert out.strip() == str(folder / "report.html")
+    assert "round-2: accuracy" in err
+    return folder
+
+
+def test_the_steps_one_at_a_time_make_what_run_makes(run: Path, tmp_path: Path) -> None:
+    steps = tmp_path / "steps"
+    assert call("teach", "storeroom", *TINY, "--out", steps)[1].strip() == str(steps / "teacher" / "rationales.jsonl")
+    assert call("train", steps)[1].strip() == str(steps / "phase-1" / "student")
+    assert call("reflect", steps)[1].strip() == str(steps / "round-2" / "student")
+    assert call("evaluate", steps)[1].strip() == str(steps / "verdicts")
+    assert call("report", steps)[1].strip() == str(steps / "report.html")
+    for file in (run / "verdicts").iterdir():
+        assert (steps / "verdicts" / file.name).read_text() == file.read_text()
+
+
+def test_ask_shows_recall_every_analysis_and_the_answer(run: Path) -> None:
+    words = ("What should you keep a thing in?", "--option", "box", "-o", "jar", "-o", "bag")
+    code, out, _ = call("ask", run, *words)
+    assert code == 0
+    assert [line.split(":")[0] for line in out.splitlines()] == [
+        "Recall",
+        "Analyze A",
+        "Analyze B",
+        "Analyze C",
+        "Summarize",
+        "Answer",
+    ]
+    _, out, _ = call("ask", run / "round-1" / "student", *words, "--json")
+    assert len(json.loads(out)["analyses"]) == 3
+
+
+def test_settings_of_a_verb_are_listed_with_their_meaning() -> None:
+    code, out, _ = call("settings", "reflect")
+    assert code == 0
+    assert "reflect.beta = 0.5    [number > 0]\n    Sharpness of" in out
+    assert "train." not in out
+    assert "train.max_steps = 400" in call("settings", "--task", "storeroom")[1]
+
+
+def test_a_probe_prints_what_interventions_do(run: Path) -> None:
+    code, out, err = call("probe", run, "--questions", "4")
+    assert code == 0, err
+    assert "answer changes" in out
+    assert "accuracy points that each stage costs" in out
+    code, out, _ = call("probe", run, "--questions", "4", "--json")
+    assert json.loads(out)["student"] == "round-2"
+
+
+def test_a_study_prints_its_table_and_where_the_page_is(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    code, said, err = call(
+        "study", "storeroom", *TINY, "--methods", "majority,label_only", "--seeds", "1", "--out", out
+    )
+    assert code == 0, err
+    assert said.strip() == str(out / "study.html")
+    assert "| label_only |" in err
+
+
+def test_methods_are_listed_with_their_settings() -> None:
+    code, out, _ = call("methods")
+    assert code == 0
+    assert "cot: recall, analyses and answer in one target" in out
+    assert "[stages.plan=cot reflect.rounds=0]" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            GOOD % (0, 0) * 0 + "".join(GOOD % (i, i) for i in range(6)) + "{oops\n",
+            "mine.jsonl:7: found malformed JSON",
+        ),
+        (GOOD % (1, 1) + GOOD % (1, 1) + "".join(GOOD % (i, i) for i in range(2, 12)), "found id 'q1' 2 times"),
+        (GOOD % (1, 1) + GOOD.replace('"answer": 0', '"answer": "C"') % (2, 2), "mine.jsonl:2, answer: found 'C'"),
+        (GOOD.replace(', "down"', "") % (1, 1), "mine.jsonl:1, number of options: found 1, expected 2 to 26"),
+        (GOOD.replace('"down"', ", ".join(f'"{i}"' for i in range(26))) % (1, 1), "number of options: found 27"),
+        (GOOD.replace("Where %d?", "") % 1, "mine.jsonl:1, question: found '', expected some text"),
+    ],
+    ids=["malformed", "duplicate", "gold", "one-option", "27-options", "empty-question"],
+)
+def test_bad_questions_are_one_line_with_exit_code_3_and_nothing_half_written(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "mine.jsonl").write_text(text)
+    refused(3, message, "run", tmp_path / "mine.jsonl", "--out", tmp_path / "run", "student.init=scratch")
+    assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), RuntimeError("can't allocate memory")],
+)
+def test_too_little_memory_is_one_line_that_says_what_to_set(
+    run: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(api, "evaluate", fail)
+    refused(5, "set micro_batch_size= or gradient_checkpointing=true", "evaluate", run)
+
+
+ASK = ("teacher.source=openai", "teacher.model=m", "teacher.base_url=http://127.0.0.1:9/v1", "split.valid=0.2")
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A file of ten questions."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(GOOD % (i, i) for i in range(10)))
+    return path
+
+
+def test_cost_says_what_asking_would_take_before_anything_is_sent(mine: Path) -> None:
+    code, out, _ = call("cost", mine, "teacher.model=gpt-4o-2024-05-13", "limit.train=5")
+    assert code == 0
+    assert "requests            5, one per training question, for 40 completions" in out
+    assert "completion tokens   at most 10,240" in out
+    assert "cost                at most $0." in out
+    code, out, _ = call("cost", mine, "teacher.model=m", "--json")
+    estimate = json.loads(out)
+    assert (estimate["requests"], estimate["completions"], estimate["cost"]) == (8, 64, None)
+
+
+def test_cost_of_an_unknown_model_asks_for_its_price(mine: Path) -> None:
+    _, out, _ = call("cost", mine, "teacher.model=m")
+    assert "m is not in the package's price table; set teacher.input_price and teacher.output_price" in out
+    refused(2, "teacher.model for teacher.source=openai: found None", "cost", mine)
+
+
+def test_the_prompt_can_be_seen_before_it_is_sent(mine: Path) -> None:
+    code, out, _ = call("cost", mine, "teacher.model=m", "--show-prompt")
+    assert code == 0
+    assert out.startswith("[system]\nYou teach a small language model")
+    assert "[user]\nQuestion: Where " in out
+    request = json.loads(out.split("[request]\n")[1])
+    assert request == {"model": "m", "temperature": 0.8, "max_tokens": 256, "n": 8}
+
+
+def test_a_batch_goes_out_and_comes_back_by_hand_and_teach_finishes(mine: Path, tmp_path: Path) -> None:
+    from tests.teacher.llm.test_batch import answered
+
+    out = tmp_path / "run"
+    code, printed, err = call("batch-export", mine, *ASK, "--out", out)
+    assert code == 0, err
+    lines = [json.loads(line) for line in Path(printed.strip()).read_text().splitlines()]
+    assert len(lines) == 7
+    output = tmp_path / "output.jsonl"
+    output.write_text("".join(json.dumps(answered(line, f"{i:07d}")) + "\n" for i, line in enumerate(lines)))
+    code, printed, err = call("batch-import", out, output)
+    assert (code, printed.strip()) == (0, str(out / "teacher" / "completions.jsonl"))
+    assert "7 answers taken in, 0 were there, 0 failed" in err
+    assert "nothing to ask" in call("batch-export", mine, *ASK, "--out", out)[2]
+    code, printed, err = call("teach", mine, *ASK, "--out", out)
+    assert (code, printed.strip()) == (0, str(out / "teacher" / "rationales.jsonl"))
+    assert "rationales kept" in err
+
+
+def test_a_batch_of_another_teacher_is_refused(mine: Path, tmp_path: Path) -> None:
+    refused(2, "teacher.source: found 'recorded', expected openai", "batch-export", mine, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("teacher.base_url=localhost:8000", "setting teacher.base_url: found 'localhost:8000', expected an address"),
+        ("teacher.base_url=http://localhost:abc/v1", "found 'http://localhost:abc/v1', expected an address"),
+        ("teacher.base_url=http://localhost:99999/v1", "expected an address such as"),
+        ("teacher.base_url=http://me:secret@host/v1", "found a user, password or query in it"),
+        ("teacher.key_env=sk-abc123", "never the key itself"),
+        ("teacher.api_key=sk-abc123", "read from the environment variable that teacher.key_env names"),
+        ("teacher.source=ecqa", "setting teacher.source with teacher.model=m: found 'ecqa', expected openai"),
+        ("teacher.samples=0", "setting teacher.samples: found 0, expected greater than or equal to 1"),
+    ],
+)
+def test_what_could_leak_or_cannot_work_is_refused_before_anything_is_written(
+    mine: Path, tmp_path: Path, override: str, message: str
+) -> None:
+    refused(2, message, "teach", mine, *ASK, override, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    _, _, err = call("teach", mine, *ASK, override, "--out", tmp_path / "run")
+    assert "secret" not in err
+    assert "sk-abc123" not in err
+
+
+def test_a_teacher_that_is_not_there_is_exit_code_4(mine: Path, tmp_path: Path) -> None:
+    quick = ("teacher.attempts=1", "teacher.concurrency=1")
+    refused(4, "http://127.0.0.1:9/v1: found nobody who answers", "teach", mine, *ASK, *quick, "--out", tmp_path / "r")
+
+
+def test_a_plan_without_a_stage_to_reflect_on_is_refused_before_any_work(tmp_path: Path) -> None:
+    refused(2, "or reflect.rounds=0", "run", "storeroom", *TINY, "stages.plan=summarize", "--out", tmp_path / "run")
+    assert not (tmp_path / "run" / "questions").exists()
+
+
+def test_a_missing_file_is_exit_code_3(tmp_path: Path) -> None:
+    refused(3, "none.jsonl: found no such file", "run", tmp_path / "none.jsonl", "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("reflect.round=3", "did you mean 'reflect.rounds'"),
+        ("reflect.beta=-1", "setting reflect.beta: found -1, expected greater than 0"),
+        ("nonsense", "setting: found 'nonsense', expected key.path=value"),
+    ],
+)
+def test_bad_settings_are_exit_code_2_and_write_nothing(tmp_path: Path, override: str, message: str) -> None:
+    refused(2, message, "run", "storeroom", override, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_directory_of_other_settings_is_refused_until_forced(run: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "run"
+    assert call("teach", "storeroom", *TINY, "--out", mine)[0] == 0
+    refused(2, "seed: was 42, now 7", "teach", "storeroom", *TINY, "seed=7", "--out", mine)
+    assert call("teach", "storeroom", *TINY, "seed=7", "--out", mine, "--force")[0] == 0
+    refused(2, "`train` was begun with other settings", "train", run, "train.learning_rate=0.5")
+
+
+def test_a_folder_that_is_no_student_is_exit_code_5(tmp_path: Path) -> None:
+    refused(5, "expected a student folder", "ask", tmp_path, "Where?", "-o", "up", "-o", "down")
+
+
+def test_a_pretrained_student_that_does_not_load_is_exit_code_5(tmp_path: Path) -> None:
+    overrides = [*TINY, "student.init=pretrained", f"student.name={tmp_path / 'none'}"]
+    refused(5, "found nothing that loads", "run", "storeroom", *overrides, "--out", tmp_path / "run")
+
+
+def test_a_teacher_without_its_file_is_refused(tmp_path: Path) -> None:
+    refused(
+        2,
+        "teacher.path for teacher.source=ecqa",
+        "run",
+        "storeroom",
+        *TINY,
+        "teacher.source=ecqa",
+        "--out",
+        tmp_path / "r",
+    )
+    refused(
+        4,
+        "found none of ecqa_train.jsonl",
+        "run",
+        "storeroom",
+        *TINY,
+        "teacher.source=ecqa",
+        f"teacher.path={tmp_path}",
+        "--out",
+        tmp_path / "s",
+    )
+
+
+def test_a_directory_that_is_no_run_is_exit_code_3(tmp_path: Path) -> None:
+    for verb in ("train", "reflect", "evaluate", "report"):
+        refused(3, "found no manifest.json", verb, tmp_path)
+
+
+def test_an_unknown_verb_or_task_is_exit_code_2(tmp_path: Path) -> None:
+    assert call("tran")[0] == 2
+    refused(2, "did you mean 'csqa'", "run", "csqaa", "--out", tmp_path / "run")
+    refused(2, "verb or group: found 'tran'", "settings", "tran")
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_is_there_at_once(verb: str) -> None:
+    def seconds(*words: str) -> float:
+        started = time.monotonic()
+        shown = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+        assert "Usage:" in shown.stdout
+        return time.monotonic() - started
+
+    bare = "import typer; app = typer.Typer(); app.command()(lambda: None); app(['--help'])"
+    ratios: list[float] = []
+    while not ratios or (min(ratios) >= 2 and len(ratios) < 6):  # a busy machine gets more tries
+        # Measured side by side: half a second on a free machine is several on a busy one.
+        least = seconds("-c", bare)
+        ratios.append(seconds("-m", "tinythinker", *([verb] if verb else []), "--help") / least)
+    assert min(ratios) < 2, "help takes twice as long as typer alone: something heavy is imported"

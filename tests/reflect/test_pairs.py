@@ -1,0 +1,214 @@
+"""Pairs against tables worked out by hand (METHOD section 4)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.conftest import ask
+from tinythinker.core.records import Chain, PreferencePair, Stage
+from tinythinker.core.seeds import stream
+from tinythinker.reflect.pairs import analyze_pairs, recall_pairs, share_out
+from tinythinker.stages.template import Template
+
+QUESTION = ask("Where?", "up", "down", "left", gold="B")
+PAPER = Template("paper")
+
+
+def rng() -> np.random.Generator:
+    return stream(0, "test")
+
+
+def recalled(*chains: tuple[str, str | None], teacher: tuple[str, ...] = ()) -> list[PreferencePair]:
+    """Pairs of sampled recalls, given as (recall, answer)."""
+    made = [
+        Chain(question_id="q1", sample=i, recall=recall, analyses=("a", "b", "c"), conclusion="", answer=answer)
+        for i, (recall, answer) in enumerate(chains)
+    ]
+    return recall_pairs(QUESTION, made, teacher, PAPER, rng())
+
+
+def sides(pairs: list[PreferencePair]) -> tuple[list[str], list[str]]:
+    return sorted(pair.chosen for pair in pairs), sorted(pair.rejected for pair in pairs)
+
+
+def test_no_rejected_makes_no_pair() -> None:
+    assert recalled(("r1", "B"), ("r2", "B"), teacher=("t",)) == []
+
+
+def test_no_chosen_and_no_teacher_makes_no_pair() -> None:
+    assert recalled(("w1", "A"), ("w2", "C")) == []
+
+
+def test_right_and_wrong_are_paired_on_the_recall_prompt() -> None:
+    (pair,) = recalled(("r1", "B"), ("w1", "A"))
+    assert (pair.stage, pair.chosen, pair.rejected) == (Stage.RECALL, "r1", "w1")
+    assert pair.prompt == PAPER.recall_prompt(QUESTION)
+
+
+def test_an_unreadable_answer_is_a_rejected_recall() -> None:
+    assert sides(recalled(("r1", "B"), ("w1", None))) == (["r1"], ["w1"])
+
+
+def test_rejected_are_redrawn_up_to_the_number_of_chosen() -> None:
+    assert sides(recalled(("r1", "B"), ("r2", "B"), ("r3", "B"), ("w1", "A"))) == (["r1", "r2", "r3"], ["w1"] * 3)
+
+
+def test_every_rejected_is_used_before_any_is_redrawn() -> None:
+    chosen, rejected = sides(recalled(("r1", "B"), ("r2", "B"), ("r3", "B"), ("w1", "A"), ("w2", "C")))
+    assert chosen == ["r1", "r2", "r3"]
+    assert set(rejected) == {"w1", "w2"}
+
+
+def test_the_teacher_fills_up_too_few_chosen() -> None:
+    pairs = recalled(("r1", "B"), ("w1", "A"), ("w2", "A"), ("w3", "C"), teacher=("t1", "t2", "t3"))
+    chosen, rejected = sides(pairs)
+    assert chosen[0] == "r1"
+    assert len(set(chosen[1:]) & {"t1", "t2", "t3"}) == 2
+    assert rejected == ["w1", "w2", "w3"]
+    assert {pair.chosen for pair in pairs if pair.is_from_teacher} == set(chosen[1:])
+
+
+def test_the_teacher_fills_up_even_where_the_student_was_never_right() -> None:
+    assert sides(recalled(("w1", "A"), ("w2", "C"), teacher=("t1", "t2", "t3")))[1] == ["w1", "w2"]
+
+
+def test_without_rationales_there_are_as_many_pairs_as_chosen() -> None:
+    pairs = recalled(("r1", "B"), ("w1", "A"), ("w2", "A"), ("w3", "C"))
+    assert len(pairs) == 1
+    assert pairs[0].chosen == "r1"
+
+
+def test_a_teacher_recall_among_the_rejected_or_chosen_fills_nothing() -> None:
+    pairs = recalled(("r1", "B"), ("w1", "A"), ("w2", "A"), teacher=("w1", "r1"))
+    assert [pair.chosen for pair in pairs] == ["r1"]
+
+
+def test_equal_texts_count_once() -> None:
+    assert sides(recalled(("r1", "B"), ("r1", "B"), ("w1", "A"), ("w1", "A"))) == (["r1"], ["w1"])
+
+
+def test_a_text_on_both_sides_is_dropped_from_both() -> None:
+    assert recalled(("x", "B"), ("x", "A")) == []
+    assert sides(recalled(("x", "B"), ("x", "A"), ("r1", "B"), ("w1", "A"))) == (["r1"], ["w1"])
+
+
+def test_an_empty_recall_is_no_side_of_a_pair() -> None:
+    assert recalled(("", "B"), ("w1", "A")) == []
+    assert recalled(("r1", "B"), ("", "A")) == []
+
+
+def test_a_recall_that_says_for_option_is_a_text_like_any_other() -> None:
+    assert sides(recalled(("For option A, no.", "B"), ("w1", "A")))[0] == ["For option A, no."]
+
+
+def test_off_policy_the_teacher_takes_the_place_of_some_chosen() -> None:
+    own = [
+        Chain(question_id="q1", recall=r, conclusion="", answer=a) for r, a in (("r1", "B"), ("r2", "B"), ("w1", "A"))
+    ]
+    by_share = {
+        share: recall_pairs(QUESTION, own, ("t1", "t2", "r1"), PAPER, rng(), on_policy=share)
+        for share in (1.0, 0.5, 0.0)
+    }
+    students = {share: sum(not pair.is_from_teacher for pair in pairs) for share, pairs in by_share.items()}
+    assert students == {1.0: 2, 0.5: 1, 0.0: 0}
+    assert {pair.chosen for pair in by_share[0.0]} == {"t1", "t2"}
+    assert all(len(pairs) == 2 for pairs in by_share.values())
+
+
+def test_off_policy_without_enough_of_the_teachers_the_students_own_stay() -> None:
+    own = [
+        Chain(question_id="q1", recall=r, conclusion="", answer=a) for r, a in (("r1", "B"), ("r2", "B"), ("w1", "A"))
+    ]
+    pairs = recall_pairs(QUESTION, own, ("t1",), PAPER, rng(), on_policy=0.0)
+    assert sorted(pair.is_from_teacher for pair in pairs) == [False, True]
+
+
+def test_samples_go_to_questions_solved_now_and_then_up_to_a_limit() -> None:
+    assert share_out(9, [0.5, 1.0, 0.0, 0.1], most=10) == [5, 0, 0, 4]
+    assert share_out(100, [0.5, 1.0], most=10) == [10, 0]
+    assert share_out(9, [1.0, 0.0], most=10) == [0, 0]
+
+
+Set = tuple[tuple[str, ...], str | None]
+
+
+def analyzed(*sets: Set) -> list[PreferencePair]:
+    """Pairs of sampled sets of analyses, given as (analyses, answer)."""
+    chains = [
+        Chain(question_id="q1", sample=i, recall="r.", analyses=analyses, conclusion="", answer=answer)
+        for i, (analyses, answer) in enumerate(sets)
+    ]
+    return analyze_pairs(QUESTION, chains, PAPER, rng())
+
+
+def found(pairs: list[PreferencePair]) -> set[tuple[str, str, str]]:
+    return {(pair.prompt[-2], pair.chosen, pair.rejected) for pair in pairs}
+
+
+RIGHT: Set = (("a+", "b+", "c+"), "B")
+WRONG_A: Set = (("a-", "b-", "c-"), "A")
+WRONG_C: Set = (("a~", "b~", "c~"), "C")
+
+
+def test_a_couple_gives_the_gold_option_and_the_wrongly_picked_one() -> None:
+    assert found(analyzed(RIGHT, WRONG_A)) == {("B", "b+", "b-"), ("A", "a+", "a-")}
+
+
+def test_analyze_pairs_stand_on_the_prompt_with_the_recall() -> None:
+    pairs = analyzed(RIGHT, WRONG_C)
+    assert {pair.prompt for pair in pairs} == {PAPER.analyze_prompt(QUESTION, "r.", label) for label in "BC"}
+    assert {pair.stage for pair in pairs} == {Stage.ANALYZE}
+
+
+@pytest.mark.parametrize("sets", [[RIGHT], [WRONG_A], [RIGHT, (("x", "y", "z"), None)], [RIGHT, (RIGHT[0], "A")]])
+def test_one_side_alone_makes_no_pair(sets: list[Set]) -> None:
+    # All right; all wrong; the other one unreadable; one set on both sides.
+    assert analyzed(*sets) == []
+
+
+def test_too_few_chosen_are_topped_up_and_not_replaced() -> None:
+    # One chosen, two rejected: the official code would train on one couple of these, and we on both (FIDELITY, 6).
+    assert found(analyzed(RIGHT, WRONG_A, WRONG_C)) == {
+        ("B", "b+", "b-"),
+        ("A", "a+", "a-"),
+        ("B", "b+", "b~"),
+        ("C", "c+", "c~"),
+    }
+
+
+def test_too_few_rejected_are_redrawn() -> None:
+    other: Set = (("a*", "b*", "c*"), "B")
+    assert found(analyzed(RIGHT, other, WRONG_A)) == {
+        ("B", "b+", "b-"),
+        ("A", "a+", "a-"),
+        ("B", "b*", "b-"),
+        ("A", "a*", "a-"),
+    }
+
+
+def test_sets_that_agree_on_an_analysis_give_no_pair_of_it() -> None:
+    assert found(analyzed(RIGHT, (("a+", "b-", "c+"), "A"))) == {("B", "b+", "b-")}
+
+
+def test_an_analysis_that_says_for_option_stays_whole() -> None:
+    tricky: Set = (("a-", "For option C, b-", "c-"), "A")
+    assert ("B", "b+", "For option C, b-") in found(analyzed(RIGHT, tricky))
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 26])
+def test_questions_of_any_number_of_options_give_pairs_of_the_gold_and_the_picked_one(count: int) -> None:
+    question = ask("Where?", *(f"place {i}" for i in range(count)), gold="A")
+    last = question.labels[-1]
+    chains = [
+        Chain(
+            question_id="q1", recall="r.", analyses=tuple(f"{say} {i}" for i in range(count)), conclusion="", answer=a
+        )
+        for say, a in (("yes", "A"), ("no", last))
+    ]
+    pairs = analyze_pairs(question, chains, PAPER, rng())
+    assert {(pair.chosen, pair.rejected) for pair in pairs} == {
+        ("yes 0", "no 0"),
+        (f"yes {count - 1}", f"no {count - 1}"),
+    }
+    assert {pair.prompt for pair in pairs} == {PAPER.analyze_prompt(question, "r.", label) for label in ("A", last)}

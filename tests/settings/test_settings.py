@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tinythinker.core.errors import DataError, SettingsError
+from tinythinker.settings.schema import describe_settings, in_round, known_keys, load_settings, parse_override, presets
+
+
+def test_later_sources_win_over_earlier_ones(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("train:\n  batch_size: 16\n  learning_rate: 1e-3\n")
+    settings = load_settings("csqa", ["train.learning_rate=2e-3"], file)
+    assert (settings.train.batch_size, settings.train.learning_rate) == (16, 0.002)
+    assert settings.train.epochs == 10  # the preset's
+
+
+@pytest.mark.parametrize("task", ["csqa", "obqa", "strategyqa"])
+def test_presets_carry_the_published_hyper_parameters(task: str) -> None:
+    settings = load_settings(task)
+    train, reflect = settings.train, settings.reflect
+    assert (train.learning_rate, train.warmup, train.batch_size, train.epochs) == (5e-4, 0.1, 64, 10)
+    assert (settings.stages.interval, settings.stages.template, settings.seed) == (100, "paper", 42)
+    assert (settings.student.max_prompt_tokens, settings.student.max_target_tokens) == (200, 200)
+    assert (reflect.rounds, reflect.samples_per_question, reflect.temperature) == (5, (10,), (0.7,))
+    assert (reflect.beta, reflect.alpha, reflect.learning_rate, reflect.batch_size) == (0.5, 0.5, 5e-6, 32)
+    assert (reflect.epochs, reflect.reference, reflect.stages) == (
+        10,
+        "previous",
+        ("recall", "analyze"),
+    )
+
+
+def test_every_preset_loads() -> None:
+    assert presets() == ["csqa", "obqa", "storeroom", "strategyqa"]
+    for task in presets():
+        assert load_settings(task).task == task
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(
+        SettingsError,
+        match=r"'reflect.round': found no such setting, expected one of .*; did you mean 'reflect.rounds'",
+    ):
+        load_settings("storeroom", ["reflect.round=3"])
+
+
+def test_an_unknown_key_in_a_file_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("trian: {epochs: 3}\n")
+    with pytest.raises(SettingsError, match=r"'trian.epochs'.*'train.epochs'"):
+        load_settings("storeroom", [], tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("reflect.beta=0", r"setting reflect\.beta: found 0, expected greater than 0"),
+        ("train.epochs=many", r"setting train\.epochs: found 'many', expected a valid integer"),
+        ("stages.plan=all", r"setting stages\.plan: found 'all', expected 'full', 'summarize'"),
+        ("storeroom.annotated=1.5", r"setting storeroom\.annotated: found 1\.5, expected less than or equal to 1"),
+        ("train=3", r"train: found 3, expected a group of settings"),
+        ("seed", r"setting: found 'seed', expected key\.path=value"),
+        ("task=obqa", r"settings, task: found 'obqa', expected no such key"),
+        ("reflect.temperature=[1.0, 0]", r"setting reflect\.temperature: found 0, expected greater than 0"),
+        ("reflect.samples_per_question=1", r"setting reflect\.samples_per_question: found 1, expected greater than or"),
+        ("reflect.beta=.inf", r"setting reflect\.beta: found inf, expected a finite number"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_key(override: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings("storeroom", [override])
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"split\.valid \+ split\.test: found 1\.1, expected less than 1"):
+        load_settings("mine.csv", ["split.valid=0.6", "split.test=0.5"])
+
+
+def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"task: found 'csq', expected one of .* \(did you mean 'csqa'\?\)"):
+        load_settings("csq")
+
+
+def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.yaml: found no such file"):
+        load_settings("csqa", [], tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a=1e-4", 1e-4),
+        ("a=3", 3),
+        ("a=null", None),
+        ("a=true", True),
+        ("a=yes", "yes"),
+        ("a=x=y", "x=y"),
+        ("a=[r, s]", ["r", "s"]),
+        ("a=2024-01-05", "2024-01-05"),
+        ("a=2024-13-05", "2024-13-05"),
+    ],
+)
+def test_an_override_is_read_as_yaml_with_numbers_as_people_write_them(text: str, value: object) -> None:
+    assert parse_override(text) == ("a", value)
+
+
+def test_the_settings_survive_the_manifest() -> None:
+    settings = load_settings("csqa", ["data_dir=some/where", "student.sentencepiece=a.model"])
+    assert type(settings).model_validate(settings.plain()) == settings
+
+
+def test_every_setting_has_a_meaning_and_a_type() -> None:
+    lines = list(describe_settings())
+    assert [line.key for line in lines] == known_keys()
+    assert all(line.meaning.endswith((".", ")")) for line in lines), [
+        x.key for x in lines if not x.meaning.endswith(".")
+    ]
+    allowed = {line.key: line.allowed for line in lines}
+    assert allowed["reflect.beta"] == "number > 0"
+    assert allowed["reflect.samples_per_question"] == "list of integer ≥ 2"
+    assert allowed["reflect.patience"] == "integer | null ≥ 1"
+
+
+def test_a_folder_may_be_called_like_a_number() -> None:
+    assert load_settings("csqa", ["data_dir=2024"]).data_dir == Path("2024")
+
+
+def test_keys_of_a_file_must_be_names(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("1: 2\n")
+    with pytest.raises(SettingsError, match=r"a\.yaml, key: found 1, expected the name of a setting"):
+        load_settings("csqa", [], tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["reflect.loss=none", "reflect.alpha=0"],
+            r"reflect\.alpha with reflect\.loss=none: found 0\.0, expected more",
+        ),
+        (["reflect.loss=ipo", "reflect.label_smoothing=0.1"], r"label_smoothing with reflect\.loss=ipo: found 0\.1"),
+        (
+            ["student.family=causal", "student.size=t5-base"],
+            r"student\.size with student\.family=causal: found 't5-base'",
+        ),
+        (
+            ["reflect.sampling=uncertain", "reflect.samples_per_question=[8, 2]"],
+            r"samples_per_question with reflect\.sampling=uncertain: found \[8, 2\], expected 3",
+        ),
+        (["reflect.on_policy=0.5", "reflect.stages=[analyze]"], r"reflect\.on_policy without recall"),
+        (
+            ["reflect.loss=none", "reflect.reference=initial"],
+            r"reflect\.reference with reflect\.loss=none: found 'initial'",
+        ),
+        (
+            ["student.init=pretrained", "student.family=causal"],
+            r"student\.family with student\.init=pretrained: found 'causal'",
+        ),
+        (["student.chat_template=true"], r"student\.chat_template with student\.init=scratch: found True"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings("storeroom", overrides)
+
+
+def test_a_setting_by_round_takes_one_value_or_several_and_goes_on_with_the_last() -> None:
+    one, several = (
+        load_settings("storeroom", [f"reflect.temperature={value}"]).reflect.temperature
+        for value in ("0.7", "[1, 0.5]")
+    )
+    assert [in_round(one, number) for number in (1, 2, 3)] == [0.7, 0.7, 0.7]
+    assert [in_round(several, number) for number in (1, 2, 3)] == [1.0, 0.5, 0.5]

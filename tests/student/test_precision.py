@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.conftest import tiny_of
+from tinythinker.generate.decode import Sampling, decode
+from tinythinker.student.precision import decoding
+from tinythinker.student.student import Student
+
+
+def told(student: Student, bf16: str) -> Student:
+    generate = student.recipe.generate.model_copy(update={"bf16": bf16})
+    return Student(student.model, student.tokenizer, student.recipe.model_copy(update={"generate": generate}))
+
+
+@pytest.mark.parametrize("architecture", ["t5", "qwen3", "gpt2"])
+def test_bfloat16_decodes_with_a_copy_and_leaves_the_student_as_it_is(architecture: str) -> None:
+    student = told(tiny_of(architecture), "always")
+    other = decoding(student, is_sampled=False)
+    assert {p.dtype for p in other.model.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in student.model.parameters()} == {torch.float32}
+    assert all(p.requires_grad for p in student.model.parameters())
+    assert {b.dtype for b in other.model.buffers() if b.is_floating_point()} <= {torch.float32}
+    for sampling in (None, Sampling(1.0, [1, 2])):
+        assert len(decode(other, ["rain", "wet"], max_tokens=4, batch_size=2, sampling=sampling)) == 2
+    assert decoding(told(student, "never"), is_sampled=True).model is student.model
+
+
+def test_by_itself_only_what_is_sampled_is_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = told(tiny_of("t5"), "auto")
+    for name in ("amx_bf16", "avx512_bf16"):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {name: True})
+        assert decoding(student, is_sampled=False).model is student.model
+        assert decoding(student, is_sampled=True).model.dtype == torch.bfloat16
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
+    assert decoding(student, is_sampled=True).model is student.model

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinythinker.core.errors import DataError
+from tinythinker.tasks.tables.own import read_own
+
+GOOD: dict[str, Any] = {"question": "Where?", "options": ["up", "down", "left"], "answer": "B"}
+
+
+def write(folder: Path, *rows: dict[str, Any]) -> Path:
+    file = folder / "mine.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("answer", ["B", "down", 1])
+def test_the_answer_is_a_label_a_text_or_a_position_from_0(tmp_path: Path, answer: object) -> None:
+    assert read_own(write(tmp_path, GOOD | {"answer": answer}))[0].gold == "B"
+
+
+def test_options_may_be_a_mapping_and_keep_its_order(tmp_path: Path) -> None:
+    (question,) = read_own(write(tmp_path, GOOD | {"options": {"2": "up", "1": "down"}, "answer": 1}))
+    assert [(option.label, option.text) for option in question.options] == [("A", "up"), ("B", "down")]
+    assert question.gold == "B"
+
+
+def test_ids_are_optional_and_follow_the_line(tmp_path: Path) -> None:
+    assert [q.id for q in read_own(write(tmp_path, GOOD, GOOD | {"id": 7}))] == ["mine-1", "7"]
+
+
+def test_questions_may_differ_in_their_number_of_options(tmp_path: Path) -> None:
+    many = GOOD | {"options": [str(i) + "th" for i in range(26)], "answer": "Z"}
+    assert [len(q.options) for q in read_own(write(tmp_path, GOOD, many))] == [3, 26]
+
+
+ODD = ["comma, inside", 'quote " inside', "new\nline", "  spaces  ", "ünïcode \u2028 \U0001f600", "(A) B: C"]
+
+
+def test_odd_characters_in_options_survive_json_byte_for_byte(tmp_path: Path) -> None:
+    (question,) = read_own(write(tmp_path, GOOD | {"options": ODD, "answer": 0}))
+    assert [option.text for option in question.options] == ODD
+
+
+def test_odd_characters_in_options_survive_csv_byte_for_byte(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["question", "answer", *"ABCDEF"])
+        writer.writerow(["Where,\nreally?", "C", *ODD])
+        writer.writerow(["Where?", "down", "up", "down", "", "", "", ""])
+    first, second = read_own(file)
+    assert (first.stem, [option.text for option in first.options], first.gold) == ("Where,\nreally?", ODD, "C")
+    assert ([option.text for option in second.options], second.gold) == (["up", "down"], "B")
+
+
+def test_csv_options_may_be_json_in_one_column(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text('id,question,options,answer\nx,Where?,"[""up"", ""down""]",1\n')
+    (question,) = read_own(file)
+    assert (question.id, question.gold, len(question.options)) == ("x", "B", 2)
+
+
+def test_a_number_may_be_the_text_of_an_option(tmp_path: Path) -> None:
+    numbers = {"options": ["3", "4", "5"]}
+    rows = [
+        GOOD | numbers | {"answer": 4},
+        GOOD | numbers | {"answer": "5"},
+        GOOD | {"options": ["1", "2"], "answer": "1"},
+    ]
+    assert [question.gold for question in read_own(write(tmp_path, *rows))] == ["B", "C", "A"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (GOOD | {"question": " "}, r"mine\.jsonl:2, question: found ' ', expected some text"),
+        (GOOD | {"options": ["up"]}, r"mine\.jsonl:2, number of options: found 1, expected 2 to 26"),
+        (GOOD | {"options": ["x"] * 27}, r"mine\.jsonl:2, number of options: found 27, expected 2 to 26"),
+        (GOOD | {"answer": "D"}, r"mine\.jsonl:2, answer: found 'D', expected a label \(A, B, C\), an option's text"),
+        (GOOD | {"answer": 3}, r"mine\.jsonl:2, answer: found 3"),
+        (GOOD | {"answer": True}, r"mine\.jsonl:2, answer: found True"),
+        (GOOD | {"answer": None}, r"mine\.jsonl:2, answer: found None"),
+        (GOOD | {"options": "up,down"}, r"mine\.jsonl:2, options: found 'up,down', expected a list"),
+        (GOOD | {"options": ["up", " "]}, r"mine\.jsonl:2, options: found ' ', expected texts that are not blank"),
+        (GOOD | {"options": ["B", "A"], "answer": "A"}, r"found 'A', expected .*, and only one option meant"),
+        (GOOD | {"options": ["1", "2", "3"], "answer": 1}, r"found 1, expected .*, and only one option meant"),
+        (GOOD | {"options": ["x", "x"], "answer": "x"}, r"found 'x', expected .*, and only one option meant"),
+    ],
+)
+def test_a_bad_question_is_one_line_with_file_and_line(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_own(write(tmp_path, GOOD, row))
+
+
+def test_a_csv_row_with_too_many_cells_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("question,answer,A,B\nWhere?,A,up,down\nWhere?,A,up,down,left,right\n")
+    with pytest.raises(DataError, match=r"mine\.csv:3: found '2 cells too many', expected 4 cells"):
+        read_own(tmp_path / "mine.csv")
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text("\n")
+    with pytest.raises(DataError, match="found no question"):
+        read_own(tmp_path / "mine.jsonl")

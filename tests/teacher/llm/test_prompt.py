@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ask
+from tests.teacher.conftest import llm_settings, some_questions
+from tinythinker.core.errors import DataError, SettingsError
+from tinythinker.core.records import Rationale
+from tinythinker.settings.schema import load_settings
+from tinythinker.teacher.llm.parse import parse_completion
+from tinythinker.teacher.llm.prompt import Prompt, family, make_prompt
+
+QUESTIONS = some_questions(1)
+
+
+def prompt(*overrides: str) -> Prompt:
+    return make_prompt(llm_settings("http://127.0.0.1:9/v1", *overrides), QUESTIONS)
+
+
+def shown(system: str) -> list[str]:
+    """The worked examples of a system message."""
+    return [part.split("\n\n", 1)[1] for part in system.split("\n\nExample ")[1:]]
+
+
+def test_the_user_turn_gives_question_options_and_the_right_answer() -> None:
+    assert prompt().messages(QUESTIONS[0])[1] == {
+        "role": "user",
+        "content": "Question: Where is number 0?\nA. up\nB. down\nAnswer: A",
+    }
+
+
+def test_the_answer_can_be_kept_from_the_teacher_in_question_and_examples() -> None:
+    hidden = prompt("teacher.show_gold=false")
+    assert "Answer: " not in hidden.messages(QUESTIONS[0])[1]["content"] + hidden.system
+    assert "Answer: " in prompt().system
+
+
+@pytest.mark.parametrize("task", ["csqa", "obqa", "strategyqa"])
+def test_every_worked_example_shown_is_what_the_parser_accepts(task: str) -> None:
+    settings = load_settings(task, ["teacher.source=openai", "teacher.model=m", "teacher.examples=99"])
+    examples = shown(make_prompt(settings, QUESTIONS).system)
+    assert len(examples) >= 8
+    for example in examples:
+        asked, completion = example.split("\n\n")
+        lines = asked.split("\n")
+        question = ask(lines[0], *(line[3:] for line in lines[1:-1]), gold=lines[-1].removeprefix("Answer: "))
+        read = parse_completion(completion, question)
+        assert isinstance(read, Rationale)
+        assert read.label == question.gold
+
+
+def test_the_examples_are_a_seeded_draw() -> None:
+    first, again, other = prompt(), prompt(), prompt("seed=7")
+    assert len(shown(first.system)) == 7
+    assert first.system == again.system
+    assert shown(first.system) != shown(other.system)
+    assert shown(prompt("teacher.examples=0").system) == []
+
+
+def test_what_decides_an_answer_is_in_its_key_and_nothing_else_is() -> None:
+    key = prompt().key(QUESTIONS[0])
+    assert prompt("teacher.max_tokens=9", "teacher.samples=3", "teacher.concurrency=1").key(QUESTIONS[0]) == key
+    for override in ("model=other", "temperature=0.1", "show_gold=false", "structured=true", "examples=3"):
+        assert prompt(f"teacher.{override}").key(QUESTIONS[0]) != key
+    assert prompt().key(QUESTIONS[0].model_copy(update={"id": "q9"})) != key
+
+
+def test_a_temperature_of_null_is_not_sent() -> None:
+    assert "temperature" not in prompt("teacher.temperature=null").body(QUESTIONS[0])
+
+
+def test_the_family_is_that_of_the_task_or_of_the_options() -> None:
+    assert [family(task, []) for task in ("csqa", "obqa", "strategyqa")] == ["commonsense", "science", "yes_no"]
+    assert family("mine.jsonl", [ask("Is it?", "yes", "no"), ask("Is it?", "No", "Yes")]) == "yes_no"
+    assert family("mine.jsonl", [ask("Is it?", "yes", "no"), ask("Where?", "up", "down")]) == "commonsense"
+
+
+OWN = """
+instruction: Explain the law.
+examples:
+  - {question: "May I?", options: [yes, no], answer: B, recall: Law is law., analyses: [it is not., it is not.]}
+"""
+
+
+def test_a_file_of_ones_own_replaces_instruction_and_examples(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(OWN.replace("[yes, no]", '["yes", "no"]'))
+    system = prompt(f"teacher.prompt={tmp_path / 'p.yaml'}").system
+    assert system.startswith("Explain the law.\n\n")
+    assert shown(system) == [
+        "Question: May I?\nA. yes\nB. no\nAnswer: B\n\n"
+        "Key Information: Law is law.\nA is incorrect. Because it is not.\nB is correct. Because it is not."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("instruction: [", r"p\.yaml:1: found malformed YAML"),
+        ("examples: []", r"p\.yaml: instruction: found nothing, expected a value"),
+        ("instruction: x\nexample: y", r"p\.yaml: example: found 'y', expected no such field"),
+        (OWN, r"options: found \[True, False\], expected texts; in YAML, .yes. and .no. need their quotes"),
+        (OWN.replace("[yes, no]", "[up, down]").replace("answer: B", "answer: C"), r"example 1: gold: found 'C'"),
+        (OWN.replace("[yes, no]", "[up, down, left]"), r"example 1: analyses: found 2, expected 3, one per option"),
+        ("instruction: x\nrequest: {since: 2024-01-01}", r"request: found .* expected what JSON can hold"),
+        ("instruction: x\nrequest: {top_p: .nan}", r"request: found .* expected what JSON can hold"),
+        ("instruction: x\nrequest: {model: y}", r"request: found \['model'\], expected other fields"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        prompt(f"teacher.prompt={tmp_path / 'p.yaml'}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_missing_model_say_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found no such file"):
+        prompt(f"teacher.prompt={tmp_path / 'none.yaml'}")
+    with pytest.raises(SettingsError, match=r"teacher\.model for teacher\.source=openai: found None"):
+        prompt("teacher.model=null")
