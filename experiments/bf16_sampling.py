@@ -1,9 +1,10 @@
-"""Do sampled chains in bfloat16 follow the distribution of those in float32?
+"""Do chains sampled in bfloat16 follow the same distribution as chains sampled in float32?
 
-Two answers: how far the next token's distribution moves along greedy recalls (Kullback-Leibler divergence from float32,
-nats), and a permutation test on sampled answers. For every question so many chains are drawn in each precision, with
-random numbers of their own; the statistic is the mean over questions of the total variation between the two
-precisions' answers, set against what it is when chains change places within their question.
+Two answers: how far the next token's distribution moves along greedy recalls (Kullback-Leibler divergence
+from float32, nats), and a permutation test on sampled answers. For every question, `--samples` chains are
+drawn in each precision, with independent random numbers. The statistic is the mean over questions of the
+total variation between the two precisions' answers; its null distribution comes from permuting the chains
+within each question.
 
     tinythinker run storeroom --out RUN reflect.rounds=0
     python -m experiments.bf16_sampling RUN
@@ -19,21 +20,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinythinker import api
 from tinythinker.core.files import read_records
 from tinythinker.core.records import Question, Stage
-from tinythinker.core.run import RunDirectory
+from tinythinker.core.run import RunDirectory, last_student
 from tinythinker.core.seeds import stream
 from tinythinker.generate.attention import one_token_attention
-from tinythinker.generate.decode import best_tokens
+from tinythinker.generate.choose import best_tokens
 from tinythinker.generate.state import begin
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.student.encode import prompt_ids
+from tinythinker.student.load import load_student
 from tinythinker.student.precision import decoding
-from tinythinker.student.student import Student, load_student
+from tinythinker.student.student import Student
 
 STEPS = 16
-"""Tokens along which distributions are compared."""
+"""Number of tokens along which distributions are compared."""
 
 
 def told(student: Student, bf16: str) -> Student:
@@ -44,10 +45,10 @@ def told(student: Student, bf16: str) -> Student:
 
 @torch.inference_mode()
 def divergence(student: Student, questions: Sequence[Question], *, one_token: bool) -> float:
-    """Mean divergence of bfloat16's next-token distribution from float32's, nats; recalls of float32 fed to both.
+    """Mean divergence of bfloat16's next-token distribution from float32's, nats; both read float32 recalls.
 
     Args:
-        one_token: attend from new tokens as sampling does; else by the library's kernel.
+        one_token: compute attention of new tokens as sampling does; False: use the library's kernel.
     """
     rows = prompt_ids(student, [student.recipe.template.recall_prompt(question) for question in questions]).ids
     exact, rounded = begin(student, rows), decoding(told(student, "always"), is_sampled=True)
@@ -68,7 +69,7 @@ def divergence(student: Student, questions: Sequence[Question], *, one_token: bo
 
 
 def answers(student: Student, questions: Sequence[Question], samples: int, seed: int) -> NDArray[np.int_]:
-    """Sampled answers, (questions, samples): the position of the option, -1 if unreadable."""
+    """Sampled answers, shape (questions, samples): the position of the option, -1 if unreadable."""
     thoughts = [Thought(question, i) for question in questions for i in range(samples)]
     chains = think(student, thoughts, draws=Draws(1.0, seed, frozenset({Stage.RECALL, Stage.ANALYZE})))
     found = [
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=40)
     parser.add_argument("--samples", type=int, default=30)
     asked = parser.parse_args()
-    student = load_student(api.last_student(asked.run))
+    student = load_student(last_student(asked.run))
     questions = read_records(RunDirectory(asked.run).questions("train"), Question)[: asked.questions]
     for name, one_token in (("two products", True), ("library's kernel", False)):
         print(f"divergence, {name}: {divergence(student, questions, one_token=one_token):.2e} nats per token")

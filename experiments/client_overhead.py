@@ -1,10 +1,10 @@
-"""How many requests a second the teacher's client makes, beside the bare SDK, and whether its memory grows.
+"""How many requests per second the teacher's client makes, compared with the bare SDK; does its memory grow?
 
     .venv/bin/python -m experiments.client_overhead
 
-Both ask the same local server, which answers at once, in a process of its own: 4,000 questions with the CommonsenseQA
-prompt, one completion each, 32 requests at a time. "Bare" is the SDK in as many workers and nothing else, so it neither
-parses nor writes nor counts. Twice each, in turns.
+Both ask the same local server, which runs in a separate process and answers immediately: 4,000 questions with
+the CommonsenseQA prompt, one completion each, 32 requests at a time. "Bare" is only the SDK, with the same
+number of workers: it does not parse, write or count. Each runs twice, in turns.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import openai
 
 from tests.teacher.llm.server import played_apart
 from tinythinker.core.records import LABELS, Option, Question
 from tinythinker.core.run import RunDirectory
-from tinythinker.settings.schema import RunSettings, load_settings
+from tinythinker.settings.resolve import load_settings
+from tinythinker.settings.schema import RunSettings
 from tinythinker.teacher.llm.interview import Interview
 
 QUESTIONS = 4000
@@ -38,19 +40,24 @@ def questions() -> list[Question]:
 
 
 def megabytes() -> float:
-    """Memory of this process."""
+    """Memory of this process, in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def settings(url: str) -> RunSettings:
-    """One completion per question, at once."""
-    given = ["teacher.source=openai", "teacher.model=gpt-4o", f"teacher.base_url={url}", "teacher.samples=1"]
-    return load_settings("csqa", [*given, f"teacher.concurrency={WORKERS}"])
+    """Settings for one completion per question, `WORKERS` requests at a time."""
+    given = [
+        "teacher.source=openai",
+        "teacher.llm.model=gpt-4o",
+        f"teacher.llm.base_url={url}",
+        "teacher.llm.samples=1",
+    ]
+    return load_settings("csqa", [*given, f"teacher.llm.concurrency={WORKERS}"])
 
 
 def ours(url: str, asked: Sequence[Question], folder: Path) -> float:
-    """Requests a second through the whole client."""
+    """Requests per second through the whole client."""
     interview = Interview(settings(url), asked, RunDirectory(folder))
     started = time.perf_counter()
     interview.ask()
@@ -60,7 +67,7 @@ def ours(url: str, asked: Sequence[Question], folder: Path) -> float:
 
 
 def bare(url: str, asked: Sequence[Question], folder: Path) -> float:
-    """Requests a second of the SDK alone."""
+    """Requests per second through the SDK alone."""
     prompt = Interview(settings(url), asked[:1], RunDirectory(folder)).prompt
     todo: Iterator[Question] = iter(asked)
 
@@ -69,7 +76,7 @@ def bare(url: str, asked: Sequence[Question], folder: Path) -> float:
 
             async def worker() -> None:
                 for question in todo:
-                    await client.chat.completions.create(**prompt.body(question), max_tokens=256)
+                    await client.chat.completions.create(**cast(Any, prompt.body(question)), max_tokens=256)
 
             await asyncio.gather(*(worker() for _ in range(WORKERS)))
 

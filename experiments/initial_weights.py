@@ -1,7 +1,8 @@
-"""How much the spread of fresh relative position biases matters to a student that learns from scratch.
+"""How much the spread of initial relative position biases matters to a student that learns from scratch.
 
-Trains the Storeroom student on its summarize examples alone, once with biases as the library draws them and once as
-`student/scratch.py` does, and prints the loss of the label token as a share of guessing (log 4).
+Trains the Storeroom student on its summarize examples only, once with biases as the library draws them and
+once as `student/scratch.py` does. Prints the loss of the label token as a share of the loss of guessing
+(log 4).
 
     python experiments/initial_weights.py [--seed N] [--steps N]
 """
@@ -14,13 +15,12 @@ from pathlib import Path
 
 import torch
 
+from tinythinker.acquire.curriculum import Curriculum, curriculum_of
 from tinythinker.acquire.objective import sft_objective
-from tinythinker.api import curriculum_of
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
-from tinythinker.settings.schema import load_settings
-from tinythinker.stages.examples import Curriculum
+from tinythinker.settings.resolve import load_settings
 from tinythinker.student import scratch
 from tinythinker.student.logps import Scorer
 from tinythinker.student.make import make_student
@@ -32,7 +32,7 @@ CONCLUSION_TOKENS = 8
 
 
 def curve(std: float, seed: int, steps: int) -> list[float]:
-    """Mean loss of every 20 steps as a share of guessing the label."""
+    """Mean loss of every 20 steps as a share of the loss of guessing the label."""
     scratch.BIAS_STD = std
     settings = load_settings("storeroom", [f"seed={seed}"])
     task = load_task(settings)

@@ -1,7 +1,7 @@
-"""When does phase 2 help? Three regimes of Storeroom, controls that get as many steps, and the ablation.
+"""When does phase 2 help? Three regimes of Storeroom, controls with as many steps, and the ablation.
 
-Every cell (regime, seed, arm) is a run directory of its own; phase 1 is trained once per regime and seed. A killed
-study goes on where it was. Nothing is chosen on test questions.
+Every cell (regime, seed, arm) is a run directory; phase 1 is trained once per regime and seed. Run a killed
+study again to resume it. Test questions decide no choice.
 
     python -m experiments.reflection run OUT --regimes a b c --seeds 0 1 2 3 4
     python -m experiments.reflection table OUT
@@ -19,31 +19,35 @@ from statistics import mean, stdev
 from scipy.stats import binomtest, ttest_rel
 
 from tinythinker import api
-from tinythinker.acquire.objective import sft_objective, sft_pieces
+from tinythinker.acquire.curriculum import curriculum_of
+from tinythinker.acquire.phase_1 import phase_1_training
 from tinythinker.core.files import read_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import derive_seed
-from tinythinker.settings.schema import RunSettings, TrainSettings, validate
-from tinythinker.student.student import load_student
+from tinythinker.evaluate.answer import greedy_accuracy
+from tinythinker.settings.resolve import validate
+from tinythinker.settings.schema import RunSettings, TrainSettings
+from tinythinker.student.load import load_student
 from tinythinker.teacher.rationales import read_rationales
-from tinythinker.train.loop import Job, fit, is_finished
+from tinythinker.train.loop import fit
 
 REGIMES: Mapping[str, tuple[str, ...]] = {
     "a": (),
-    "b": ("storeroom.annotated=1.0", "teacher.wrong=0.3"),
+    "b": ("storeroom.annotated=1.0", "storeroom.wrong=0.3"),
     "c": ("storeroom.annotated=1.0", "train.max_steps=160"),
 }
-"""a: 70% of the things annotated (the preset); b: all annotated, three in ten rationales wrong; c: all annotated truly,
-phase 1 stopped early."""
+"""a: 70% of the things annotated (the preset); b: all annotated, but three in ten rationales wrong; c: all
+annotated correctly, but phase 1 stopped early."""
 
 ARMS: Mapping[str, tuple[str, ...]] = {
     "reflection": (),
     "self-training": ("reflect.loss=none",),
     "continued": (),
 }
-"""What follows phase 1. The controls: pairs made in the same way, without a preference; phase 1 for as many steps."""
+"""What follows phase 1. Two controls: pairs made in the same way, but trained on without a preference loss
+(self-training); phase 1 for as many steps (continued)."""
 
 ABLATION: Mapping[str, tuple[str, ...]] = {
     "recall and analyze pairs": ("reflect.stages=[recall,analyze]", "reflect.interval=5"),
@@ -55,14 +59,15 @@ ABLATION: Mapping[str, tuple[str, ...]] = {
     "temperature 0.7": ("reflect.temperature=0.7",),
     "temperature 1.3": ("reflect.temperature=1.3",),
 }
-"""One departure each from the preset's phase 2: recall pairs, alpha 1, beta 0.1, reference previous, temperature 1."""
+"""Each departs in one respect from the preset's phase 2: recall pairs, alpha 1, beta 0.1, reference previous,
+temperature 1."""
 
 CONTINUED_RATE = 1e-3
-"""Peak rate of the continued phase 1: its own."""
+"""Peak learning rate of the continued phase 1: the same as in phase 1."""
 
 
 def run(out: Path, regimes: Sequence[str], seeds: Sequence[int], arms: Sequence[str]) -> None:
-    """Do every cell that is not done yet."""
+    """Run every cell that is not finished yet."""
     for regime, seed in itertools.product(regimes, seeds):
         base = RunDirectory(out / f"{regime}-{seed}" / "phase-1")
         api.start("storeroom", base.root, *REGIMES[regime], f"seed={seed}")
@@ -83,15 +88,15 @@ def run(out: Path, regimes: Sequence[str], seeds: Sequence[int], arms: Sequence[
 
 
 def _continue(cell: RunDirectory) -> None:
-    """Phase 1 for as many optimizer steps as all rounds of phase 2 take; its best student becomes `round-1`."""
+    """Continue phase 1 for as many steps as all rounds of phase 2; the best student becomes `round-1`."""
     settings: RunSettings = validate(cell.manifest().settings)
-    if is_finished(cell.round(1)):
+    if cell.round(1).is_finished:
         return
-    student = load_student(cell.phase_1 / "student")
+    student = load_student(cell.phase_1.student)
     questions = read_records(cell.questions("train"), Question)
     valid = read_records(cell.questions("valid"), Question)
     seed = derive_seed(settings.seed, "continued")
-    curriculum = api.curriculum_of(
+    curriculum = curriculum_of(
         settings.model_copy(update={"seed": seed}), questions, read_rationales(cell.rationales)[1]
     )
     steps = settings.reflect.rounds * (settings.reflect.max_steps or 0)
@@ -100,25 +105,24 @@ def _continue(cell: RunDirectory) -> None:
         "validate_every": settings.reflect.validate_every,
         "learning_rate": CONTINUED_RATE,
     }
-    job = Job(
-        name="continued",
-        epoch=curriculum.epoch,
-        objective=sft_objective(student),
-        pieces=sft_pieces(student, settings.train.micro_batch_size),
+    training = phase_1_training(
+        student,
+        settings,
+        curriculum.epoch,
         cycle=steps,
-        validate=lambda: api.greedy_accuracy(student, valid),
-        dropout=True,
+        validate=lambda: greedy_accuracy(student, valid),
+        name="continued",
         keep_start=True,
     )
-    fit(student, job, TrainSettings.model_validate(optim), seed=seed, folder=cell.round(1))
+    fit(student, training, TrainSettings.model_validate(optim), seed=seed, folder=cell.round(1))
 
 
 Answers = Mapping[str, bool]
-"""Right or wrong by test question."""
+"""Whether each test question was answered correctly, by question id."""
 
 
 def _answers(cell: Path, student: str) -> Answers | None:
-    """The answers of a student, `last` or by name; None if it has not been tested."""
+    """The answers of the student with this name (`last`: the last one); None if it has not been tested."""
     run_ = RunDirectory(cell)
     name = f"round-{max(run_.rounds(), default=0)}" if student == "last" else student
     file = run_.verdicts(f"{name}.test.greedy")
@@ -128,7 +132,7 @@ def _answers(cell: Path, student: str) -> Answers | None:
 
 
 def table(out: Path) -> None:
-    """Print accuracy by regime and arm, and what `reflection` gains on each of the others."""
+    """Print accuracy by regime and arm, and the gain of `reflection` over each other arm."""
     for regime, settings in REGIMES.items():
         print(f"\nregime {regime}: {' '.join(settings) or 'the preset'}")
         by_arm: dict[str, dict[int, Answers]] = {}
@@ -156,7 +160,7 @@ def _row(arm: str, own: Mapping[int, Answers]) -> str:
 
 
 def _gain(reflection: Mapping[int, Answers], other: Mapping[int, Answers]) -> str:
-    """Mean gain with its 95% interval over seeds (paired t), and McNemar's exact test over all their questions."""
+    """Mean gain with its 95% interval over seeds (paired t), and McNemar's exact test over all questions."""
     seeds = [seed for seed in other if seed in reflection]
     if len(seeds) < 2:
         return ""
@@ -171,7 +175,7 @@ def _gain(reflection: Mapping[int, Answers], other: Mapping[int, Answers]) -> st
 
 
 def main() -> None:
-    """Run cells, or print what they came to."""
+    """Run the cells, or print their results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verb", choices=("run", "table"))
     parser.add_argument("out", type=Path)

@@ -1,7 +1,7 @@
-"""What CommonsenseQA takes with students of four sizes on 1, 8 and 64 GPUs: arithmetic, not a measurement.
+"""Time and price of CommonsenseQA for students of four sizes on 1, 8 and 64 GPUs: computed, not measured.
 
-Weights come from the models' published shapes, made without memory; texts are as long as ECQA's in T5's vocabulary.
-Change the assumptions here to yours.
+Weights come from the models' published shapes, without allocating memory; texts are as long as ECQA's in T5's
+vocabulary. Replace the assumptions below with your own.
 
     python -m experiments.scale_cost
 """
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from tinythinker.student.flops import TRAINING, Weights, weights_by_side
+from tinythinker.core.metrics import FLOPS_PER_WEIGHT, Weights
+from tinythinker.student.flops import weights_by_side
 
 SHAPES = {
     "T5-small": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8},
@@ -24,9 +25,9 @@ SHAPES = {
 """Raffel et al. 2020, arXiv:1910.10683, section 3.7, and the configurations published with the weights."""
 
 QUESTIONS, OPTIONS, RATIONALES, EPOCHS, ROUNDS, SAMPLES = 8_520, 5, 8, 10, 5, 10
-"""METHOD: CommonsenseQA as published."""
+"""From METHOD: CommonsenseQA as published."""
 CHOSEN_RECALLS = 3
-"""Assumed: different recalls per question that lead to the gold label; for each, as many sets of analyses are drawn."""
+"""Assumed: distinct recalls per question that lead to gold; each gets `SAMPLES` sets of analyses."""
 PAIR_STEPS, PAIR_BATCH = 10 * 2 * 100, 32
 """Ten cycles of 100 steps on each kind of pair."""
 
@@ -45,23 +46,23 @@ RECALL, ANALYZE, SUMMARIZE = Text(45, 15), Text(67, 16), Text(151, 8)
 PEAK = 989e12
 """Dense bfloat16 operations per second of one H100 or H200 (data sheet)."""
 TRAINING_SHARE = {"T5-small": 0.15, "T5-base": 0.25, "T5-large": 0.40, "T5-3b": 0.40}
-"""Assumed share of the peak in training: none of it was measured by us."""
+"""Assumed share of the peak in training; we have measured none of these."""
 SAMPLING_SHARE = {"T5-small": 0.01, "T5-base": 0.02, "T5-large": 0.03, "T5-3b": 0.05}
-"""Assumed: token by token, memory bandwidth decides."""
+"""Assumed share of the peak in sampling; decoding token by token is limited by memory bandwidth."""
 EFFICIENCY = {1: 1.0, 8: 0.95, 64: 0.80}
-"""Assumed share that is left of the added GPUs."""
+"""Assumed parallel efficiency by number of GPUs."""
 PRICE = 3.0
-"""Assumed: US dollars per GPU and hour."""
+"""Assumed price, US dollars per GPU hour."""
 
 
 def weights_of_shape(shape: dict[str, int]) -> Weights:
-    """Weights by side, on no device."""
+    """Weights by side, computed without allocating memory."""
     with torch.device("meta"):
         return weights_by_side(T5ForConditionalGeneration(T5Config(vocab_size=32128, **shape)))  # type: ignore[arg-type]
 
 
 def training(weights: Weights) -> float:
-    """Operations of phase 1 and of all rounds' training."""
+    """Floating-point operations of phase 1 and of the training of all rounds."""
     rows = QUESTIONS * RATIONALES * EPOCHS
     phase_1 = sum(
         weights.flops(rows * count * text.prompt, rows * count * text.target)
@@ -73,13 +74,13 @@ def training(weights: Weights) -> float:
 
 
 def sampling(weights: Weights) -> float:
-    """Operations of all rounds' sampling, two per weight and token; a prompt of several samples is read once."""
+    """Floating-point operations of all sampling, two per weight and token; a prompt is read once."""
     chains = QUESTIONS * SAMPLES
     sets = QUESTIONS * CHOSEN_RECALLS * SAMPLES
     prompts = QUESTIONS * RECALL.prompt + (chains + sets / SAMPLES) * OPTIONS * ANALYZE.prompt
     prompts += (chains + sets) * SUMMARIZE.prompt
     written = chains * RECALL.target + (chains + sets) * (OPTIONS * ANALYZE.target + SUMMARIZE.target)
-    return ROUNDS * weights.flops(int(prompts), int(written)) * 2 / TRAINING
+    return ROUNDS * weights.flops(int(prompts), int(written)) * 2 / FLOPS_PER_WEIGHT
 
 
 def main() -> None:

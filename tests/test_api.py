@@ -15,19 +15,19 @@ from tinythinker.core.files import read_records
 from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
 from tinythinker.stages.template import Template
-from tinythinker.student.student import load_student
+from tinythinker.student.load import load_student
 from tinythinker.teacher.rationales import read_rationales
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A finished run of seconds."""
+    """A finished tiny run."""
     started = api.start("storeroom", tmp_path_factory.mktemp("runs") / "run", *TINY)
-    api.run_all(started)
+    api.run(started)
     return started
 
 
-def test_a_run_leaves_every_file_of_the_run_directory(run: RunDirectory) -> None:
+def test_a_run_writes_every_file_of_the_run_directory(run: RunDirectory) -> None:
     made = {str(path.relative_to(run.root)) for path in run.root.rglob("*") if path.is_file()}
     assert made >= {
         "manifest.json",
@@ -61,13 +61,13 @@ def test_a_finished_run_is_not_done_again(run: RunDirectory) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.root.rglob("*.jsonl")} | {
         path: path.stat().st_mtime_ns for path in run.root.rglob("*.safetensors")
     }
-    api.run_all(api.start("storeroom", run.root, *TINY))
+    api.run(api.start("storeroom", run.root, *TINY))
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_the_same_seed_gives_the_same_verdicts(run: RunDirectory, tmp_path: Path) -> None:
     again = api.start("storeroom", tmp_path / "again", *TINY)
-    api.run_all(again)
+    api.run(again)
     for file in run.verdicts_folder.glob("*.jsonl"):
         assert (again.verdicts_folder / file.name).read_text() == file.read_text()
 
@@ -87,10 +87,10 @@ def test_all_plans_of_a_seed_start_from_the_same_weights_and_vocabulary(tmp_path
         assert all(torch.equal(weights[name], tensor) for name, tensor in other.model.state_dict().items())
 
 
-def test_a_student_answers_the_three_prompts_in_plain_transformers_as_it_does_when_asked(run: RunDirectory) -> None:
+def test_a_student_answers_the_three_prompts_in_plain_transformers_as_in_ask(run: RunDirectory) -> None:
     question = read_records(run.questions("test"), Question)[0]
-    chain = api.think(run.root, question.stem, [option.text for option in question.options])
-    folder = run.round(2) / "student"
+    chain = api.ask(run.root, question.stem, [option.text for option in question.options])
+    folder = run.round(2).student
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
     def write(prompt: str, tokens: int) -> str:
@@ -103,7 +103,7 @@ def test_a_student_answers_the_three_prompts_in_plain_transformers_as_it_does_wh
         assert write(template.analyze_prompt(question, chain.recall, label), 6) == analysis
 
 
-def test_verbs_out_of_order_say_what_to_run_first(tmp_path: Path) -> None:
+def test_verbs_out_of_order_name_the_verb_to_run_first(tmp_path: Path) -> None:
     started = api.start("storeroom", tmp_path / "run", *TINY)
     with pytest.raises(DataError, match=r"found no finished `teach`"):
         api.train(started)
@@ -131,7 +131,7 @@ def test_a_plan_that_the_rationales_cannot_teach_is_refused_before_any_training(
     assert api.train(other, "stages.plan=recall_summarize", force=True).exists()
 
 
-def test_rationales_travel_from_one_run_to_another(run: RunDirectory, tmp_path: Path) -> None:
+def test_rationales_of_one_run_can_be_used_in_another(run: RunDirectory, tmp_path: Path) -> None:
     overrides = (*TINY, "teacher.source=recorded", f"teacher.path={run.rationales}")
     other = api.start("storeroom", tmp_path / "run", *overrides)
     api.teach(other)
@@ -148,15 +148,15 @@ def test_a_run_may_be_evaluated_again_with_votes(run: RunDirectory) -> None:
     scores = api.evaluate(run, "evaluate.votes=3")
     assert run.verdicts("round-2.test.vote-3-at-0.7").exists()
     assert scores["phase-1"].n == 8
-    assert run.manifest().settings["evaluate"] == tiny_settings().plain()["evaluate"]  # votes were for that call
+    assert run.manifest().settings["evaluate"] == tiny_settings().plain()["evaluate"]  # votes only for that call
 
 
-def test_a_damaged_student_is_one_line(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_damaged_student_is_a_one_line_error(run: RunDirectory, tmp_path: Path) -> None:
     folder = tmp_path / "student"
-    shutil.copytree(run.round(2) / "student", folder)
+    shutil.copytree(run.round(2).student, folder)
     (folder / "model.safetensors").write_bytes(b"not a tensor")
     with pytest.raises(StudentError, match="found nothing that loads"):
-        api.think(folder, "Where?", ["up", "down"])
+        api.ask(folder, "Where?", ["up", "down"])
 
 
 def test_texts_that_are_too_long_are_counted_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +165,7 @@ def test_texts_that_are_too_long_are_counted_and_reported(tmp_path: Path, capsys
     )
     api.teach(started)
     api.train(started)
-    data = json.loads((started.phase_1 / "data.json").read_text())
+    data = json.loads((started.phase_1.data).read_text())
     assert data["cut_prompts"] > 0
     assert data["cut_targets"] > 0
     assert f"{data['cut_prompts']} prompts lose their front" in capsys.readouterr().err
@@ -175,7 +175,7 @@ def test_texts_that_are_too_long_are_counted_and_reported(tmp_path: Path, capsys
 @pytest.mark.parametrize(("question", "options"), [("", ["a", "b"]), ("q", ["a"]), ("q", ["a", ""]), ("q", ["a"] * 27)])
 def test_a_question_that_cannot_be_asked_is_refused(run: RunDirectory, question: str, options: list[str]) -> None:
     with pytest.raises(DataError, match="found"):
-        api.think(run.root, question, options)
+        api.ask(run.root, question, options)
 
 
 def test_changed_settings_are_refused_and_force_starts_over(run: RunDirectory, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_module_imports_only_from_its_own_layer_and_those_to_its_left() -> Non
                 assert NAMES.index(other) <= NAMES.index(layer), f"{path} imports {name}"
 
 
-def test_an_unstarred_layer_names_no_heavy_library_at_module_level() -> None:
+def test_an_unstarred_layer_imports_no_heavy_library_at_module_level() -> None:
     for layer, path in modules():
         if layer in TORCH_FREE:
             body = ast.parse(path.read_text(encoding="utf-8")).body

@@ -1,4 +1,4 @@
-"""Causal students through the whole pipeline, from folders as `save_pretrained` makes them."""
+"""Causal students through the whole pipeline, from folders written by `save_pretrained`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, Q
 from tests.conftest import TINY
 from tinythinker import api
 from tinythinker.core.seeds import seed_torch
-from tinythinker.student.student import load_student
+from tinythinker.student.load import load_student
 
 CHAT = (
     "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
@@ -20,7 +20,7 @@ CHAT = (
 
 
 def byte_tokenizer(*, is_chat: bool) -> PreTrainedTokenizerFast:
-    """Byte-level BPE as GPT-2 and Qwen have it, hardly trained, without a padding token."""
+    """A barely trained byte-level BPE tokenizer like that of GPT-2 and Qwen, without a padding token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -48,12 +48,12 @@ def pipeline(folder: Path, *overrides: str) -> None:
         "reflect.rounds=1",
         *overrides,
     )
-    scores = api.run_all(run)
+    scores = api.run(run)
     assert list(scores) == ["phase-1", "round-1"]
     assert all(own.n == 8 and own.cut == 0 for own in scores.values())
-    assert '"margin": 0.0,' in (run.round(1) / "metrics.jsonl").read_text()
-    assert load_student(run.round(1) / "student").is_causal
-    assert api.think(run.root, "What should you keep it in?", ["a box", "a bag"]).answer in ("A", "B")
+    assert '"margin": 0.0,' in (run.round(1).metrics).read_text()
+    assert load_student(run.round(1).student).is_causal
+    assert api.ask(run.root, "What should you keep it in?", ["a box", "a bag"]).answer in ("A", "B")
 
 
 @pytest.mark.parametrize("is_chat", [True, False])
@@ -76,7 +76,7 @@ def test_a_small_qwen_runs_the_whole_pipeline(is_chat: bool, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_gpt2_of_full_size_runs_the_whole_pipeline(tmp_path: Path) -> None:
+def test_a_full_size_gpt2_runs_the_whole_pipeline(tmp_path: Path) -> None:
     seed_torch(0, "weights")
     config = GPT2Config(vocab_size=400, bos_token_id=0, eos_token_id=0)
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "base")  # 12 layers of 768

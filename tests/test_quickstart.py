@@ -14,7 +14,7 @@ GUESSING = 0.25
 
 @pytest.mark.slow
 @pytest.mark.parametrize("student", ["seq2seq", "causal"])
-def test_labels_alone_do_not_help_reasoning_does_and_reflection_adds_to_it(
+def test_labels_do_not_help_reasoning_does_and_reflection_adds_to_it(
     student: Literal["seq2seq", "causal"], tmp_path: Path
 ) -> None:
     made = quickstart(tmp_path / "quickstart", seed=0, student=student)

@@ -1,4 +1,4 @@
-"""Killed at any moment and started again, a run ends as an undisturbed one."""
+"""A run that is killed at any moment and started again ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def verdicts(folder: Path) -> dict[str, str]:
 
 
 def work(folder: Path) -> None:
-    """All verbs of a tiny run, in a process of its own."""
+    """All verbs of a tiny run, for a separate process."""
     from tinythinker import api
 
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
-    api.run_all(api.start("storeroom", folder, *TINY))
+    api.run(api.start("storeroom", folder, *TINY))
 
 
 def start(folder: Path) -> ForkServerProcess:
-    """The run in a process that a server with everything imported forks off, so that kills hit the work."""
+    """Start the run in a process forked from a server with all imports done, so that kills hit the work."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tinythinker.api"])
     process = context.Process(target=work, args=(folder,))
@@ -37,8 +37,8 @@ def start(folder: Path) -> ForkServerProcess:
     return process
 
 
-def test_a_run_killed_at_random_moments_ends_with_the_verdicts_of_an_undisturbed_run(tmp_path: Path) -> None:
-    start(tmp_path / "warm").join()  # the first one waits for the server's imports
+def test_a_run_killed_at_random_moments_ends_with_the_verdicts_of_an_uninterrupted_run(tmp_path: Path) -> None:
+    start(tmp_path / "warm").join()  # the first run waits for the server's imports
     began = time.monotonic()
     whole = start(tmp_path / "whole")
     whole.join()
@@ -47,7 +47,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_verdicts_of_an_undisturbed
     undisturbed = verdicts(tmp_path / "whole")
     assert len(undisturbed) == 3
 
-    rng = stream(int(time.time()), "kills")  # other moments each time; a failure prints them
+    rng = stream(int(time.time()), "kills")  # different moments each time; a failure prints them
     torn, moments, killed = tmp_path / "torn", [], 0
     while killed < KILLS:
         moments.append(float(rng.uniform(0, seconds / 2)))
@@ -59,7 +59,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_verdicts_of_an_undisturbed
             killed += 1
         else:
             assert process.exitcode == 0, moments
-            shutil.rmtree(torn)  # done before the kills were: begin again
+            shutil.rmtree(torn)  # finished before all kills: begin again
     last = start(torn)
     last.join()
     assert last.exitcode == 0, moments

@@ -1,5 +1,5 @@
 """`python -m tinythinker` is the `tinythinker` command."""
 
-from tinythinker.cli.app import main
+from tinythinker.cli.main import main
 
 main()

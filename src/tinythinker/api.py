@@ -1,306 +1,233 @@
-"""The verbs. Anything the command line does is one call here, in the same words.
+"""Everything the command line does, in the same words.
 
     from tinythinker import api
     run = api.start("storeroom", "runs/first", "seed=1")
     api.teach(run); api.train(run); api.reflect(run); api.evaluate(run); api.report(run)
 
-Every verb can be stopped at any moment and called again: it keeps what is finished and does the rest.
+`api.run(run)` does these five in order. Every verb can be stopped at any moment and called again: it keeps what is
+finished and does the rest. Importing this module loads no torch; the verbs that need it do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from tinythinker.acquire.objective import sft_objective, sft_pieces
-from tinythinker.core import ranks
-from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
-from tinythinker.core.files import read_records, write_json, write_text
-from tinythinker.core.progress import say
-from tinythinker.core.records import Question, Rationale, Stage
-from tinythinker.core.run import RunDirectory
-from tinythinker.core.seeds import stream
-from tinythinker.evaluate.answer import answer_all, verdicts_name, write_verdicts
-from tinythinker.evaluate.faithfulness import Faithfulness
-from tinythinker.evaluate.probe import probe as probe_student
-from tinythinker.evaluate.score import Score, score
-from tinythinker.reflect.rounds import reflect_rounds
-from tinythinker.report.page import write_page
-from tinythinker.settings.schema import EvaluateSettings, RunSettings, validate
-from tinythinker.stages.examples import Curriculum, count_by_stage
-from tinythinker.stages.plan import PLANS
-from tinythinker.student.encode import prompt_ids, target_ids
-from tinythinker.student.flops import weights_of
-from tinythinker.student.make import make_student
-from tinythinker.student.student import Student, load_student
-from tinythinker.tasks.registry import load_world
-from tinythinker.teacher.llm.cost import Estimate
-from tinythinker.teacher.llm.interview import batch_export, batch_import, estimate_cost, show_request
-from tinythinker.teacher.rationales import read_rationales
-from tinythinker.teacher.teach import settings_of, start, teach, timed
-from tinythinker.train.loop import Job, count_steps, fit, is_finished
-from tinythinker.use.ask import last_student, student_of, think
+from tinythinker.session import evaluate, probe, reflect, report, run, start, teach, train
+
+if TYPE_CHECKING:
+    from tinythinker.bench.bench import Bench
+    from tinythinker.core.files import Json
+    from tinythinker.core.records import Chain
+    from tinythinker.core.run import RunDirectory
+    from tinythinker.quickstart import Summary
+    from tinythinker.settings.describe import FieldLine
+    from tinythinker.student.student import Student
+    from tinythinker.study.methods import Method
+    from tinythinker.study.results import Results
+    from tinythinker.teacher.llm.batch import Taken
+    from tinythinker.teacher.llm.cost import Estimate
+    from tinythinker.teacher.llm.interview import Exported
 
 __all__ = [
+    "ask",
     "batch_export",
     "batch_import",
+    "bench",
     "cost",
     "evaluate",
-    "last_student",
+    "load",
+    "methods",
     "probe",
+    "quickstart",
     "reflect",
     "report",
-    "run_all",
+    "run",
+    "settings",
     "show_request",
     "start",
+    "study",
     "teach",
-    "think",
     "train",
 ]
 
 
+def quickstart(
+    out: str | Path = "quickstart",
+    seed: int = 0,
+    *,
+    student: Literal["seq2seq", "causal"] = "seq2seq",
+    force: bool = False,
+) -> Summary:
+    """The method in minutes on the built-in benchmark (see `tinythinker.quickstart`)."""
+    from tinythinker.quickstart import quickstart as start_quickly
+
+    return start_quickly(Path(out), seed, student=student, force=force)
+
+
 def cost(task: str, *overrides: str, config: Path | None = None, run: str | Path | None = None) -> Estimate:
-    """What asking a language model would take, before anything is sent (see `teacher.llm.estimate_cost`)."""
+    """What asking a language model would cost, before anything is sent.
+
+    Args:
+        task, overrides, config: as for `start`; `teacher.source=openai` is implied.
+        run: a run directory whose answers count as received.
+
+    Raises:
+        SettingsError: no model is named.
+        DataError: the questions cannot be loaded.
+    """
+    from tinythinker.teacher.llm.interview import estimate_cost
+
     return estimate_cost(task, overrides, config, Path(run) if run is not None else None)
 
 
-def _rationales(run: RunDirectory) -> list[Rationale]:
-    return read_rationales(run.rationales)[1]
+def show_request(task: str, *overrides: str, config: Path | None = None) -> Json:
+    """The body of the first request that would be sent. Raises as `cost` does."""
+    from tinythinker.teacher.llm.interview import show_request as first_request
+
+    return first_request(task, overrides, config)
 
 
-def _questions(run: RunDirectory, split: str) -> list[Question]:
-    if not run.quality.exists():
-        raise DataError(f"{run.root}: found no finished `teach`, expected one; run `tinythinker teach` first")
-    return read_records(run.questions(split), Question)
-
-
-def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
-    """Phase 1, reasoning acquisition: supervised training on every stage of the plan.
-
-    Returns:
-        The folder of the student with the best validation accuracy.
+def batch_export(run: RunDirectory) -> Exported | None:
+    """Write the remaining requests to a batch file that you submit yourself; None if there are none.
 
     Raises:
-        DataError: `teach` has not been run.
-        TeacherError: a stage of the plan has nothing to learn from.
-        StudentError: the student does not load, or its loss is no longer a number.
+        SettingsError: the teacher is not a language model.
+        DataError: the questions cannot be loaded, the file cannot be written, or another process uses this run.
     """
-    settings = settings_of(run, "train", overrides, force)
-    questions, rationales = _questions(run, "train"), _rationales(run)
-    folder = run.phase_1 / "student"
-    if ranks.on_first(lambda: is_finished(run.phase_1)):
-        return folder
-    with timed(run, "train"):
-        curriculum = curriculum_of(settings, questions, rationales)
-        first = curriculum.epoch(0)  # complains of missing data before the student is loaded
-        student = make_student(settings, questions, rationales)
-        ranks.on_first(lambda: _describe_data(run, curriculum, student))
-        valid = _questions(run, "valid")
-        optim, epoch = settings.train, curriculum.epoch
-        if settings.stages.order == "sequential":
-            whole = curriculum.sequence(count_steps(optim, len(first)))
-            optim, epoch = optim.model_copy(update={"epochs": 1}), lambda number: whole
-        job = Job(
-            name="phase-1",
-            epoch=epoch,
-            objective=sft_objective(student, settings.stages.rationale_weight),
-            pieces=sft_pieces(student, optim.micro_batch_size),
-            cycle=sum(curriculum.turn().values()),
-            validate=lambda: greedy_accuracy(student, valid),
-            dropout=True,
-            keep_start=False,
-        )
-        fit(student, job, optim, seed=settings.seed, folder=run.phase_1)
-    return folder
+    from tinythinker.teacher.llm.interview import batch_export as export
+
+    return export(run)
 
 
-def curriculum_of(settings: RunSettings, questions: Sequence[Question], rationales: Sequence[Rationale]) -> Curriculum:
-    """What phase 1 of a run with these settings trains on."""
-    return Curriculum(
-        settings=settings.stages,
-        questions=tuple(questions),
-        rationales=tuple(rationales),
-        batch_size=settings.train.batch_size,
-        seed=settings.seed,
-    )
-
-
-def _describe_data(run: RunDirectory, curriculum: Curriculum, student: Student) -> None:
-    """Write and say what phase 1 trains on, and which texts are too long for the student."""
-    examples = curriculum.examples(0)
-    cut_prompts = sum(prompt_ids(student, [example.prompt for example in examples]).is_cut)
-    cut_targets = sum(target_ids(student, [example.target for example in examples]).is_cut)
-    facts: dict[str, object] = {
-        "examples": {str(stage): count for stage, count in count_by_stage(examples).items()},
-        "cut_prompts": cut_prompts,
-        "cut_targets": cut_targets,
-        "max_prompt_tokens": student.recipe.max_prompt_tokens,
-        "max_target_tokens": student.recipe.max_target_tokens,
-        "vocabulary": len(student.tokenizer),
-        "parameters": student.count_parameters(),
-        "weights": weights_of(student)._asdict(),
-    }
-    write_json(run.phase_1 / "data.json", facts)
-    counts = ", ".join(f"{count} {stage}" for stage, count in count_by_stage(examples).items())
-    say(f"phase-1: {counts} examples; {student.count_parameters():,} weights")
-    if cut_prompts or cut_targets:
-        say(
-            f"phase-1: {cut_prompts} prompts lose their front (student.max_prompt_tokens) and {cut_targets} targets "
-            f"their end (student.max_target_tokens), of {len(examples)} each"
-        )
-
-
-def greedy_accuracy(student: Student, questions: Sequence[Question]) -> float:
-    """Share of the questions that a student answers right with greedy chains."""
-    own = answer_all(student, ranks.share(questions), EvaluateSettings(), 0, None)
-    right = ranks.gather([verdict.is_correct for verdict in own], len(questions))
-    return sum(right) / len(right)
-
-
-def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
-    """Phase 2, self-reflection: rounds of sampling, pairing and preference training.
-
-    Returns:
-        The folder of the last round's student, which is the best by validation unless `reflect.rollback` is off;
-        phase 1's if there are no rounds.
+def batch_import(run: RunDirectory, file: str | Path) -> Taken:
+    """Import the output file of a batch; answers that were imported before are skipped.
 
     Raises:
-        StudentError: phase 1 has not been run, or a loss is no longer a number.
+        SettingsError: the teacher is not a language model.
+        DataError: the file cannot be read or answers requests of another run, or another process uses this run.
     """
-    settings = settings_of(run, "reflect", overrides, force)
-    student_of(run, "phase-1")
-    _refuse_reflection_on_nothing(settings)
-    rounds = range(1, settings.reflect.rounds + 1)
-    if not ranks.on_first(lambda: all(is_finished(run.round(number)) for number in rounds)):
-        with timed(run, "reflect"):
-            valid = _questions(run, "valid")
-            reflect_rounds(
-                run,
-                _questions(run, "train"),
-                _rationales(run),
-                lambda student: greedy_accuracy(student, valid),
-                settings.reflect,
-                settings.seed,
-            )
-    done = [number for number in run.rounds() if number in rounds]
-    return run.round(done[-1]) / "student" if done else run.phase_1 / "student"
+    from tinythinker.teacher.llm.interview import batch_import as take_in
+
+    return take_in(run, Path(file))
 
 
-def _refuse_reflection_on_nothing(settings: RunSettings) -> None:
-    stages = {str(stage) for stage in PLANS[settings.stages.plan]} & set(settings.reflect.stages)
-    if settings.reflect.rounds and not stages:
-        wanted = f"a stage that stages.plan={settings.stages.plan} has, or reflect.rounds=0"
-        raise SettingsError(expected("reflect.stages", list(settings.reflect.stages), wanted))
-    if settings.reflect.rounds and Stage.RECALL not in PLANS[settings.stages.plan]:
-        for key, value, wanted in (("sampling", "uncertain", "even"), ("on_policy", None, "1")):
-            found = getattr(settings.reflect, key)
-            if found == value or (key == "on_policy" and found < 1):
-                where = f"setting reflect.{key} with stages.plan={settings.stages.plan}"
-                raise SettingsError(expected(where, found, f"{wanted}: it is about recalls"))
-
-
-def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[str, Score]:
-    """Let the student of phase 1 and of every round answer the test questions.
-
-    Returns:
-        Scores by student: `phase-1`, `round-1`, ...
+def load(student: str | Path) -> Student:
+    """Load a student to ask it many questions: its folder, or a run directory (its last student).
 
     Raises:
-        StudentError: phase 1 has not been run.
+        StudentError: there is no such student.
     """
-    settings = settings_of(run, "evaluate", overrides, force)
-    how = settings.evaluate
-    student_of(run, "phase-1")
-    questions = _questions(run, how.split)
-    world = load_world(settings)
-    scores = {}
-    with timed(run, "evaluate"):
-        for name in ["phase-1", *(f"round-{number}" for number in run.rounds())]:
-            file = run.verdicts(verdicts_name(name, how))
-            student = load_student(student_of(run, name))
-            verdicts = write_verdicts(file, student, questions, how, settings.seed, world)
-            scores[name] = score(verdicts)
-    return scores
+    from tinythinker.use.ask import load as load_one
+
+    return load_one(student)
 
 
-def probe(
-    student: str | Path, *, run: str | Path | None = None, split: str = "test", questions: int | None = None
-) -> Faithfulness:
-    """Is the reasoning used? Change it on its way to the answer, and see what the answer does (`evaluate.probe`).
-
-    Writes `probes/NAME.SPLIT.json` into the run directory; the report shows it.
+def ask(student: str | Path | Student, question: str, options: Sequence[str]) -> Chain:
+    """A student's answer to one question, with its whole reasoning.
 
     Args:
-        student: a run directory (its last student), or a student's folder.
-        run: the run whose questions to ask; needed if the folder lies in no run.
-        split: test or valid.
-        questions: ask a seeded draw of so many, in file order; None: all.
+        student: a loaded student, its folder, or a run directory (its last student answers).
+        options: 2 to 26 texts; they get the labels A, B, C ... in this order.
 
     Raises:
-        SettingsError: there is no such split, or no run to take questions from.
-        StudentError: there is no such student, or its plan has no reasoning to change.
+        StudentError: there is no such student.
+        DataError: a text is empty, or there are too few or too many options.
     """
-    folder = last_student(Path(student)).resolve()
-    if not folder.exists():
-        raise StudentError(f"{student}: found nothing there, expected a run directory or a student's folder")
-    home = RunDirectory(Path(run).resolve()) if run is not None else run_around(folder)
-    if split not in ("test", "valid"):
-        raise SettingsError(expected("split", split, "test or valid"))
-    settings = validate(home.manifest().settings)
-    name = folder.parent.name if folder.parent.parent == home.root else folder.name
-    asked = _some(_questions(home, split), questions, settings.seed)
-    found = probe_student(
-        load_student(folder), asked, world=load_world(settings), seed=settings.seed, name=name, split=split
-    )
-    file = home.probes / f"{name}.{split}.json"
-    write_text(file, found.model_dump_json(indent=2) + "\n")
-    say(f"probe: written to {file}; `tinythinker report` shows it")
-    return found
+    from tinythinker.use.ask import ask as ask_one
+
+    return ask_one(student, question, options)
 
 
-def run_around(folder: Path) -> RunDirectory:
-    """The run directory that a student's folder lies in. Raises SettingsError."""
-    for parent in folder.parents:
-        if RunDirectory(parent).exists:
-            return RunDirectory(parent)
-    raise SettingsError(
-        f"{folder}: found no run directory around it, expected one; name one whose questions to ask (--run)"
-    )
+def study(
+    source: str,
+    *overrides: str,
+    out: str | Path,
+    methods: Sequence[str] = (),
+    seeds: int | None = None,
+    budget: Literal["steps", "target_tokens", "flops"] | None = None,
+    vary: str | None = None,
+    reference: str | None = None,
+    workers: int = 1,
+) -> Results:
+    """Compare methods over seeds, on the same questions and with equal budgets.
 
+    Writes tables, `study.html` and a run directory per cell into `out`. You can stop, resume and extend it.
 
-def _some(questions: list[Question], count: int | None, seed: int) -> list[Question]:
-    if count is None or count >= len(questions):
-        return questions
-    chosen = stream(seed, "probe", "questions").permutation(len(questions))[:count]
-    return [questions[i] for i in sorted(chosen)]
-
-
-def report(run: RunDirectory) -> Path:
-    """Write `report.html` from whatever the run directory holds so far."""
-    ranks.on_first(lambda: write_page(run))
-    return run.report
-
-
-def run_all(run: RunDirectory) -> dict[str, Score]:
-    """Every verb in order on a started run; returns the scores by student.
+    Args:
+        source: a YAML study file, or a task.
+        overrides: settings of all cells, over the file's.
+        methods: their names (`methods` lists them); none takes the file's, or the usual five.
+        seeds: number of seeds, counted from 0; None takes the file's, or 3.
+        budget: unit of phase 1's budget, equal for every method; None takes the file's, or steps.
+        vary: `key.path=value,value`, to run the grid for each value.
+        reference: the method to compare the others with; None takes tinythinker or phase_1.
+        workers: parallel processes; they share the cores.
 
     Raises:
-        SettingsError: there are rounds to do and the plan has no stage to reflect on.
-        StudentError: a pretrained student does not load; found out before a paid teacher is asked.
+        SettingsError, DataError: the study cannot be done, or `out` holds something else.
+        TinyThinkerError: a cell cannot be done; those that are done stay.
     """
-    settings = validate(run.manifest().settings)
-    _refuse_reflection_on_nothing(settings)
-    _refuse_absent_student(run, settings)
-    teach(run)
-    train(run)
-    reflect(run)
-    scores = evaluate(run)
-    report(run)
-    return scores
+    from tinythinker.study.grid import read_grid
+    from tinythinker.study.study import study as do_study
+
+    grid = read_grid(source, overrides, methods=methods, seeds=seeds, budget=budget, vary=vary, reference=reference)
+    return do_study(grid, Path(out), workers=workers)
 
 
-def _refuse_absent_student(run: RunDirectory, settings: RunSettings) -> None:
-    """Load a pretrained student once before a language model is paid to teach it. Raises StudentError."""
-    is_paid = settings.teacher.source == "openai" and not run.quality.exists()
-    if is_paid and settings.student.init == "pretrained":
-        make_student(settings, [], []).adapt(settings.seed, "phase-1")
+def methods() -> Mapping[str, Method]:
+    """The methods that a study can compare, by name."""
+    from tinythinker.study.methods import METHODS
+
+    return METHODS
+
+
+def bench(
+    *overrides: str,
+    student: str | Path | None = None,
+    task: str = "storeroom",
+    out: str | Path = "bench.json",
+    parts: Sequence[str] = (),
+    questions: int = 100,
+    samples: int = 10,
+    steps: int = 6,
+    turns: int = 3,
+) -> Bench:
+    """Measure the speedup over a plain implementation: same work, same weights, in turns, in one process.
+
+    Args:
+        overrides: settings to train a student with; only without `student`.
+        student: a run directory or a student's folder in one; None trains one on `task`, next to `out`.
+        out: file for the measurements.
+        parts: kinds of work, such as `sampling`; none does all.
+        questions: questions to sample on and to answer.
+        samples: chains per question.
+        steps: optimizer steps per training.
+        turns: timed turns of baseline and product.
+
+    Raises:
+        SettingsError: the arguments contradict each other.
+        StudentError: the student is not one that the baseline can handle.
+    """
+    from tinythinker.bench.bench import bench as measure
+    from tinythinker.bench.workload import Size
+
+    size = Size(questions=questions, samples=samples, steps=steps)
+    where = None if student is None else Path(student)
+    return measure(overrides, student=where, task=task, out=Path(out), parts=parts, size=size, turns=turns)
+
+
+def settings(name: str | None = None, *, task: str | None = None) -> list[FieldLine]:
+    """Every setting with its value, allowed values and meaning.
+
+    Args:
+        name: a verb or a group of settings; None lists all.
+        task: show this task's values instead of the defaults.
+
+    Raises:
+        SettingsError: no such verb, group or task.
+    """
+    from tinythinker.settings.listing import list_settings
+
+    return list_settings(name, task)

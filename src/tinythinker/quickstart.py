@@ -1,4 +1,4 @@
-"""The first impression: what each part of the method is for, on the embedded benchmark, in minutes."""
+"""A first look at the method: what each part contributes, on the built-in benchmark, in minutes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from tinythinker import api
+from tinythinker import session
 from tinythinker.core import ranks
-from tinythinker.core.files import write_text
+from tinythinker.core.files import write_record
 from tinythinker.core.progress import say
 from tinythinker.core.records import Record
 from tinythinker.evaluate.score import Score
+
+SUMMARY_FILE = "summary.json"
 
 
 class Result(Record):
@@ -24,11 +26,11 @@ class Result(Record):
 
 
 class Summary(Record):
-    """What `summary.json` holds."""
+    """The contents of `summary.json`."""
 
     seed: int
     student: Literal["seq2seq", "causal"]
-    """Family of the student: a T5, or a decoder."""
+    """Family of the student: a T5, or a decoder-only model."""
     label_only: Result
     """The student that saw labels only: plan `summarize`, as many optimizer steps as phase 1."""
     phase_1: Result
@@ -36,47 +38,48 @@ class Summary(Record):
     phase_2: Result
     """After the last round of self-reflection."""
     recall_facts: float
-    """Share of the phase-2 student's recalls that are true, on the test questions."""
+    """Share of the phase-2 student's recalls on the test questions that are true."""
     analyze_facts: float
-    """Share of its analyses that are true."""
+    """Share of its analyses on the test questions that are true."""
     seconds: float
-    """Wall-clock seconds of all work, over all calls if it was interrupted."""
+    """Wall-clock seconds of all work, summed over the calls if it was interrupted."""
 
     def lines(self) -> Iterator[str]:
-        """The table a newcomer reads."""
+        """The results as a table to print."""
         yield f"{'student':<34}{'test accuracy':>14}   95% interval"
-        for name, own in (
+        for name, result in (
             ("labels only", self.label_only),
             ("phase 1: recall, analyze, summarize", self.phase_1),
             ("phase 2: self-reflection", self.phase_2),
         ):
-            yield f"{name:<36}{100 * own.accuracy:>11.1f}%   {100 * own.low:.1f} to {100 * own.high:.1f}  (n = {own.n})"
+            interval = f"{100 * result.low:.1f} to {100 * result.high:.1f}"
+            yield f"{name:<36}{100 * result.accuracy:>11.1f}%   {interval}  (n = {result.n})"
         yield (
-            f"facts right after phase 2: {100 * self.recall_facts:.0f}% of recalls, {100 * self.analyze_facts:.0f}% of "
-            f"analyses; {self.seconds:.0f} s in all"
+            f"factually correct after phase 2: {100 * self.recall_facts:.0f}% of recalls, "
+            f"{100 * self.analyze_facts:.0f}% of analyses; {self.seconds:.0f} s in total"
         )
 
 
 def quickstart(
     out: Path, seed: int, *, student: Literal["seq2seq", "causal"] = "seq2seq", force: bool = False
 ) -> Summary:
-    """Train the label-only student and the TinyThinker student from the same weights, test both alike, and report.
+    """Train a label-only and a TinyThinker student from the same weights, test both the same way, and report.
 
     Writes the TinyThinker run into `out`, the label-only run into `out/label-only`, `out/summary.json` and
-    `out/report.html`. Can be stopped and called again.
+    `out/report.html`. You can stop it and call it again.
 
     Raises:
-        SettingsError: `out` holds something else, or a quickstart of another seed or family.
+        SettingsError: `out` holds other files, or a quickstart with another seed or family.
     """
     common = (f"seed={seed}", f"student.family={student}")
-    thinker = api.start("storeroom", out, *common, force=force)
-    labels = api.start(
+    thinker = session.start("storeroom", out, *common, force=force)
+    labels = session.start(
         "storeroom", out / "label-only", *common, "stages.plan=summarize", "reflect.rounds=0", force=force
     )
-    say("1/2: a student that sees labels only")
-    label_scores = api.run_all(labels)
+    say("1/2: a student that learns from labels only")
+    label_scores = session.run(labels)
     say("2/2: the same student, taught to recall, analyze and summarize, then to reflect")
-    scores = api.run_all(thinker)
+    scores = session.run(thinker)
     last = list(scores.values())[-1]
     summary = Summary(
         seed=seed,
@@ -88,9 +91,9 @@ def quickstart(
         analyze_facts=last.analyze_facts or 0.0,
         seconds=round(sum(sum(run.manifest().seconds.values()) for run in (labels, thinker)), 1),
     )
-    ranks.on_first(lambda: write_text(out / "summary.json", summary.model_dump_json(indent=2) + "\n"))
+    ranks.on_first(lambda: write_record(out / SUMMARY_FILE, summary))
     return summary
 
 
-def _result(own: Score) -> Result:
-    return Result(accuracy=own.accuracy, low=own.low, high=own.high, n=own.n)
+def _result(found: Score) -> Result:
+    return Result(accuracy=found.accuracy, low=found.low, high=found.high, n=found.n)

@@ -16,7 +16,7 @@ def example(prompt: str, target: str) -> StageExample:
 EXAMPLES = [example("Where does rain go?", "rain is wet and falls."), example("rain", "down")]
 
 
-def test_the_loss_is_a_sum_over_target_tokens_that_the_models_own_mean_agrees_with() -> None:
+def test_the_loss_is_a_sum_over_target_tokens_that_matches_the_models_own_mean() -> None:
     student = tiny_student(dropout=0.0)
     student.model.eval()
     loss = sft_objective(student)(Scorer(student.model), EXAMPLES)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.conftest import TINY
 from tinythinker import api
-from tinythinker.cli.app import app
+from tinythinker.cli.main import build
 
 VERBS = (
     "quickstart",
@@ -37,14 +37,14 @@ GOOD = '{"id": "q%d", "question": "Where %d?", "options": ["up", "down"], "answe
 
 def call(*words: str | Path) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = CliRunner().invoke(build(), [str(word) for word in words])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
 
 
 def refused(code: int, message: str, *words: str | Path) -> None:
-    """The command ends with this code and one line that holds the message."""
+    """Assert that the command ends with this code and one line that contains the message."""
     exit_code, out, err = call(*words)
     last = err.strip().split("\n")[-1]
     assert (exit_code, out) == (code, ""), err
@@ -62,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_steps_one_at_a_time_make_what_run_makes(run: Path, tmp_path: Path) -> None:
+def test_the_single_verbs_together_do_what_run_does(run: Path, tmp_path: Path) -> None:
     steps = tmp_path / "steps"
     assert call("teach", "storeroom", *TINY, "--out", steps)[1].strip() == str(steps / "teacher" / "rationales.jsonl")
     assert call("train", steps)[1].strip() == str(steps / "phase-1" / "student")
@@ -97,7 +97,7 @@ def test_settings_of_a_verb_are_listed_with_their_meaning() -> None:
     assert "train.max_steps = 400" in call("settings", "--task", "storeroom")[1]
 
 
-def test_a_probe_prints_what_interventions_do(run: Path) -> None:
+def test_a_probe_prints_the_effects_of_interventions(run: Path) -> None:
     code, out, err = call("probe", run, "--questions", "4")
     assert code == 0, err
     assert "answer changes" in out
@@ -106,7 +106,7 @@ def test_a_probe_prints_what_interventions_do(run: Path) -> None:
     assert json.loads(out)["student"] == "round-2"
 
 
-def test_a_study_prints_its_table_and_where_the_page_is(tmp_path: Path) -> None:
+def test_a_study_prints_its_table_and_the_path_of_its_page(tmp_path: Path) -> None:
     out = tmp_path / "study"
     code, said, err = call(
         "study", "storeroom", *TINY, "--methods", "majority,label_only", "--seeds", "1", "--out", out
@@ -138,7 +138,7 @@ def test_methods_are_listed_with_their_settings() -> None:
     ],
     ids=["malformed", "duplicate", "gold", "one-option", "27-options", "empty-question"],
 )
-def test_bad_questions_are_one_line_with_exit_code_3_and_nothing_half_written(
+def test_bad_questions_are_a_one_line_error_with_exit_code_3_and_no_partial_files(
     tmp_path: Path, text: str, message: str
 ) -> None:
     (tmp_path / "mine.jsonl").write_text(text)
@@ -150,7 +150,7 @@ def test_bad_questions_are_one_line_with_exit_code_3_and_nothing_half_written(
     "error",
     [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), RuntimeError("can't allocate memory")],
 )
-def test_too_little_memory_is_one_line_that_says_what_to_set(
+def test_too_little_memory_is_a_one_line_error_that_says_what_to_set(
     run: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -160,7 +160,7 @@ def test_too_little_memory_is_one_line_that_says_what_to_set(
     refused(5, "set micro_batch_size= or gradient_checkpointing=true", "evaluate", run)
 
 
-ASK = ("teacher.source=openai", "teacher.model=m", "teacher.base_url=http://127.0.0.1:9/v1", "split.valid=0.2")
+ASK = ("teacher.source=openai", "teacher.llm.model=m", "teacher.llm.base_url=http://127.0.0.1:9/v1", "split.valid=0.2")
 
 
 @pytest.fixture
@@ -171,25 +171,25 @@ def mine(tmp_path: Path) -> Path:
     return path
 
 
-def test_cost_says_what_asking_would_take_before_anything_is_sent(mine: Path) -> None:
-    code, out, _ = call("cost", mine, "teacher.model=gpt-4o-2024-05-13", "limit.train=5")
+def test_cost_estimates_before_anything_is_sent(mine: Path) -> None:
+    code, out, _ = call("cost", mine, "teacher.llm.model=gpt-4o-2024-05-13", "limit.train=5")
     assert code == 0
     assert "requests            5, one per training question, for 40 completions" in out
     assert "completion tokens   at most 10,240" in out
     assert "cost                at most $0." in out
-    code, out, _ = call("cost", mine, "teacher.model=m", "--json")
+    code, out, _ = call("cost", mine, "teacher.llm.model=m", "--json")
     estimate = json.loads(out)
     assert (estimate["requests"], estimate["completions"], estimate["cost"]) == (8, 64, None)
 
 
 def test_cost_of_an_unknown_model_asks_for_its_price(mine: Path) -> None:
-    _, out, _ = call("cost", mine, "teacher.model=m")
-    assert "m is not in the package's price table; set teacher.input_price and teacher.output_price" in out
-    refused(2, "teacher.model for teacher.source=openai: found None", "cost", mine)
+    _, out, _ = call("cost", mine, "teacher.llm.model=m")
+    assert "m is not in the package's price table; set teacher.llm.input_price and teacher.llm.output_price" in out
+    refused(2, "teacher.llm.model for teacher.source=openai: found None", "cost", mine)
 
 
-def test_the_prompt_can_be_seen_before_it_is_sent(mine: Path) -> None:
-    code, out, _ = call("cost", mine, "teacher.model=m", "--show-prompt")
+def test_the_prompt_can_be_printed_before_it_is_sent(mine: Path) -> None:
+    code, out, _ = call("cost", mine, "teacher.llm.model=m", "--show-prompt")
     assert code == 0
     assert out.startswith("[system]\nYou teach a small language model")
     assert "[user]\nQuestion: Where " in out
@@ -197,7 +197,7 @@ def test_the_prompt_can_be_seen_before_it_is_sent(mine: Path) -> None:
     assert request == {"model": "m", "temperature": 0.8, "max_tokens": 256, "n": 8}
 
 
-def test_a_batch_goes_out_and_comes_back_by_hand_and_teach_finishes(mine: Path, tmp_path: Path) -> None:
+def test_teach_finishes_after_a_batch_is_exported_and_imported_by_hand(mine: Path, tmp_path: Path) -> None:
     from tests.teacher.llm.test_batch import answered
 
     out = tmp_path / "run"
@@ -223,17 +223,20 @@ def test_a_batch_of_another_teacher_is_refused(mine: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("teacher.base_url=localhost:8000", "setting teacher.base_url: found 'localhost:8000', expected an address"),
-        ("teacher.base_url=http://localhost:abc/v1", "found 'http://localhost:abc/v1', expected an address"),
-        ("teacher.base_url=http://localhost:99999/v1", "expected an address such as"),
-        ("teacher.base_url=http://me:secret@host/v1", "found a user, password or query in it"),
-        ("teacher.key_env=sk-abc123", "never the key itself"),
-        ("teacher.api_key=sk-abc123", "read from the environment variable that teacher.key_env names"),
-        ("teacher.source=ecqa", "setting teacher.source with teacher.model=m: found 'ecqa', expected openai"),
-        ("teacher.samples=0", "setting teacher.samples: found 0, expected greater than or equal to 1"),
+        (
+            "teacher.llm.base_url=localhost:8000",
+            "setting teacher.llm.base_url: found 'localhost:8000', expected an address",
+        ),
+        ("teacher.llm.base_url=http://localhost:abc/v1", "found 'http://localhost:abc/v1', expected an address"),
+        ("teacher.llm.base_url=http://localhost:99999/v1", "expected an address such as"),
+        ("teacher.llm.base_url=http://me:secret@host/v1", "found a user, password or query in it"),
+        ("teacher.llm.key_env=sk-abc123", "never the key itself"),
+        ("teacher.api_key=sk-abc123", "read from the environment variable that teacher.llm.key_env names"),
+        ("teacher.source=ecqa", "setting teacher.source with teacher.llm.model=m: found 'ecqa', expected openai"),
+        ("teacher.llm.samples=0", "setting teacher.llm.samples: found 0, expected greater than or equal to 1"),
     ],
 )
-def test_what_could_leak_or_cannot_work_is_refused_before_anything_is_written(
+def test_settings_that_leak_or_cannot_work_are_refused_before_anything_is_written(
     mine: Path, tmp_path: Path, override: str, message: str
 ) -> None:
     refused(2, message, "teach", mine, *ASK, override, "--out", tmp_path / "run")
@@ -243,8 +246,8 @@ def test_what_could_leak_or_cannot_work_is_refused_before_anything_is_written(
     assert "sk-abc123" not in err
 
 
-def test_a_teacher_that_is_not_there_is_exit_code_4(mine: Path, tmp_path: Path) -> None:
-    quick = ("teacher.attempts=1", "teacher.concurrency=1")
+def test_an_unreachable_teacher_is_exit_code_4(mine: Path, tmp_path: Path) -> None:
+    quick = ("teacher.llm.attempts=1", "teacher.llm.concurrency=1")
     refused(4, "http://127.0.0.1:9/v1: found nobody who answers", "teach", mine, *ASK, *quick, "--out", tmp_path / "r")
 
 
@@ -270,7 +273,7 @@ def test_bad_settings_are_exit_code_2_and_write_nothing(tmp_path: Path, override
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_directory_of_other_settings_is_refused_until_forced(run: Path, tmp_path: Path) -> None:
+def test_a_run_directory_with_other_settings_is_refused_without_force(run: Path, tmp_path: Path) -> None:
     mine = tmp_path / "run"
     assert call("teach", "storeroom", *TINY, "--out", mine)[0] == 0
     refused(2, "seed: was 42, now 7", "teach", "storeroom", *TINY, "seed=7", "--out", mine)
@@ -278,7 +281,7 @@ def test_a_run_directory_of_other_settings_is_refused_until_forced(run: Path, tm
     refused(2, "`train` was begun with other settings", "train", run, "train.learning_rate=0.5")
 
 
-def test_a_folder_that_is_no_student_is_exit_code_5(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_student_is_exit_code_5(tmp_path: Path) -> None:
     refused(5, "expected a student folder", "ask", tmp_path, "Where?", "-o", "up", "-o", "down")
 
 
@@ -311,7 +314,7 @@ def test_a_teacher_without_its_file_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_directory_that_is_no_run_is_exit_code_3(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_run_is_exit_code_3(tmp_path: Path) -> None:
     for verb in ("train", "reflect", "evaluate", "report"):
         refused(3, "found no manifest.json", verb, tmp_path)
 
@@ -323,7 +326,7 @@ def test_an_unknown_verb_or_task_is_exit_code_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
-def test_help_is_there_at_once(verb: str) -> None:
+def test_help_answers_at_once(verb: str) -> None:
     def seconds(*words: str) -> float:
         started = time.monotonic()
         shown = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
@@ -332,8 +335,8 @@ def test_help_is_there_at_once(verb: str) -> None:
 
     bare = "import typer; app = typer.Typer(); app.command()(lambda: None); app(['--help'])"
     ratios: list[float] = []
-    while not ratios or (min(ratios) >= 2 and len(ratios) < 6):  # a busy machine gets more tries
-        # Measured side by side: half a second on a free machine is several on a busy one.
+    while not ratios or (min(ratios) >= 2 and len(ratios) < 6):  # more tries for a busy machine
+        # Measured side by side, because half a second on a free machine is several seconds on a busy one.
         least = seconds("-c", bare)
         ratios.append(seconds("-m", "tinythinker", *([verb] if verb else []), "--help") / least)
     assert min(ratios) < 2, "help takes twice as long as typer alone: something heavy is imported"

@@ -8,5 +8,5 @@ def test_every_remedy_has_the_documented_exit_code() -> None:
     assert codes == [2, 3, 4, 5]
 
 
-def test_a_message_says_where_what_was_found_and_what_was_wanted() -> None:
+def test_a_message_says_where_it_happened_what_was_found_and_what_was_expected() -> None:
     assert expected("question q7, gold", "C", "one of A, B") == "question q7, gold: found 'C', expected one of A, B"

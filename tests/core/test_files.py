@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tinythinker.core import files
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import (
     appending,
@@ -36,7 +37,7 @@ def test_malformed_json_is_reported_with_file_and_line(tmp_path: Path) -> None:
         list(read_objects(file))
 
 
-def test_a_line_that_is_no_object_is_refused(tmp_path: Path) -> None:
+def test_a_line_that_is_not_an_object_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("[1]\n")
     with pytest.raises(DataError, match=r"a\.jsonl:1: found \[1\], expected a JSON object"):
         list(read_objects(tmp_path / "a.jsonl"))
@@ -48,18 +49,18 @@ def test_an_unknown_field_of_a_record_is_named(tmp_path: Path) -> None:
         read_records(tmp_path / "a.jsonl", Rationale)
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no such file"):
         read_records(tmp_path / "none.jsonl", Rationale)
 
 
-def test_text_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+def test_text_that_is_not_utf8_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="not UTF-8"):
         list(read_objects(tmp_path / "a.jsonl"))
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_no_obstacle(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\r\n{"a": 2}\r\n')
     assert [value for _, value in read_objects(tmp_path / "a.jsonl")] == [{"a": 1}, {"a": 2}]
 
@@ -96,7 +97,7 @@ def test_a_folder_that_cannot_be_filled_leaves_the_old_one_whole(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
-def test_a_line_torn_by_a_kill_is_dropped_before_more_is_added(tmp_path: Path) -> None:
+def test_a_line_torn_by_a_kill_is_dropped_before_new_lines_are_added(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"question_id":"a","recall":"r"}\n{"question_id":"b","rec')
     with appending(file) as lines:
@@ -105,7 +106,7 @@ def test_a_line_torn_by_a_kill_is_dropped_before_more_is_added(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("left", range(8))
-def test_an_interrupted_file_is_completed_as_an_undisturbed_one(tmp_path: Path, left: int) -> None:
+def test_an_interrupted_file_ends_like_an_uninterrupted_one(tmp_path: Path, left: int) -> None:
     asked: list[str] = []
 
     def work(names: object) -> list[Rationale]:
@@ -119,11 +120,11 @@ def test_an_interrupted_file_is_completed_as_an_undisturbed_one(tmp_path: Path, 
         rationale(name) for name in names
     ]
     assert read_records(tmp_path / "a.jsonl", Rationale) == [rationale(name) for name in names]
-    # Whole chunks of three are kept, and the complete file of seven; the rest is asked for again.
+    # Whole chunks of three are kept, and the complete file of seven; the rest is requested again.
     assert asked == names[{0: 0, 1: 0, 2: 0, 3: 3, 4: 3, 5: 3, 6: 6, 7: 7}[left] :]
 
 
-def test_a_character_torn_by_a_kill_is_no_obstacle_to_going_on(tmp_path: Path) -> None:
+def test_a_character_torn_by_a_kill_does_not_prevent_resuming(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(rationale("a").model_dump_json().encode() + b"\n" + '{"question_id": "é'.encode()[:-1])
     made = complete(
@@ -134,7 +135,7 @@ def test_a_character_torn_by_a_kill_is_no_obstacle_to_going_on(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}"])
-def test_json_that_the_parser_gives_up_on_is_one_line(tmp_path: Path, line: str) -> None:
+def test_json_that_the_parser_cannot_handle_is_a_one_line_error(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=r"a\.jsonl:1: found malformed JSON"):
         list(read_objects(tmp_path / "a.jsonl"))

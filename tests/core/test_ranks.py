@@ -21,8 +21,8 @@ SETTINGS = (
     "reflect.rounds=1 reflect.questions=21 reflect.max_steps=3 reflect.validate_every=2 evaluate.votes=2 "
     "generate.bf16=never"
 ).split()
-"""Odd numbers, so that shares differ in size; the last batch of some stages is smaller than the others. Enough test
-questions for several chunks of answers. In bfloat16 students that differ in rounding may write differently."""
+"""Odd numbers, so that shares differ in size; the last batch of some stages is smaller than the others. Enough
+test questions for several chunks of answers. No bfloat16, because rounding differences could change texts."""
 
 
 def test_one_process_alone_does_everything_itself() -> None:
@@ -33,7 +33,7 @@ def test_one_process_alone_does_everything_itself() -> None:
     assert ranks.on_first(lambda: 5) == 5
 
 
-def test_several_processes_share_out_everything_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_divide_all_work_without_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert ranks.shares(range(7)) == [range(0, 7, 3), range(1, 7, 3), range(2, 7, 3)]
     monkeypatch.setenv("RANK", "1")
@@ -43,7 +43,7 @@ def test_several_processes_share_out_everything_once(monkeypatch: pytest.MonkeyP
     assert ranks.gather([10, 40], 7) == [0, 10, 20, 30, 40, 50, 60]
 
 
-def test_blocks_of_neighbours_are_shared_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_neighbours_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert list(ranks.share(range(8), block=3)) == [0, 1, 2, 6, 7]
     monkeypatch.setenv("RANK", "1")
@@ -52,7 +52,7 @@ def test_blocks_of_neighbours_are_shared_out_whole(monkeypatch: pytest.MonkeyPat
     assert ranks.gather([30, 40, 50], 8, block=3) == [0, 10, 20, 30, 40, 50, 60, 70]
 
 
-def test_who_goes_alone_leaves_no_word_of_the_others_to_what_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_works_alone_passes_no_rank_variables_to_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.setenv(name, "2" if name.endswith("SIZE") else "0")
     ranks.go_alone()
@@ -69,7 +69,7 @@ def test_more_processes_than_gpus_are_refused_in_one_line(monkeypatch: pytest.Mo
         ranks.join()
 
 
-def test_an_error_of_the_first_process_is_everyones_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_first_process_stops_all_and_is_printed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(ranks, "_everyones", lambda own: [(None, DataError("no such file")), own])
@@ -78,7 +78,7 @@ def test_an_error_of_the_first_process_is_everyones_and_told_once(monkeypatch: p
     assert caught.value.is_told
 
 
-def test_going_alone_without_others_does_not_outlast_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_going_alone_as_the_only_process_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     ranks.go_alone()
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert ranks.count() == 2
@@ -110,7 +110,7 @@ def answers(run: Path) -> dict[str, list[tuple[str, str | None]]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("train.shard=true", "reflect.shard=true")], ids=["replicas", "shards"])
-def test_two_processes_do_what_one_does_and_a_killed_one_ends_the_job_which_goes_on_when_run_again(
+def test_two_processes_do_the_work_of_one_and_a_killed_job_resumes_when_run_again(
     tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     for name, processes in (("one", 1), ("two", 2)):
@@ -140,7 +140,7 @@ def test_two_processes_do_what_one_does_and_a_killed_one_ends_the_job_which_goes
 
 
 @pytest.mark.slow
-def test_one_student_answers_alike_in_bfloat16_however_many_processes_there_are(tmp_path: Path) -> None:
+def test_answers_in_bfloat16_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     one = tmp_path / "one"
     settings = (*SETTINGS, "reflect.rounds=0", "generate.bf16=always")
     subprocess.run(together(1, "run", "storeroom", *settings, "--out", str(one)), env=environment(), check=True)

@@ -16,7 +16,7 @@ def test_a_question_takes_2_to_26_options() -> None:
         Question(id="q", stem="s", options=options, gold="A")
 
 
-def test_a_gold_label_that_is_no_option_is_refused() -> None:
+def test_a_gold_label_that_is_not_an_option_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"gold: found 'C', expected one of \('A', 'B'\)"):
         ask("s", "x", "y", gold="C")
 

@@ -7,12 +7,12 @@ import pytest
 from tests.conftest import tiny_settings
 from tinythinker.core.errors import DataError, SettingsError
 from tinythinker.core.run import RunDirectory, differences
-from tinythinker.settings.schema import load_settings
+from tinythinker.settings.resolve import bound_of, load_settings
 
 
 def begin(run: RunDirectory, verb: str, *overrides: str, force: bool = False) -> None:
     settings = tiny_settings(*overrides)
-    run.begin(verb, settings.plain(), settings.bound(), force=force)
+    run.begin(verb, settings.plain(), bound_of(settings), force=force)
 
 
 def test_the_manifest_keeps_settings_and_versions(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_settings_of_a_verb_that_has_not_begun_may_still_change(tmp_path: Path) 
         begin(run, "reflect", "train.learning_rate=0.02")
 
 
-def test_more_rounds_may_be_asked_for_later(tmp_path: Path) -> None:
+def test_more_rounds_may_be_requested_later(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     begin(run, "reflect", "reflect.rounds=1")
     begin(run, "reflect", "reflect.rounds=3")
@@ -50,25 +50,25 @@ def test_force_deletes_what_this_verb_and_later_ones_made_and_nothing_else(tmp_p
     run = RunDirectory(tmp_path / "run")
     for verb in ("teach", "train", "reflect"):
         begin(run, verb)
-    for file in (run.usage, run.phase_1 / "x", run.round(1) / "x", run.verdicts("phase-1")):
+    for file in (run.usage, run.phase_1.root / "x", run.round(1).root / "x", run.verdicts("phase-1")):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("x")
     begin(run, "train", "train.learning_rate=0.01", force=True)
     assert run.usage.exists()
-    assert not run.phase_1.exists()
-    assert not run.round(1).exists()
+    assert not run.phase_1.root.exists()
+    assert not run.round(1).root.exists()
     assert not run.verdicts_folder.exists()
 
 
-def test_force_never_deletes_completions_that_were_paid_for(tmp_path: Path) -> None:
+def test_force_never_deletes_paid_completions(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     begin(run, "teach")
-    for file in (run.completions, run.batches / "wave-1.state.json", run.rationales, run.quality):
+    for file in (run.completions, run.batches.state("wave-1"), run.rationales, run.quality):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("x")
-    begin(run, "teach", "teacher.samples=9", force=True)
+    begin(run, "teach", "storeroom.train=9", force=True)
     assert run.completions.exists()
-    assert (run.batches / "wave-1.state.json").exists()
+    assert (run.batches.state("wave-1")).exists()
     assert not run.rationales.exists()
     assert not run.quality.exists()
 
@@ -89,32 +89,32 @@ def test_differences_are_listed_by_key() -> None:
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: was 2, now 3", "c: was None, now 4"]
 
 
-def test_a_setting_that_did_not_exist_then_had_its_default() -> None:
+def test_a_setting_unknown_to_an_old_manifest_counts_as_its_default() -> None:
     assert differences({"a": 1}, {"a": 1, "new": 4}, {"a": 0, "new": 4}) == []
     assert differences({"a": 1}, {"a": 1, "new": 5}, {"a": 0, "new": 4}) == ["new: was 4, now 5"]
 
 
-def test_a_run_begun_before_a_setting_existed_goes_on(tmp_path: Path) -> None:
+def test_a_run_begun_before_a_setting_existed_can_be_resumed(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     settings = load_settings("storeroom")
-    run.begin("teach", settings.plain(), settings.bound())
+    run.begin("teach", settings.plain(), bound_of(settings))
     manifest = run.manifest()
     older = {key: own for key, own in manifest.begun["teach"].items() if key != "storeroom.hops"}
     run.save(manifest.model_copy(update={"begun": {"teach": older}}))
-    run.begin("teach", settings.plain(), settings.bound())
+    run.begin("teach", settings.plain(), bound_of(settings))
     other = load_settings("storeroom", ["storeroom.hops=2"])
     with pytest.raises(SettingsError, match=r"storeroom\.hops: was 1, now 2"):
-        run.begin("teach", other.plain(), other.bound())
+        run.begin("teach", other.plain(), bound_of(other))
 
 
-def test_force_that_is_refused_deletes_nothing(tmp_path: Path) -> None:
+def test_a_refused_force_deletes_nothing(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     begin(run, "teach")
     begin(run, "train")
-    run.phase_1.mkdir()
+    run.phase_1.root.mkdir()
     with pytest.raises(SettingsError, match="`teach` was begun with other settings"):
         begin(run, "train", "seed=7", force=True)
-    assert run.phase_1.exists()
+    assert run.phase_1.root.exists()
 
 
 def test_a_folder_that_only_looks_like_a_round_is_left_alone(tmp_path: Path) -> None:

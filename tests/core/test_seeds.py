@@ -10,7 +10,7 @@ def test_a_seed_is_the_same_on_every_machine() -> None:
     assert derive_seed(42, "sample", "q1", 3) == 1357478677946038142
 
 
-def test_names_do_not_run_into_each_other() -> None:
+def test_parts_of_a_name_do_not_run_together() -> None:
     assert derive_seed(1, "ab", "c") != derive_seed(1, "a", "bc")
 
 

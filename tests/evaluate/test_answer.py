@@ -5,7 +5,8 @@ from pathlib import Path
 from tests.conftest import ask, tiny_recipe, tiny_student
 from tinythinker.core.files import read_records
 from tinythinker.core.records import Verdict
-from tinythinker.evaluate.answer import answer_all, verdicts_name, write_verdicts
+from tinythinker.evaluate.answer import answer_all, write_verdicts
+from tinythinker.evaluate.score import verdicts_name
 from tinythinker.settings.schema import EvaluateSettings
 
 QUESTIONS = [ask("Where does rain go?", "up", "down", gold="B", id=f"q{i}") for i in range(3)]
@@ -25,7 +26,7 @@ def test_self_consistency_keeps_every_chain_and_its_likelihood() -> None:
     assert len({chain.recall for chain in verdicts[0].chains}) > 1
 
 
-def test_verdicts_land_on_disk_one_per_question(tmp_path: Path) -> None:
+def test_one_verdict_per_question_is_written_to_disk(tmp_path: Path) -> None:
     file = tmp_path / "phase-1.test.greedy.jsonl"
     made = write_verdicts(file, tiny_student(), QUESTIONS, EvaluateSettings(), 0, None)
     assert read_records(file, Verdict) == made

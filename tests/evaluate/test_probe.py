@@ -26,18 +26,18 @@ Answer = Callable[[Question, str, Sequence[str]], str]
 
 
 def believer(question: Question, recall: str, analyses: Sequence[str]) -> str:
-    """Takes the first option that is said to fit, else the last one."""
+    """Answer with the first option that an analysis says fits, else with the last one."""
     said = zip(question.labels, analyses, strict=True)
     return next((label for label, text in said if text.endswith(" fits.")), question.labels[-1])
 
 
 def knower(question: Question, recall: str, analyses: Sequence[str]) -> str:
-    """Knows the answer, whatever it says before."""
+    """Answer with the gold label, regardless of the reasoning."""
     return str(question.gold)
 
 
 def play(monkeypatch: pytest.MonkeyPatch, answer: Answer, *, knows: bool = True) -> None:
-    """A student that recalls the truth (or another property), analyzes by its recall, and answers by this rule."""
+    """Fake a student that recalls the truth (or not), analyzes by its recall and answers by this rule."""
 
     def think(_: Student, thoughts: Sequence[Thought]) -> list[Chain]:
         chains = []
@@ -59,7 +59,7 @@ def play(monkeypatch: pytest.MonkeyPatch, answer: Answer, *, knows: bool = True)
 
 
 def probed(**more: object) -> Faithfulness:
-    return probe(tiny_student(), QUESTIONS, world=WORLD, seed=0, name="it", split="test")
+    return probe(tiny_student(), QUESTIONS, facts=WORLD, seed=0, name="it", split="test")
 
 
 def effects(found: Faithfulness) -> dict[tuple[str, str], Effect]:
@@ -76,7 +76,7 @@ def test_a_student_that_believes_what_it_says_follows_every_wrong_fact(monkeypat
         assert followed is not None
         assert made[key].changed.share == followed.share == 1
     assert made["chosen option's analysis", "corrupt"].followed is None
-    # It falls back on the last option, which stays the answer where it was.
+    # It falls back on the last option; where that was the answer, nothing changes.
     last = sum(question.gold == question.labels[-1] for question in QUESTIONS) / len(QUESTIONS)
     assert made["chosen option's analysis", "corrupt"].changed.share == pytest.approx(1 - last)
     assert made["recall, analyses kept", "corrupt"].changed.share == 0
@@ -84,12 +84,12 @@ def test_a_student_that_believes_what_it_says_follows_every_wrong_fact(monkeypat
     assert found.costs == {"recall": 0, "analyze": 0, "summarize": 0}
 
 
-def test_a_student_that_does_not_look_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_student_that_ignores_its_reasoning_never_changes_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, knower)
     assert {effect.changed.share for effect in probed().effects} == {0}
 
 
-def test_what_false_recalls_cost_is_put_down_to_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cost_of_false_recalls_is_attributed_to_recall(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, believer, knows=False)
     found = probed()
     assert found.accuracy.share < 1
@@ -98,7 +98,7 @@ def test_what_false_recalls_cost_is_put_down_to_recall(monkeypatch: pytest.Monke
     assert found.oracle["true recalls"].share == 1
 
 
-def test_a_stage_that_is_wrong_whatever_it_reads_costs_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_that_is_wrong_for_any_input_costs_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     def first(question: Question, recall: str, analyses: Sequence[str]) -> str:
         return "A"
 
@@ -108,7 +108,7 @@ def test_a_stage_that_is_wrong_whatever_it_reads_costs_the_rest(monkeypatch: pyt
     assert found.costs["recall"] == found.costs["analyze"] == 0
 
 
-def test_an_effect_counts_answers_that_move_and_those_that_follow() -> None:
+def test_an_effect_counts_answers_that_change_and_answers_that_follow() -> None:
     reactions = [
         Reaction("A", "B", "A", "B"),
         Reaction("A", "C", "C", "B"),
@@ -126,13 +126,13 @@ def test_an_effect_counts_answers_that_move_and_those_that_follow() -> None:
 def test_a_student_without_stages_is_refused(plan: str) -> None:
     student = tiny_student(recipe=tiny_recipe(plan=plan))
     with pytest.raises(StudentError, match=f"stages.plan={plan}"):
-        probe(student, QUESTIONS[:2], world=WORLD, seed=0, name="it", split="test")
+        probe(student, QUESTIONS[:2], facts=WORLD, seed=0, name="it", split="test")
 
 
-def test_without_known_facts_nothing_is_corrupted_and_no_truth_is_told() -> None:
+def test_without_known_facts_nothing_is_corrupted_and_no_truth_is_given() -> None:
     questions = [ask("Where?", "up", "down", "nowhere", gold="B", id=f"q{i}") for i in range(3)]
     student = tiny_student(recipe=tiny_recipe(answer="constrained"))
-    found = probe(student, questions, world=None, seed=0, name="it", split="test")
+    found = probe(student, questions, facts=None, seed=0, name="it", split="test")
     assert {own.change for own in found.effects} <= {"blank", "swap"}
     assert (found.oracle, found.costs) == ({}, {})
 
@@ -155,13 +155,13 @@ def test_a_probe_of_a_run_is_written_and_shown(tmp_path: Path, monkeypatch: pyte
     assert not run.probes.exists()
 
 
-def test_a_student_outside_any_run_needs_a_run_to_take_questions_from(tmp_path: Path) -> None:
+def test_a_student_outside_any_run_needs_a_run_for_its_questions(tmp_path: Path) -> None:
     tiny_student().save(tmp_path / "alone")
     with pytest.raises(SettingsError, match=r"no run directory around it.*--run"):
         api.probe(tmp_path / "alone")
 
 
-def test_a_student_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_student_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(StudentError, match="nowhere: found nothing there"):
         api.probe(tmp_path / "nowhere")
 
@@ -179,9 +179,9 @@ def test_a_trained_student_uses_its_reasoning_and_one_taught_with_shuffled_ratio
     assert turned.followed is not None
     assert control_.followed is not None
     assert min(turned.changed.share, turned.followed.share) >= 0.9
-    # The control guesses: any other text is another guess, and one in three goes where the wrong fact points.
+    # The control guesses: any other text is a new guess, and one in three follows the wrong fact.
     assert control_.followed.high < 0.5
-    # Denied alone, no option fits: the student guesses among four, and one guess in four is the old answer.
+    # If only the chosen option is denied, none fits: one guess in four gives the old answer again.
     alone = found[0]["chosen option's analysis", "corrupt"].changed
     assert alone.low < 0.9
     assert alone.share > 0.6

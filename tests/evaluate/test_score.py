@@ -56,7 +56,7 @@ WRONG_LABEL = next(label for label in QUESTION.labels if label != QUESTION.gold)
         (FALSE_RECALL, TRUE, QUESTION.gold, None),
     ],
 )
-def test_a_wrong_answer_is_put_down_to_the_first_stage_that_went_wrong(
+def test_a_wrong_answer_is_attributed_to_the_first_stage_that_went_wrong(
     recall: str, analyses: list[str], answer: str | None, stage: Stage | None
 ) -> None:
     chain = Chain(question_id=QUESTION.id, recall=recall, analyses=tuple(analyses), conclusion="", answer=answer)
@@ -72,7 +72,7 @@ def test_facts_are_counted_over_recalls_and_over_single_analyses() -> None:
     assert made.analyze_facts == pytest.approx(2 / 3)
 
 
-def test_the_votes_of_every_number_come_from_the_same_chains() -> None:
+def test_votes_of_every_size_come_from_the_same_chains() -> None:
     question = ask("Where?", "up", "down", gold="B")
     chains = [
         Chain(question_id="q1", sample=i, conclusion="", answer=answer)

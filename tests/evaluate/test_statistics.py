@@ -25,7 +25,7 @@ from tinythinker.evaluate.statistics import (
 
 
 def answers(right: str) -> dict[str, bool]:
-    """`"110"` as right, right, wrong."""
+    """Answers from text: `"110"` is right, right, wrong."""
     return {f"q{i}": letter == "1" for i, letter in enumerate(right)}
 
 
@@ -103,7 +103,7 @@ def test_one_seed_is_compared_over_questions() -> None:
     assert own.low < 5 / 8 < own.high
 
 
-def test_seeds_that_differ_alike_say_nothing_about_their_spread() -> None:
+def test_identical_differences_over_seeds_fall_back_to_the_test_over_questions() -> None:
     own = compare({1: answers("11"), 2: answers("11")}, {1: answers("10"), 2: answers("01")})
     assert own is not None
     assert own.p == own.p_questions == 0.5
@@ -113,7 +113,7 @@ def test_methods_that_share_no_seed_are_not_compared() -> None:
     assert compare({1: answers("1")}, {2: answers("1")}) is None
 
 
-def test_other_questions_under_the_same_seed_are_an_error() -> None:
+def test_different_questions_under_the_same_seed_are_an_error() -> None:
     with pytest.raises(DataError, match="seed 1"):
         compare({1: answers("1")}, {1: answers("11")})
 
@@ -132,7 +132,7 @@ def test_the_corrected_p_decides_what_is_called_better() -> None:
     assert [in_words(own) for own in table.values()] == ["no significant difference"] * 2 + ["better"]
 
 
-def test_the_bootstrap_of_a_large_sample_is_the_normal_interval() -> None:
+def test_the_bootstrap_interval_of_a_large_sample_is_close_to_the_normal_interval() -> None:
     rng = stream(1, "test")
     values = rng.normal(0.3, 1, 2000).tolist()
     low, high = bootstrap_mean(values, seed=0)
@@ -176,7 +176,7 @@ def test_bootstrap_intervals_cover_the_true_difference_in_95_of_100_studies() ->
 
 
 def test_differences_over_seeds_cover_the_true_difference_in_95_of_100_studies() -> None:
-    """The seeds' own luck, shared by both methods, must not widen the interval, nor questions narrow it."""
+    """Luck of a seed that both methods share must not widen the interval, nor may many questions narrow it."""
     quantile = t.ppf(0.975, 4)
 
     def covers(rng: np.random.Generator) -> bool:

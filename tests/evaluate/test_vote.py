@@ -24,7 +24,7 @@ def chains(*answers: str | tuple[str, float] | None) -> list[Chain]:
         (("B", "A"), "A"),
     ],
 )
-def test_the_majority_of_readable_answers_wins_and_the_earlier_label_a_bare_tie(
+def test_the_majority_of_readable_answers_wins_and_the_earlier_label_wins_a_bare_tie(
     answers: tuple[str | None, ...], winner: str | None
 ) -> None:
     assert vote(chains(*answers)) == winner

@@ -20,7 +20,7 @@ def test_attention_of_one_token_matches_a_value_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("key_heads", [1, 2, 6])
 @pytest.mark.parametrize("added", [False, True])
-def test_attention_of_one_token_is_torchs_own(key_heads: int, added: bool) -> None:
+def test_attention_of_one_token_equals_torchs_attention(key_heads: int, added: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(3, 6, 1, 8, generator=generator)
     key, value = (torch.randn(3, key_heads, 5, 8, generator=generator) for _ in range(2))
@@ -41,11 +41,11 @@ def test_in_bfloat16_attention_of_one_token_is_as_exact_as_scores_in_bfloat16_ca
     key, value = (torch.randn(8, 4, 80, 64, generator=generator).bfloat16() for _ in range(2))
     made = attend_from_one_token(query, key, value, None, spread / 8)
     exact = attend_from_one_token(query.double(), key.double(), value.double(), None, spread / 8)
-    # A score of 2 to 4 spreads is rounded to 2^-8 of itself, and so are weights and sums.
+    # A score of 2 to 4 standard deviations is rounded to 2^-8 of its size, as are weights and sums.
     assert (made.double() - exact).abs().max() < 4 * spread * 2**-8
 
 
-def test_the_model_attends_as_before_once_the_block_is_left() -> None:
+def test_the_model_attends_as_before_after_the_block() -> None:
     model: Any = tiny_of("t5").model
     with pytest.raises(KeyboardInterrupt), one_token_attention(model):
         assert model.config._attn_implementation != "sdpa"

@@ -9,7 +9,9 @@ import torch
 from tests.conftest import tiny_recipe, tiny_student
 from tinythinker.core.records import LABELS
 from tinythinker.generate import decode as module
-from tinythinker.generate.decode import Decoded, Sampling, best_tokens, decode, draw_tokens, label_logps
+from tinythinker.generate.choose import best_tokens, draw_tokens
+from tinythinker.generate.decode import Decoded, Sampling, decode
+from tinythinker.generate.labels import label_logps
 from tinythinker.settings.schema import StudentSettings
 from tinythinker.stages.template import conclusion
 from tinythinker.student.encode import encode_prompts, encode_targets
@@ -34,7 +36,7 @@ def test_a_text_does_not_depend_on_the_batch_it_was_decoded_in(any_student: Stud
     assert greedy(student, PROMPTS) == greedy(student, PROMPTS, batch_size=1) == greedy(student, PROMPTS[::-1])[::-1]
 
 
-def test_equal_prompts_are_decoded_once_and_answered_each(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_prompts_are_decoded_once_and_all_get_the_text(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     plain = module._batch
 
@@ -48,7 +50,7 @@ def test_equal_prompts_are_decoded_once_and_answered_each(student: Student, monk
     assert sizes == [2, 2]
 
 
-def test_a_sampled_text_depends_on_its_own_seed_and_prompt_alone(any_student: Student) -> None:
+def test_a_sampled_text_depends_only_on_its_own_seed_and_prompt(any_student: Student) -> None:
     student = any_student
     seeds = [11, 12, 13, 14]
     together = sampled(student, PROMPTS, seeds)
@@ -90,7 +92,7 @@ def test_samples_follow_the_exact_distribution_at_the_temperature(heat: float) -
 
 
 def test_a_uniform_number_picks_the_token_it_falls_on() -> None:
-    # Probabilities 0.5, 0, 0.25, 0.25: cumulated 0.5, 0.5, 0.75, 1.
+    # Probabilities 0.5, 0, 0.25, 0.25: cumulative 0.5, 0.5, 0.75, 1.
     logits = torch.tensor([[0.5, 0.0, 0.25, 0.25]]).log().repeat(5, 1)
     uniforms = torch.tensor([0.0, 0.499, 0.501, 0.751, 0.999], dtype=torch.float64)
     assert draw_tokens(logits, uniforms, 1.0).tolist() == [0, 0, 2, 3, 3]
@@ -98,7 +100,7 @@ def test_a_uniform_number_picks_the_token_it_falls_on() -> None:
     assert draw_tokens(logits[:2], torch.tensor([0.66, 0.67], dtype=torch.float64), 0.5).tolist() == [0, 2]
 
 
-def test_a_large_vocabulary_is_drawn_from_as_a_plain_cumulated_sum_has_it() -> None:
+def test_a_large_vocabulary_is_sampled_as_with_a_plain_cumulative_sum() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(500, 1000, generator=generator)
     uniforms = torch.rand(500, generator=generator, dtype=torch.float64)
@@ -107,7 +109,7 @@ def test_a_large_vocabulary_is_drawn_from_as_a_plain_cumulated_sum_has_it() -> N
     assert draw_tokens(logits, uniforms, 0.7).tolist() == plain
 
 
-def test_a_token_without_probability_is_never_drawn_not_even_at_the_edge() -> None:
+def test_a_token_with_probability_zero_is_never_drawn_even_at_the_edge() -> None:
     logits = torch.full((1, 700), -torch.inf)
     logits[0, [5, 300]] = 0.0
     almost_one = torch.tensor([1 - 2**-53], dtype=torch.float64)
@@ -115,20 +117,20 @@ def test_a_token_without_probability_is_never_drawn_not_even_at_the_edge() -> No
     assert draw_tokens(logits, torch.zeros_like(almost_one), 1.0).tolist() == [5]
 
 
-def test_logits_that_are_no_numbers_draw_some_token_of_the_vocabulary() -> None:
+def test_nan_logits_draw_some_token_of_the_vocabulary() -> None:
     logits = torch.full((2, 300), torch.nan)
     logits[1, :] = torch.inf
     assert all(0 <= token < 300 for token in draw_tokens(logits, torch.tensor([0.2, 0.9]).double(), 1.0).tolist())
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_the_best_token_is_the_first_of_the_largest(kind: torch.dtype) -> None:
-    # In bfloat16 many are equal.
+def test_the_best_token_is_the_first_of_equals(kind: torch.dtype) -> None:
+    # In bfloat16, many logits are equal.
     logits = torch.randn(200, 1000, generator=torch.Generator().manual_seed(0)).to(kind)
     assert best_tokens(logits).tolist() == [row.index(max(row)) for row in logits.tolist()]
 
 
-def test_a_whole_batch_is_decoded_as_plain_transformers_does(any_student: Student) -> None:
+def test_a_whole_batch_is_decoded_as_plain_transformers_decodes_it(any_student: Student) -> None:
     student = any_student
     prompts = [f"{'rain is wet and falls. ' * (i % 4)}Where? (A) up (B) down {i}" for i in range(40)]
     encoded = encode_prompts(student, prompts)
@@ -141,14 +143,14 @@ def test_a_whole_batch_is_decoded_as_plain_transformers_does(any_student: Studen
     assert [text.text for text in decode(student, prompts, max_tokens=12, batch_size=16)] == plain
 
 
-def test_the_tokens_of_a_text_are_counted_up_to_its_end() -> None:
+def test_tokens_of_a_text_are_counted_up_to_its_end() -> None:
     student = tiny_student()
     made = greedy(student, PROMPTS)
     assert all(1 <= text.count_tokens <= 6 for text in made)
     silenced = tiny_student()
     with torch.no_grad():
         silenced.model.lm_head.weight.zero_()
-    # All logits equal: greedy takes token 0, padding, and never ends.
+    # All logits are equal: greedy takes token 0, padding, and never ends.
     assert [text.count_tokens for text in greedy(silenced, ["rain"])] == [6]
 
 
@@ -158,7 +160,7 @@ def test_label_log_probabilities_match_scoring_each_whole_conclusion(any_student
     prompts = ["rain\nSummarize:", "Where does rain go?\nSummarize:"]
     made = label_logps(student, prompts, labels, batch_size=8)
     for prompt, own, scored in zip(prompts, labels, made, strict=True):
-        # The conclusions share all but their label and what follows it, so fed the same prefix the label decides.
+        # The conclusions differ only from the label on, so after the same prefix the label decides.
         encoded = encode_prompts(student, [prompt] * len(own))
         heads = encode_targets(student, [conclusion(label).removesuffix(".") for label in own])[:, :-1]
         with torch.no_grad():
@@ -168,7 +170,7 @@ def test_label_log_probabilities_match_scoring_each_whole_conclusion(any_student
 
 
 @pytest.mark.data
-def test_labels_that_begin_with_the_same_token_are_told_apart(data_dir: Path) -> None:
+def test_labels_that_begin_with_the_same_token_are_distinguished(data_dir: Path) -> None:
     settings = StudentSettings(init="scratch", sentencepiece=data_dir / "t5" / "spiece.model")
     student = scratch_student(settings, tiny_recipe(), [], 0)
     labels = tuple(LABELS)

@@ -19,7 +19,7 @@ ROWS = [
 ]
 
 
-def test_the_options_of_one_recall_share_all_that_stands_before_them() -> None:
+def test_the_options_of_one_recall_share_everything_before_them() -> None:
     assert share_prefixes(ROWS) == [Family([0, 1], 14), Family([2, 3], 13)]
 
 
@@ -28,7 +28,7 @@ def test_equal_prompts_share_all_but_the_last_token() -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=12))
-def test_every_row_is_in_one_family_that_begins_as_it_does_and_leaves_something(rows: list[list[int]]) -> None:
+def test_every_row_is_in_one_family_with_its_beginning_and_has_tokens_left(rows: list[list[int]]) -> None:
     families = share_prefixes(rows)
     assert sorted(i for own in families for i in own.rows) == list(range(len(rows)))
     for own in families:
@@ -37,7 +37,7 @@ def test_every_row_is_in_one_family_that_begins_as_it_does_and_leaves_something(
         assert all(len(rows[i]) > own.width for i in own.rows)
 
 
-def test_reading_once_what_nobody_shares_is_not_worth_it() -> None:
+def test_a_beginning_that_nobody_shares_is_not_split_off() -> None:
     rows = [[1, 2, 3], [4, 5, 6]]
     assert not is_worth_sharing(rows, share_prefixes(rows))
 

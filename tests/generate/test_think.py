@@ -16,14 +16,14 @@ TWO = ask("Where does rain go?", "up", "down", gold="B")
 THREE = ask("Where?", "up", "down", "nowhere", gold="C", id="q2")
 
 
-def test_every_option_of_every_question_is_analyzed_however_many_there_are(student: Student) -> None:
+def test_every_option_of_every_question_is_analyzed_for_any_number_of_options(student: Student) -> None:
     chains = think(student, [Thought(TWO), Thought(THREE)])
     assert [len(chain.analyses) for chain in chains] == [2, 3]
     assert [chain.question_id for chain in chains] == ["q1", "q2"]
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A student that writes what the test says, and a list of the prompts it saw."""
+    """Make students write scripted texts; returns the list of prompts they saw."""
     seen: list[str] = []
 
     def decode(_: Student, prompts: list[str], **__: object) -> list[Decoded]:
@@ -57,7 +57,7 @@ def test_a_chain_feeds_every_stage_into_the_next(monkeypatch: pytest.MonkeyPatch
     )
 
 
-def test_a_recall_that_is_there_is_kept_and_not_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_recall_is_kept_and_costs_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = scripted(monkeypatch)
     (chain,) = think(tiny_student(), [Thought(TWO, recall="given")])
     assert not any(prompt.endswith("Recall:") for prompt in seen)
@@ -65,7 +65,7 @@ def test_a_recall_that_is_there_is_kept_and_not_paid_for(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("plan", "count"), [("summarize", 1), ("recall_summarize", 2), ("analyze_summarize", 3)])
-def test_a_plan_asks_only_for_its_stages(plan: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_generates_only_its_stages(plan: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = scripted(monkeypatch)
     (chain,) = think(tiny_student(recipe=tiny_recipe(plan=plan)), [Thought(TWO)])
     assert len(seen) == count
@@ -73,7 +73,7 @@ def test_a_plan_asks_only_for_its_stages(plan: str, count: int, monkeypatch: pyt
     assert (chain.analyses == ()) == ("analyze" not in plan)
 
 
-def test_only_the_stage_under_reflection_is_sampled_each_text_with_a_stream_of_its_own() -> None:
+def test_only_the_stage_under_reflection_is_sampled_each_text_from_its_own_stream() -> None:
     draws = Draws(0.7, 5, frozenset({Stage.ANALYZE}))
     thoughts = [Thought(TWO, 0), Thought(THREE, 0), Thought(TWO, 1)]
     assert draws.of(Stage.RECALL, thoughts) is None
@@ -93,7 +93,7 @@ def test_constrained_answers_are_always_readable_and_free_ones_may_not_be() -> N
     assert [chain.answer for chain in free] == [None, None]
 
 
-def test_a_scored_chain_says_how_likely_its_answer_was() -> None:
+def test_a_scored_chain_has_the_log_probability_of_its_answer() -> None:
     (chain,) = think(tiny_student(recipe=tiny_recipe(answer="constrained")), [Thought(TWO)], score=True)
     assert chain.answer_logp is not None
     assert math.log(0.5) <= chain.answer_logp <= 0

@@ -7,16 +7,8 @@ import torch
 
 from tests.conftest import ARCHITECTURES, tiny_of, tiny_student
 from tinythinker.core.records import PreferencePair, Stage
-from tinythinker.reflect.losses import (
-    PairLogps,
-    ScoredPair,
-    as_compared,
-    dpo_loss,
-    dpo_margin,
-    ipo_loss,
-    preference_loss,
-    preference_objective,
-)
+from tinythinker.reflect.losses import PREFERENCE_LOSSES, PairLogps, dpo_loss, dpo_margin, ipo_loss
+from tinythinker.reflect.objective import ScoredPair, preference_objective
 from tinythinker.reflect.reference import score_reference
 from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.logps import Scorer
@@ -71,7 +63,7 @@ def test_label_smoothing_weighs_both_directions() -> None:
 
 
 def test_ipo_stops_at_the_margin_it_wants() -> None:
-    # β 0.25 wants a margin of 2, which is there; at the start, margin 0, the loss is 2².
+    # β 0.25 wants a margin of 2, which is reached here; at the start, with margin 0, the loss is 2².
     assert ipo_loss(pair(-1.0, -4.0), pair(-2.0, -3.0), beta=0.25).item() == 0.0
     assert ipo_loss(pair(-1.0, -4.0), pair(-1.0, -4.0), beta=0.25).item() == pytest.approx(4.0)
 
@@ -88,8 +80,9 @@ def test_ipo_stops_at_the_margin_it_wants() -> None:
 def test_every_loss_matches_a_value_worked_by_hand(loss: str, wanted: float) -> None:
     policy, reference, tokens = pair(-1.0, -4.0), pair(-2.0, -3.0), pair(2.0, 4.0)
     own = settings(loss=loss, alpha=1.0)
-    ours, theirs = (as_compared(logps, tokens, own) for logps in (policy, reference))
-    assert preference_loss(ours, theirs, own).item() == pytest.approx(wanted)
+    preference = PREFERENCE_LOSSES[own.loss]
+    ours, theirs = (preference.compared(logps, tokens) for logps in (policy, reference))
+    assert preference.loss(ours, theirs, own).item() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -101,7 +94,7 @@ def test_the_margin_is_exactly_0_at_step_0_with_dropout_in_the_config(architectu
     assert loss.total.item() / loss.weight == pytest.approx(math.log(2), abs=1e-7)
 
 
-def test_the_nll_is_the_mean_per_token_of_the_chosen_and_knows_no_padding() -> None:
+def test_the_nll_is_the_mean_per_token_of_the_chosen_text_without_padding() -> None:
     student = tiny_student(dropout=0.0)
     scored = scored_by(student, PAIRS)
     losses = {
@@ -137,5 +130,5 @@ def test_a_fixed_reference_enters_the_margin_with_its_sign() -> None:
     (scored,) = scored_by(student, PAIRS[:1])
     moved = ScoredPair(scored.pair, scored.reference_chosen - 2.0, scored.reference_rejected - 1.0)
     figures = preference_objective(student, settings())(Scorer(student.model), [moved]).figures
-    # The student now prefers the chosen by 2 - 1 = 1 nat more than this reference does.
+    # The student now prefers the chosen text by 2 - 1 = 1 nat more than this reference does.
     assert figures["margin"] == pytest.approx(1.0, abs=1e-5)

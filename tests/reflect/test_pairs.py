@@ -1,4 +1,4 @@
-"""Pairs against tables worked out by hand (METHOD section 4)."""
+"""Pairs compared with tables worked out by hand (METHOD section 4)."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def sides(pairs: list[PreferencePair]) -> tuple[list[str], list[str]]:
     return sorted(pair.chosen for pair in pairs), sorted(pair.rejected for pair in pairs)
 
 
-def test_no_rejected_makes_no_pair() -> None:
+def test_without_rejected_recalls_there_is_no_pair() -> None:
     assert recalled(("r1", "B"), ("r2", "B"), teacher=("t",)) == []
 
 
-def test_no_chosen_and_no_teacher_makes_no_pair() -> None:
+def test_without_chosen_recalls_and_rationales_there_is_no_pair() -> None:
     assert recalled(("w1", "A"), ("w2", "C")) == []
 
 
@@ -50,17 +50,17 @@ def test_an_unreadable_answer_is_a_rejected_recall() -> None:
     assert sides(recalled(("r1", "B"), ("w1", None))) == (["r1"], ["w1"])
 
 
-def test_rejected_are_redrawn_up_to_the_number_of_chosen() -> None:
+def test_rejected_recalls_are_redrawn_up_to_the_number_of_chosen() -> None:
     assert sides(recalled(("r1", "B"), ("r2", "B"), ("r3", "B"), ("w1", "A"))) == (["r1", "r2", "r3"], ["w1"] * 3)
 
 
-def test_every_rejected_is_used_before_any_is_redrawn() -> None:
+def test_every_rejected_recall_is_used_before_any_is_redrawn() -> None:
     chosen, rejected = sides(recalled(("r1", "B"), ("r2", "B"), ("r3", "B"), ("w1", "A"), ("w2", "C")))
     assert chosen == ["r1", "r2", "r3"]
     assert set(rejected) == {"w1", "w2"}
 
 
-def test_the_teacher_fills_up_too_few_chosen() -> None:
+def test_the_teacher_tops_up_too_few_chosen_recalls() -> None:
     pairs = recalled(("r1", "B"), ("w1", "A"), ("w2", "A"), ("w3", "C"), teacher=("t1", "t2", "t3"))
     chosen, rejected = sides(pairs)
     assert chosen[0] == "r1"
@@ -69,7 +69,7 @@ def test_the_teacher_fills_up_too_few_chosen() -> None:
     assert {pair.chosen for pair in pairs if pair.is_from_teacher} == set(chosen[1:])
 
 
-def test_the_teacher_fills_up_even_where_the_student_was_never_right() -> None:
+def test_the_teacher_tops_up_even_if_the_student_was_never_right() -> None:
     assert sides(recalled(("w1", "A"), ("w2", "C"), teacher=("t1", "t2", "t3")))[1] == ["w1", "w2"]
 
 
@@ -79,7 +79,7 @@ def test_without_rationales_there_are_as_many_pairs_as_chosen() -> None:
     assert pairs[0].chosen == "r1"
 
 
-def test_a_teacher_recall_among_the_rejected_or_chosen_fills_nothing() -> None:
+def test_a_teacher_recall_among_the_rejected_or_chosen_is_not_added() -> None:
     pairs = recalled(("r1", "B"), ("w1", "A"), ("w2", "A"), teacher=("w1", "r1"))
     assert [pair.chosen for pair in pairs] == ["r1"]
 
@@ -93,7 +93,7 @@ def test_a_text_on_both_sides_is_dropped_from_both() -> None:
     assert sides(recalled(("x", "B"), ("x", "A"), ("r1", "B"), ("w1", "A"))) == (["r1"], ["w1"])
 
 
-def test_an_empty_recall_is_no_side_of_a_pair() -> None:
+def test_an_empty_recall_is_not_used_in_a_pair() -> None:
     assert recalled(("", "B"), ("w1", "A")) == []
     assert recalled(("r1", "B"), ("", "A")) == []
 
@@ -102,7 +102,7 @@ def test_a_recall_that_says_for_option_is_a_text_like_any_other() -> None:
     assert sides(recalled(("For option A, no.", "B"), ("w1", "A")))[0] == ["For option A, no."]
 
 
-def test_off_policy_the_teacher_takes_the_place_of_some_chosen() -> None:
+def test_off_policy_the_teacher_replaces_some_chosen_recalls() -> None:
     own = [
         Chain(question_id="q1", recall=r, conclusion="", answer=a) for r, a in (("r1", "B"), ("r2", "B"), ("w1", "A"))
     ]
@@ -116,7 +116,7 @@ def test_off_policy_the_teacher_takes_the_place_of_some_chosen() -> None:
     assert all(len(pairs) == 2 for pairs in by_share.values())
 
 
-def test_off_policy_without_enough_of_the_teachers_the_students_own_stay() -> None:
+def test_off_policy_without_enough_teacher_recalls_the_students_own_stay() -> None:
     own = [
         Chain(question_id="q1", recall=r, conclusion="", answer=a) for r, a in (("r1", "B"), ("r2", "B"), ("w1", "A"))
     ]
@@ -124,7 +124,7 @@ def test_off_policy_without_enough_of_the_teachers_the_students_own_stay() -> No
     assert sorted(pair.is_from_teacher for pair in pairs) == [False, True]
 
 
-def test_samples_go_to_questions_solved_now_and_then_up_to_a_limit() -> None:
+def test_samples_go_to_questions_solved_sometimes_up_to_a_limit() -> None:
     assert share_out(9, [0.5, 1.0, 0.0, 0.1], most=10) == [5, 0, 0, 4]
     assert share_out(100, [0.5, 1.0], most=10) == [10, 0]
     assert share_out(9, [1.0, 0.0], most=10) == [0, 0]
@@ -151,24 +151,24 @@ WRONG_A: Set = (("a-", "b-", "c-"), "A")
 WRONG_C: Set = (("a~", "b~", "c~"), "C")
 
 
-def test_a_couple_gives_the_gold_option_and_the_wrongly_picked_one() -> None:
+def test_a_couple_gives_pairs_for_the_gold_and_the_wrongly_picked_option() -> None:
     assert found(analyzed(RIGHT, WRONG_A)) == {("B", "b+", "b-"), ("A", "a+", "a-")}
 
 
-def test_analyze_pairs_stand_on_the_prompt_with_the_recall() -> None:
+def test_analyze_pairs_use_the_prompt_with_the_recall() -> None:
     pairs = analyzed(RIGHT, WRONG_C)
     assert {pair.prompt for pair in pairs} == {PAPER.analyze_prompt(QUESTION, "r.", label) for label in "BC"}
     assert {pair.stage for pair in pairs} == {Stage.ANALYZE}
 
 
 @pytest.mark.parametrize("sets", [[RIGHT], [WRONG_A], [RIGHT, (("x", "y", "z"), None)], [RIGHT, (RIGHT[0], "A")]])
-def test_one_side_alone_makes_no_pair(sets: list[Set]) -> None:
-    # All right; all wrong; the other one unreadable; one set on both sides.
+def test_one_side_only_gives_no_pair(sets: list[Set]) -> None:
+    # All right; all wrong; the other set unreadable; the same set on both sides.
     assert analyzed(*sets) == []
 
 
 def test_too_few_chosen_are_topped_up_and_not_replaced() -> None:
-    # One chosen, two rejected: the official code would train on one couple of these, and we on both (FIDELITY, 6).
+    # One chosen, two rejected: the official code would train on one couple, and we train on both (FIDELITY, 6).
     assert found(analyzed(RIGHT, WRONG_A, WRONG_C)) == {
         ("B", "b+", "b-"),
         ("A", "a+", "a-"),
@@ -187,7 +187,7 @@ def test_too_few_rejected_are_redrawn() -> None:
     }
 
 
-def test_sets_that_agree_on_an_analysis_give_no_pair_of_it() -> None:
+def test_sets_that_agree_on_an_analysis_give_no_pair_for_it() -> None:
     assert found(analyzed(RIGHT, (("a+", "b-", "c+"), "A"))) == {("B", "b+", "b-")}
 
 
@@ -197,7 +197,7 @@ def test_an_analysis_that_says_for_option_stays_whole() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 26])
-def test_questions_of_any_number_of_options_give_pairs_of_the_gold_and_the_picked_one(count: int) -> None:
+def test_questions_of_any_size_give_pairs_for_the_gold_and_the_picked_option(count: int) -> None:
     question = ask("Where?", *(f"place {i}" for i in range(count)), gold="A")
     last = question.labels[-1]
     chains = [

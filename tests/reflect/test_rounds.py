@@ -14,7 +14,7 @@ from tinythinker import api
 from tinythinker.core.errors import DataError, SettingsError, StudentError
 from tinythinker.core.files import read_json, read_records, write_records
 from tinythinker.core.records import Chain, PreferencePair, Question, Stage
-from tinythinker.core.run import RunDirectory
+from tinythinker.core.run import RunDirectory, TrainingFolder
 from tinythinker.generate.think import Draws, Thought
 from tinythinker.reflect import sample
 from tinythinker.reflect.pairs import PairCounts
@@ -22,8 +22,9 @@ from tinythinker.reflect.reference import PairReference, score_reference
 from tinythinker.reflect.sample import Sampler, draw_questions
 from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.encode import encode_prompts, encode_targets
+from tinythinker.student.load import load_student
 from tinythinker.student.logps import target_logps
-from tinythinker.student.student import Student, load_student
+from tinythinker.student.student import Student
 from tinythinker.tasks.registry import load_task
 from tinythinker.teacher.rationales import read_rationales
 
@@ -32,7 +33,7 @@ QUESTIONS = load_task(tiny_settings()).splits["train"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of seconds with phase 1 done."""
+    """A tiny run with phase 1 done."""
     started = api.start("storeroom", tmp_path_factory.mktemp("trained") / "run", *TINY)
     api.teach(started)
     api.train(started)
@@ -41,41 +42,41 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> RunDirectory:
-    """The same for every test, to do with as it likes."""
+    """A fresh copy of that run for every test to change."""
     shutil.copytree(trained, tmp_path / "run")
     return RunDirectory(tmp_path / "run")
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_student(folder / "student").model.state_dict()
+def weights(folder: TrainingFolder) -> dict[str, torch.Tensor]:
+    return load_student(folder.student).model.state_dict()
 
 
 def test_a_round_leaves_chains_pairs_metrics_and_a_student(run: RunDirectory) -> None:
     api.reflect(run, "reflect.rounds=1")
     folder = run.round(1)
-    chains = read_records(folder / "chains.jsonl", Chain)
+    chains = read_records(folder.chains, Chain)
     assert len(chains) == 6 * 3
     assert [chain.sample for chain in chains] == [0, 1, 2] * 6
-    pairs = read_records(folder / "pairs.jsonl", PreferencePair)
+    pairs = read_records(folder.pairs, PreferencePair)
     assert pairs
     assert all(pair.chosen != pair.rejected for pair in pairs)
-    assert (folder / "metrics.jsonl").exists()
-    assert (folder / "student" / "model.safetensors").exists()
+    assert (folder.metrics).exists()
+    assert (folder.student / "model.safetensors").exists()
 
 
 def test_samples_do_not_depend_on_how_many_are_decoded_at_once(run: RunDirectory, tmp_path: Path) -> None:
     api.reflect(run, "reflect.rounds=1")
-    first = read_records(run.round(1) / "chains.jsonl", Chain)
+    first = read_records(run.round(1).chains, Chain)
     api.reflect(run, "reflect.rounds=1", force=True)
-    assert read_records(run.round(1) / "chains.jsonl", Chain) == first
+    assert read_records(run.round(1).chains, Chain) == first
 
 
 def test_a_round_that_does_not_help_leaves_the_student_as_it_was(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The starting student validates at 0.5, and everything training makes of it at 0.4.
+    # The starting student validates at 0.5, every trained one at 0.4.
     accuracies = iter([0.5, *[0.4] * 20])
-    monkeypatch.setattr(api, "greedy_accuracy", lambda student, questions: next(accuracies))
+    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", lambda student, questions: next(accuracies))
     api.reflect(run, "reflect.rounds=1")
     before, after = weights(run.phase_1), weights(run.round(1))
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -85,12 +86,12 @@ def test_a_round_that_helps_changes_the_student_and_the_next_starts_from_it(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accuracies = iter([0.5, 0.6, 0.7, *[0.1] * 20])
-    monkeypatch.setattr(api, "greedy_accuracy", lambda student, questions: next(accuracies))
+    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", lambda student, questions: next(accuracies))
     api.reflect(run, "reflect.rounds=2")
     start, first, second = weights(run.phase_1), weights(run.round(1)), weights(run.round(2))
     assert not all(torch.equal(start[name], first[name]) for name in start)
-    if (run.round(2) / "metrics.jsonl").exists():
-        assert '"valid_accuracy": 0.1' in (run.round(2) / "metrics.jsonl").read_text()
+    if (run.round(2).metrics).exists():
+        assert '"valid_accuracy": 0.1' in (run.round(2).metrics).read_text()
     assert set(second) == set(first)
 
 
@@ -116,7 +117,7 @@ def test_the_initial_reference_is_phase_1s_student_in_every_round(
 
     monkeypatch.setattr("tinythinker.reflect.reference.score_reference", watched)
     accuracies = iter([0.5, 0.6, 0.7, 0.7, *[0.8] * 20])
-    monkeypatch.setattr(api, "greedy_accuracy", lambda student, questions: next(accuracies))
+    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", lambda student, questions: next(accuracies))
     api.reflect(run, "reflect.rounds=2", "reflect.reference=initial")
     start, first = weights(run.phase_1), weights(run.round(1))
     assert not all(torch.equal(start[name], first[name]) for name in start)
@@ -124,14 +125,14 @@ def test_the_initial_reference_is_phase_1s_student_in_every_round(
     assert all(torch.equal(start[name], tensor) for reference in seen for name, tensor in reference.items())
 
 
-def test_pairs_of_one_stage_only_where_the_settings_say_so(run: RunDirectory) -> None:
+def test_pairs_come_from_one_stage_only_if_the_settings_say_so(run: RunDirectory) -> None:
     api.reflect(run, "reflect.rounds=1", "reflect.stages=[recall]")
-    pairs = read_records(run.round(1) / "pairs.jsonl", PreferencePair)
+    pairs = read_records(run.round(1).pairs, PreferencePair)
     assert {pair.stage for pair in pairs} == {Stage.RECALL}
-    assert not (run.round(1) / "analyze-chains.jsonl").exists()
+    assert not (run.round(1).root / "analyze-chains.jsonl").exists()
 
 
-def test_a_round_draws_its_questions_afresh_and_leaves_out_those_without_an_answer() -> None:
+def test_every_round_draws_new_questions_and_leaves_out_those_without_an_answer() -> None:
     settings = ReflectSettings(questions=5)
     hidden = Question(id="hidden", stem="s", options=QUESTIONS[0].options, gold=None)
     first, second = (draw_questions([hidden, *QUESTIONS], settings, seed) for seed in (1, 2))
@@ -143,7 +144,7 @@ def test_a_round_draws_its_questions_afresh_and_leaves_out_those_without_an_answ
 @pytest.mark.parametrize("bf16", ["never", "always"])
 def test_the_first_step_of_a_round_starts_from_a_margin_of_exactly_0(run: RunDirectory, bf16: str) -> None:
     api.reflect(run, "reflect.rounds=1", f"reflect.bf16={bf16}", "reflect.stages=[recall]")
-    lines = (run.round(1) / "metrics.jsonl").read_text().splitlines()
+    lines = (run.round(1).metrics).read_text().splitlines()
     first = next(json.loads(line) for line in lines if "margin" in line)
     assert first["margin"] == 0.0
 
@@ -162,30 +163,30 @@ def test_a_plan_without_the_stages_to_reflect_on_is_refused(tmp_path: Path) -> N
     ("setting", "message"),
     [("sampling=uncertain", "found 'uncertain', expected even"), ("on_policy=0.5", "found 0.5, expected 1")],
 )
-def test_options_about_recalls_are_refused_where_a_plan_has_none(setting: str, message: str, tmp_path: Path) -> None:
+def test_recall_settings_are_refused_if_the_plan_has_no_recall(setting: str, message: str, tmp_path: Path) -> None:
     overrides = (f"reflect.{setting}", "stages.plan=analyze_summarize")
     run = api.start("storeroom", tmp_path / "run", *TINY, *overrides)
     with pytest.raises(SettingsError, match=f"with stages.plan=analyze_summarize: {message}"):
-        api.run_all(run)
+        api.run(run)
     assert not run.quality.exists()
 
 
-def test_a_pretrained_student_that_is_not_there_is_found_missing_before_a_paid_teacher_is_asked(tmp_path: Path) -> None:
-    teacher = ("teacher.source=openai", "teacher.model=any")
+def test_a_missing_pretrained_student_is_reported_before_a_paid_teacher_is_asked(tmp_path: Path) -> None:
+    teacher = ("teacher.source=openai", "teacher.llm.model=any")
     overrides = ("student.init=pretrained", f"student.name={tmp_path / 'nowhere'}", *teacher)
     run = api.start("storeroom", tmp_path / "run", *TINY, *overrides)
     with pytest.raises(StudentError, match="found nothing that loads"):
-        api.run_all(run)
+        api.run(run)
     assert not run.quality.exists()
 
 
-def test_what_a_kill_at_the_very_end_left_is_removed_by_the_next_call(run: RunDirectory) -> None:
+def test_leftovers_of_a_kill_at_the_very_end_are_removed_by_the_next_call(run: RunDirectory) -> None:
     api.reflect(run)
     last = run.round(run.rounds()[-1])
-    (last / "best").mkdir()
-    (last / "checkpoint-00000004").mkdir()
+    last.best.mkdir()
+    last.checkpoint(4).mkdir()
     api.reflect(run)
-    assert not list(last.glob("checkpoint-*")) + list(last.glob("best"))
+    assert not last.checkpoints() + list(last.root.glob("best"))
 
 
 def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
@@ -196,16 +197,16 @@ def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
 
     @torch.no_grad()
     def likelihood(student: Student, _: object) -> float:
-        """How likely the teacher's own recalls are: what a good student has high and sabotage ruins."""
+        """Log-probability of the teacher's recalls: high for a good student, low after sabotage."""
         prompts = [student.recipe.template.recall_prompt(questions[one.question_id]) for one in rationales]
         targets = encode_targets(student, [one.recall for one in rationales])
         logps = target_logps(student.model.eval(), encode_prompts(student, prompts), targets)
         return math.exp(logps.total.sum().item() / logps.tokens.sum().item())
 
-    monkeypatch.setattr(api, "greedy_accuracy", likelihood)
-    template = load_student(run.phase_1 / "student").recipe.template
+    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", likelihood)
+    template = load_student(run.phase_1.student).recipe.template
     write_records(
-        run.round(1) / "pairs.jsonl",
+        run.round(1).pairs,
         [
             PreferencePair(
                 question_id=one.question_id,
@@ -218,7 +219,7 @@ def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
         ],
     )
     api.reflect(run, "reflect.rounds=1", "reflect.learning_rate=1e-2", "reflect.max_steps=8")
-    lines = [json.loads(line) for line in (run.round(1) / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (run.round(1).metrics).read_text().splitlines()]
     start, *later = [line["valid_accuracy"] for line in lines if "valid_accuracy" in line]
     assert max(later) < start
     assert "rolled back" in capsys.readouterr().err
@@ -226,8 +227,8 @@ def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_without_rollback_the_round_keeps_its_own_best(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "greedy_accuracy", lambda student, questions: 0.4)
+def test_without_rollback_the_round_keeps_its_best_student(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", lambda student, questions: 0.4)
     api.reflect(run, "reflect.rounds=1", "reflect.rollback=false")
     before, after = weights(run.phase_1), weights(run.round(1))
     assert not all(torch.equal(before[name], after[name]) for name in before)
@@ -243,10 +244,10 @@ def test_the_reference_is_scored_once_and_kept(run: RunDirectory, monkeypatch: p
     monkeypatch.undo()
     monkeypatch.setattr("tinythinker.reflect.reference.score_reference", dies)
     api.reflect(run, "reflect.rounds=1")
-    assert (run.round(1) / "reference.jsonl").exists()
+    assert (run.round(1).reference).exists()
 
 
-def test_stored_scores_that_are_not_the_first_students_are_refused(
+def test_stored_scores_that_do_not_match_the_rounds_first_student_are_refused(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = score_reference
@@ -261,22 +262,22 @@ def test_stored_scores_that_are_not_the_first_students_are_refused(
 
 def test_stored_scores_of_other_pairs_are_refused(run: RunDirectory) -> None:
     api.reflect(run, "reflect.rounds=1")
-    file = run.round(1) / "reference.jsonl"
+    file = run.round(1).reference
     write_records(file, read_records(file, PairReference)[1:])
-    shutil.rmtree(run.round(1) / "student")
+    shutil.rmtree(run.round(1).student)
     with pytest.raises(DataError, match=r"reference\.jsonl: found scores of other pairs than pairs\.jsonl has"):
         api.reflect(run, "reflect.rounds=1")
 
 
 def counts(run: RunDirectory, number: int) -> PairCounts:
-    return PairCounts.model_validate(read_json(run.round(number) / "counts.json"))
+    return PairCounts.model_validate(read_json(run.round(number).counts))
 
 
-def test_what_a_round_counts_is_what_its_files_hold(run: RunDirectory) -> None:
+def test_the_counts_of_a_round_match_its_files(run: RunDirectory) -> None:
     api.reflect(run, "reflect.rounds=1")
     folder, made = run.round(1), counts(run, 1)
-    pairs = read_records(folder / "pairs.jsonl", PreferencePair)
-    chains = [read_records(folder / name, Chain) for name in ("chains.jsonl", "analyze-chains.jsonl")]
+    pairs = read_records(folder.pairs, PreferencePair)
+    chains = [read_records(file, Chain) for file in (folder.chains, folder.analyze_chains)]
     assert made.questions == 6
     assert made.questions_with_pairs == len({pair.question_id for pair in pairs})
     assert made.samples == sum(map(len, chains))
@@ -297,15 +298,15 @@ def test_samples_and_temperature_follow_their_schedules(run: RunDirectory, monke
     monkeypatch.setattr(sample, "Draws", watched)
     schedule = ("reflect.samples_per_question=[4, 2]", "reflect.temperature=[1.0, 0.5]", "reflect.stages=[recall]")
     api.reflect(run, "reflect.rounds=3", *schedule)
-    assert [len(read_records(run.round(n) / "chains.jsonl", Chain)) for n in (1, 2, 3)] == [24, 12, 12]
+    assert [len(read_records(run.round(n).chains, Chain)) for n in (1, 2, 3)] == [24, 12, 12]
     assert heats == [1.0, 0.5, 0.5]
 
 
-def test_uncertain_sampling_spends_the_rest_on_questions_solved_now_and_then(
+def test_uncertain_sampling_spends_the_rest_on_questions_solved_sometimes(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = [one for one in QUESTIONS if one.gold == "A"][:3]
-    answers = {asked[0].id: "AB", asked[1].id: "A", asked[2].id: "B"}  # now and then, always, never
+    answers = {asked[0].id: "AB", asked[1].id: "A", asked[2].id: "B"}  # right sometimes, always, never
 
     def scripted(student: Student, thoughts: Sequence[Thought], *, draws: object) -> list[Chain]:
         return [
@@ -321,19 +322,19 @@ def test_uncertain_sampling_spends_the_rest_on_questions_solved_now_and_then(
 
     monkeypatch.setattr(sample, "think", scripted)
     settings = ReflectSettings(sampling="uncertain", samples_per_question=(5,))
-    sampler = Sampler(load_student(run.phase_1 / "student"), settings, run.round(1), 1, 0)
+    sampler = Sampler(load_student(run.phase_1.student), settings, run.round(1), 1, 0)
     by_question = sampler.recalls(asked)
-    # 3 of 5 first, then the 3 x 2 left over go to the one question.
+    # First 3 of 5 each, then the 3 x 2 left over go to the one question.
     assert [len(own) for own in by_question] == [3 + 6, 3, 3]
-    assert [chain.sample for chain in by_question[0]] == list(range(9))  # no stream is drawn from twice
+    assert [chain.sample for chain in by_question[0]] == list(range(9))  # no random stream is used twice
     assert all({chain.question_id for chain in own} == {one.id} for own, one in zip(by_question, asked, strict=True))
 
 
-def test_earlier_pairs_train_along_where_the_settings_say_so(run: RunDirectory) -> None:
+def test_earlier_pairs_are_replayed_if_the_settings_say_so(run: RunDirectory) -> None:
     api.reflect(run, "reflect.rounds=2", "reflect.replay_rounds=1")
-    earlier = read_records(run.round(1) / "pairs.jsonl", PreferencePair)
-    own = read_records(run.round(2) / "pairs.jsonl", PreferencePair)
-    scored = {one.pair for one in read_records(run.round(2) / "reference.jsonl", PairReference)}
+    earlier = read_records(run.round(1).pairs, PreferencePair)
+    own = read_records(run.round(2).pairs, PreferencePair)
+    scored = {one.pair for one in read_records(run.round(2).reference, PairReference)}
     assert scored == {*earlier, *own}
     assert (counts(run, 1).replayed, counts(run, 2).replayed) == (0, len(earlier))
 
@@ -343,4 +344,4 @@ def test_every_loss_trains(run: RunDirectory, loss: str) -> None:
     api.reflect(run, "reflect.rounds=1", f"reflect.loss={loss}")
     before = weights(run.phase_1)
     assert len(weights(run.round(1))) == len(before)
-    assert '"loss"' in (run.round(1) / "metrics.jsonl").read_text()
+    assert '"loss"' in (run.round(1).metrics).read_text()

@@ -12,19 +12,19 @@ import torch
 from tests.conftest import tiny_of
 from tests.reflect.test_losses import PAIRS
 from tinythinker.core.records import PreferencePair
-from tinythinker.reflect.losses import ScoredPair, preference_objective, score_pairs
+from tinythinker.reflect.objective import ScoredPair, preference_objective, score_pairs
 from tinythinker.reflect.reference import score_reference
 from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.encode import pad, prompt_ids, target_ids
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
 
-# What the library's own code warns of is not this project's to mend.
+# Warnings from inside the library are not ours to fix.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def trl_inputs(student: Student, pairs: list[PreferencePair]) -> dict[str, torch.Tensor]:
-    """The pairs as TRL batches them: whole texts padded on the right, all chosen before all rejected."""
+    """The pairs as TRL batches them: whole texts, right-padded, all chosen before all rejected."""
     rows, completions = [], []
     for side in ("chosen", "rejected"):
         for pair in pairs:
@@ -41,7 +41,7 @@ def trl_inputs(student: Student, pairs: list[PreferencePair]) -> dict[str, torch
 
 
 def trainer_of(student: Student, reference: Student, folder: Path, **config: Any) -> Any:
-    """A DPOTrainer around the same models; its data set is never trained on."""
+    """A DPOTrainer around the same models; it never trains on its data set."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from datasets import Dataset, disable_progress_bars
@@ -63,7 +63,7 @@ def trainer_of(student: Student, reference: Student, folder: Path, **config: Any
 
 @pytest.fixture(params=["gpt2", "qwen3"])
 def models(request: pytest.FixtureRequest) -> tuple[Student, Student]:
-    """A student and a reference that is not the same."""
+    """A student and a different reference."""
     student, reference = tiny_of(request.param, dropout=0.0), tiny_of(request.param, dropout=0.0)
     with torch.no_grad():
         for parameter in reference.model.parameters():
@@ -106,7 +106,7 @@ def test_losses_and_gradients_agree_with_trl(
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_dpo_with_nll_agrees_with_trl(models: tuple[Student, Student], pair: PreferencePair, tmp_path: Path) -> None:
-    # Pair by pair: TRL takes the mean over the tokens of a batch, the method over those of each text.
+    # Pair by pair: TRL averages over the tokens of a batch, the method over the tokens of each text.
     config: dict[str, Any] = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5]}
     compare(models, [pair], {"alpha": 0.5}, tmp_path, **config)
 

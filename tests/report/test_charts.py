@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from tinythinker.core.metrics import Metrics, StepMetrics, Validation
 from tinythinker.core.records import Stage
 from tinythinker.evaluate.score import Score
 from tinythinker.report.charts import accuracy_bars, first_wrong_bars, preference_curves, training_curves
 
 SCORE = Score(accuracy=0.5, low=0.4, high=0.6, n=100, unreadable=0.0, tokens_per_answer=12.0, cut=0.0, stopped=0.0)
+
+VALIDATION = Validation(step=2, valid_accuracy=0.5)
 
 
 def test_bars_name_every_student_and_its_accuracy() -> None:
@@ -12,17 +15,17 @@ def test_bars_name_every_student_and_its_accuracy() -> None:
     assert all(text in drawn for text in ("phase-1", "round-1", ">50.0<", ">75.0<"))
 
 
-def test_curves_show_every_stage_that_was_trained_and_the_validation() -> None:
-    lines = [{"step": 1, "stage": "recall", "loss": 2.0}, {"step": 2, "stage": "analyze", "loss": 1.0}]
-    drawn = training_curves([*lines, {"step": 2, "valid_accuracy": 0.5}], "Phase 1")
+def test_curves_show_every_trained_stage_and_the_validation() -> None:
+    steps = [StepMetrics(step=1, stage="recall", loss=2.0), StepMetrics(step=2, stage="analyze", loss=1.0)]
+    drawn = training_curves(Metrics(steps, [VALIDATION]), "Phase 1")
     assert drawn is not None
     assert all(text in drawn for text in ("recall loss", "analyze loss", "validation accuracy"))
     assert "summarize loss" not in drawn
 
 
-def test_there_is_no_figure_of_nothing() -> None:
-    assert training_curves([], "Phase 1") is None
-    assert preference_curves({1: [{"step": 0, "valid_accuracy": 0.5}]}) is None
+def test_without_data_there_is_no_figure() -> None:
+    assert training_curves(Metrics([], []), "Phase 1") is None
+    assert preference_curves({1: Metrics([], [VALIDATION])}) is None
     assert first_wrong_bars({"phase-1": SCORE}) is None
 
 
@@ -34,13 +37,18 @@ def test_first_wrong_stages_are_stacked_by_stage() -> None:
     assert "recall" in drawn
 
 
-def test_the_same_figures_give_the_same_bytes() -> None:
+def test_the_same_scores_give_the_same_bytes() -> None:
     assert accuracy_bars({"a": SCORE}) == accuracy_bars({"a": SCORE})
 
 
-def test_preference_curves_run_through_all_rounds() -> None:
-    step = {"margin": 0.0, "chosen_logp": -3.0, "rejected_logp": -4.0, "reward_accuracy": 0.0}
-    drawn = preference_curves({1: [{"step": 1, **step}, {"step": 2, **step}], 2: [], 3: [{"step": 1, **step}]})
+def test_preference_curves_cover_all_rounds() -> None:
+    first, second = (
+        StepMetrics(
+            step=step, stage="recall", loss=1.0, margin=0.0, chosen_logp=-3.0, rejected_logp=-4.0, reward_accuracy=0.0
+        )
+        for step in (1, 2)
+    )
+    drawn = preference_curves({1: Metrics([first, second], []), 2: Metrics([], []), 3: Metrics([first], [])})
     assert drawn is not None
     assert all(text in drawn for text in ("round 1", "round 3", "margin", "of the rejected"))
     assert "round 2" not in drawn

@@ -17,7 +17,7 @@ from tinythinker.report.page import read_rounds, write_page
 
 
 class Tags(HTMLParser):
-    """Counts tags, and complains of what is opened and not closed."""
+    """Collects tags and asserts that every opened tag is closed."""
 
     VOID = frozenset({"meta", "link", "br", "input", "img", "path", "use", "rect"})
 
@@ -50,11 +50,11 @@ def read(run: RunDirectory) -> str:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     run = api.start("storeroom", tmp_path_factory.mktemp("runs") / "run", *TINY)
-    api.run_all(run)
+    api.run(run)
     return run
 
 
-def test_the_page_stands_alone(finished: RunDirectory) -> None:
+def test_the_page_is_self_contained(finished: RunDirectory) -> None:
     page = read(finished)
     assert not re.findall(r'(?:src|href)="(?!#)', page)
     assert page.count("<svg") >= 5
@@ -75,7 +75,7 @@ def test_the_page_has_a_row_per_student_and_every_stage_of_the_chains(finished: 
 
 
 @pytest.mark.parametrize("left", [("questions", "teacher"), ("questions", "teacher", "phase-1"), ()])
-def test_a_half_finished_run_has_a_page_too(finished: RunDirectory, tmp_path: Path, left: tuple[str, ...]) -> None:
+def test_an_unfinished_run_has_a_page_too(finished: RunDirectory, tmp_path: Path, left: tuple[str, ...]) -> None:
     run = RunDirectory(tmp_path / "half")
     run.root.mkdir()
     shutil.copy(finished.manifest_file, run.manifest_file)
@@ -85,10 +85,10 @@ def test_a_half_finished_run_has_a_page_too(finished: RunDirectory, tmp_path: Pa
     assert "No test verdicts yet." in read(run)
 
 
-def test_files_that_are_being_written_do_not_disturb_the_page(finished: RunDirectory, tmp_path: Path) -> None:
+def test_files_that_are_still_being_written_do_not_break_the_page(finished: RunDirectory, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "running")
     shutil.copytree(finished.root, run.root)
-    for file in (run.phase_1 / "metrics.jsonl", run.verdicts("round-2.test.greedy")):
+    for file in (run.phase_1.metrics, run.verdicts("round-2.test.greedy")):
         with file.open("a") as more:
             more.write('{"step": 7, "lo')
     write_page(run)
@@ -104,7 +104,7 @@ def test_texts_are_escaped(finished: RunDirectory, tmp_path: Path) -> None:
     assert "<script>alert" not in read(run)
 
 
-def test_runs_inside_the_directory_are_shown_beside_it(finished: RunDirectory, tmp_path: Path) -> None:
+def test_runs_inside_the_directory_are_shown_next_to_it(finished: RunDirectory, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "outer")
     shutil.copytree(finished.root, run.root)
     shutil.copytree(finished.root, run.root / "label-only")
@@ -115,16 +115,16 @@ def test_runs_inside_the_directory_are_shown_beside_it(finished: RunDirectory, t
     assert "<tr><td>label-only</td>" in read(run)
 
 
-def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"found no manifest\.json"):
         write_page(RunDirectory(tmp_path))
 
 
-def test_the_page_says_what_every_round_came_to(finished: RunDirectory) -> None:
+def test_the_page_shows_the_outcome_of_every_round(finished: RunDirectory) -> None:
     page = read(finished)
     table = page[page.index("<h2>Self-reflection") : page.index("<h2>Reasoning")]
     for number in finished.rounds():
-        counts = PairCounts.model_validate(read_json(finished.round(number) / "counts.json"))
+        counts = PairCounts.model_validate(read_json(finished.round(number).counts))
         assert f"<td>{counts.questions_with_pairs} of {counts.questions}</td>" in table
         assert f"<td>{counts.recall_pairs}</td><td>{counts.analyze_pairs}</td>" in table
     assert "chosen and rejected texts" in page
@@ -145,12 +145,12 @@ def test_a_rounds_outcome_in_words(
     accuracies: list[tuple[int, float]], is_finished: bool, outcome: str, finished: RunDirectory, tmp_path: Path
 ) -> None:
     run = RunDirectory(tmp_path)
-    run.round(1).mkdir()
-    shutil.copy(finished.round(1) / "counts.json", run.round(1))
+    run.round(1).root.mkdir()
+    shutil.copy(finished.round(1).counts, run.round(1).root)
     write_text(
-        run.round(1) / "metrics.jsonl",
+        run.round(1).metrics,
         "".join(f'{{"step": {step}, "valid_accuracy": {accuracy}}}\n' for step, accuracy in accuracies),
     )
     if is_finished:
-        (run.round(1) / "student").mkdir()
+        (run.round(1).student).mkdir()
     assert [own.outcome for own in read_rounds(run)] == [outcome]

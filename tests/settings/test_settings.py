@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tinythinker.core.errors import DataError, SettingsError
-from tinythinker.settings.schema import describe_settings, in_round, known_keys, load_settings, parse_override, presets
+from tinythinker.settings.describe import describe_settings, known_keys
+from tinythinker.settings.resolve import load_settings, parse_override
+from tinythinker.settings.schema import TASKS, in_round
 
 
 def test_later_sources_win_over_earlier_ones(tmp_path: Path) -> None:
@@ -33,12 +35,12 @@ def test_presets_carry_the_published_hyper_parameters(task: str) -> None:
 
 
 def test_every_preset_loads() -> None:
-    assert presets() == ["csqa", "obqa", "storeroom", "strategyqa"]
-    for task in presets():
+    assert sorted(TASKS) == ["csqa", "obqa", "storeroom", "strategyqa"]
+    for task in TASKS:
         assert load_settings(task).task == task
 
 
-def test_an_unknown_key_is_refused_with_the_nearest_known_one() -> None:
+def test_an_unknown_key_is_refused_and_the_nearest_known_key_suggested() -> None:
     with pytest.raises(
         SettingsError,
         match=r"'reflect.round': found no such setting, expected one of .*; did you mean 'reflect.rounds'",
@@ -67,12 +69,12 @@ def test_an_unknown_key_in_a_file_is_refused_too(tmp_path: Path) -> None:
         ("reflect.beta=.inf", r"setting reflect\.beta: found inf, expected a finite number"),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_the_key(override: str, message: str) -> None:
+def test_a_wrong_value_is_a_one_line_error_that_names_the_key(override: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_settings("storeroom", [override])
 
 
-def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:
+def test_shares_that_leave_no_training_questions_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"split\.valid \+ split\.test: found 1\.1, expected less than 1"):
         load_settings("mine.csv", ["split.valid=0.6", "split.test=0.5"])
 
@@ -101,11 +103,11 @@ def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
         ("a=2024-13-05", "2024-13-05"),
     ],
 )
-def test_an_override_is_read_as_yaml_with_numbers_as_people_write_them(text: str, value: object) -> None:
+def test_an_override_is_read_as_yaml_with_common_number_formats(text: str, value: object) -> None:
     assert parse_override(text) == ("a", value)
 
 
-def test_the_settings_survive_the_manifest() -> None:
+def test_settings_survive_a_round_trip_through_the_manifest() -> None:
     settings = load_settings("csqa", ["data_dir=some/where", "student.sentencepiece=a.model"])
     assert type(settings).model_validate(settings.plain()) == settings
 
@@ -122,11 +124,11 @@ def test_every_setting_has_a_meaning_and_a_type() -> None:
     assert allowed["reflect.patience"] == "integer | null ≥ 1"
 
 
-def test_a_folder_may_be_called_like_a_number() -> None:
+def test_a_folder_name_may_look_like_a_number() -> None:
     assert load_settings("csqa", ["data_dir=2024"]).data_dir == Path("2024")
 
 
-def test_keys_of_a_file_must_be_names(tmp_path: Path) -> None:
+def test_keys_of_a_settings_file_must_be_text(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("1: 2\n")
     with pytest.raises(SettingsError, match=r"a\.yaml, key: found 1, expected the name of a setting"):
         load_settings("csqa", [], tmp_path / "a.yaml")
@@ -165,7 +167,7 @@ def test_settings_that_contradict_each_other_are_refused(overrides: list[str], m
         load_settings("storeroom", overrides)
 
 
-def test_a_setting_by_round_takes_one_value_or_several_and_goes_on_with_the_last() -> None:
+def test_a_setting_by_round_takes_one_value_or_several_and_repeats_the_last() -> None:
     one, several = (
         load_settings("storeroom", [f"reflect.temperature={value}"]).reflect.temperature
         for value in ("0.7", "[1, 0.5]")

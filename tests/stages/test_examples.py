@@ -5,10 +5,11 @@ from collections import Counter
 import pytest
 
 from tests.conftest import ask
+from tinythinker.acquire.curriculum import Curriculum
 from tinythinker.core.errors import TeacherError
 from tinythinker.core.records import Question, Rationale, Stage
 from tinythinker.settings.schema import StageSettings
-from tinythinker.stages.examples import Curriculum, build_examples
+from tinythinker.stages.examples import build_examples
 from tinythinker.stages.template import Template
 
 PAPER = Template("paper")
@@ -122,7 +123,7 @@ def test_the_turn_of_analyze_is_as_long_as_there_are_options() -> None:
     assert made.turn() == {Stage.RECALL: 1, Stage.ANALYZE: 3, Stage.SUMMARIZE: 1}
 
 
-def test_a_stage_without_any_example_is_an_error_that_says_what_to_do() -> None:
+def test_a_stage_without_examples_is_an_error_that_says_what_to_do() -> None:
     recall_only = Rationale(question_id="q1", recall="r.")
     with pytest.raises(TeacherError, match=r"found no rationale that teaches analyze.*stages\.plan=recall_summarize"):
         curriculum([QUESTION], [recall_only]).epoch(0)
@@ -144,28 +145,28 @@ def test_shuffled_batches_mix_the_stages_and_lose_nothing() -> None:
     assert sorted(map(repr, seen)) == sorted(map(repr, made.examples(0)))
 
 
-def test_a_sequence_trains_one_stage_after_the_other_with_the_shares_of_an_epoch() -> None:
+def test_a_sequence_trains_stage_after_stage_in_the_proportions_of_an_epoch() -> None:
     made = curriculum(*five(), order="sequential")  # 6 recalls, 12 analyses, 6 conclusions in batches of 2
     assert Counter(stage for stage, _ in made.epoch(0)) == {"recall": 3, "analyze": 6, "summarize": 3}
     order = [stage for stage, _ in made.sequence(24)]
     assert order == ["recall"] * 6 + ["analyze"] * 12 + ["summarize"] * 6
 
 
-def test_no_more_rationales_per_question_are_learned_from_than_asked_for() -> None:
+def test_at_most_the_requested_number_of_rationales_per_question_is_used() -> None:
     questions, rationales = five()
     assert len(curriculum(questions, rationales).used) == 6
     one_each = Curriculum(StageSettings(rationales=1), tuple(questions), tuple(rationales), batch_size=2, seed=3).used
     assert [own.question_id for own in one_each] == [question.id for question in questions]
 
 
-def test_shuffled_rationales_are_dealt_to_other_questions_and_all_stay_in_the_game() -> None:
+def test_shuffled_rationales_go_to_other_questions_and_none_is_lost() -> None:
     questions, rationales = five()
     dealt = curriculum(questions, rationales, shuffle_rationales=True).used
     assert sorted(own.recall for own in dealt) == sorted(own.recall for own in rationales)
     assert all(own.recall != f"{own.question_id}." for own in dealt)
 
 
-def test_rationales_are_dealt_among_questions_with_as_many_options_only() -> None:
+def test_rationales_are_shuffled_only_among_questions_with_the_same_number_of_options() -> None:
     questions, rationales = five()
     odd = ask("Who?", "I", "you", "they", gold="A", id="odd")
     own = Rationale(question_id="odd", recall="own.", analyses=("a.", "b.", "c."))

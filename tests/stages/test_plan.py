@@ -36,7 +36,7 @@ def test_every_stage_gets_its_whole_budget(plan: dict[Stage, tuple[int, int]]) -
     assert {stage: ordered.count(stage) for stage in plan} == budget
 
 
-def test_an_epoch_shows_every_item_once_in_an_order_of_its_own() -> None:
+def test_every_epoch_shows_every_item_once_in_a_new_order() -> None:
     items = {R: list(range(10)), S: list(range(100, 103))}
     epochs = [order_batches(items, {R: 1, S: 1}, batch_size=4, seed=1, epoch=epoch) for epoch in (0, 1)]
     for batches in epochs:

@@ -11,7 +11,7 @@ QUESTION = ask("Where does rain go?", "up", "down, mostly", gold="B")
 ASKED = "Where does rain go?\n(A) up (B) down, mostly"
 
 
-def test_the_paper_template_is_the_published_text_to_the_letter() -> None:
+def test_the_paper_template_matches_the_published_text_exactly() -> None:
     paper = Template("paper")
     assert paper.recall_prompt(QUESTION) == f"{ASKED}\nRecall:"
     assert paper.analyze_prompt(QUESTION, "Rain falls.", "B") == f"{ASKED}\nRecall: Rain falls.\nAnalyze: For option B,"
@@ -29,7 +29,7 @@ def test_the_named_template_says_the_option_in_analyze_and_summarize() -> None:
     )
 
 
-def test_stages_that_a_plan_leaves_out_leave_no_trace() -> None:
+def test_stages_that_a_plan_leaves_out_do_not_appear_in_prompts() -> None:
     paper = Template("paper")
     assert paper.summarize_prompt(QUESTION, None, ()) == f"{ASKED}\nSummarize:"
     assert paper.summarize_prompt(QUESTION, "r.", ()) == f"{ASKED}\nRecall: r.\nSummarize:"
@@ -46,11 +46,11 @@ def test_stages_that_a_plan_leaves_out_leave_no_trace() -> None:
         ("Rain!", "Rain!."),
     ],
 )
-def test_knowledge_gets_a_full_stop_unless_it_ends_in_stop_or_quote(recall: str, written: str) -> None:
+def test_knowledge_gets_a_full_stop_unless_it_ends_in_one_or_in_a_quote(recall: str, written: str) -> None:
     assert f"Recall: {written}\n" in Template().analyze_prompt(QUESTION, recall, "A")
 
 
-def test_knowledge_that_says_for_option_is_kept_apart_by_position_not_by_reading() -> None:
+def test_knowledge_that_says_for_option_is_separated_by_position_not_by_parsing() -> None:
     tricky = ("see For option B, no.", "For option A, yes.")
     prompt = Template("paper").summarize_prompt(QUESTION, "r.", tricky)
     assert prompt.endswith("Analyze: For option A, see For option B, no. For option B, For option A, yes.\nSummarize:")
@@ -73,7 +73,7 @@ def test_an_answer_is_read_or_unreadable_but_never_guessed(text: str, answer: st
 
 
 @pytest.mark.parametrize("name", ["paper", "named"])
-def test_a_chain_written_as_one_text_is_read_back_whatever_the_white_space(name: Literal["paper", "named"]) -> None:
+def test_a_chain_written_as_one_text_is_read_back_with_any_white_space(name: Literal["paper", "named"]) -> None:
     template, question = Template(name), ask("Where?", "up  there", "down (below)", gold="B")
     text = template.reasoning(question, "Rain falls", ("no.", "For option A, maybe."), "B")
     for written in (text, " ".join(text.split())):
@@ -92,7 +92,7 @@ def test_a_chain_written_as_one_text_is_read_back_whatever_the_white_space(name:
         ("Rain falls. Summarize: So the answer is option B.", "Rain falls.", 0, "So the answer is option B."),
     ],
 )
-def test_what_is_missing_from_a_chain_is_missing_and_nothing_is_guessed(
+def test_missing_parts_of_a_chain_stay_missing_and_are_not_guessed(
     text: str, recall: str | None, count: int, concluded: str
 ) -> None:
     read = Template("paper").read_reasoning(ask("Where?", "up", "down", gold="B"), text)

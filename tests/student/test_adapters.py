@@ -13,9 +13,12 @@ from tinythinker import api
 from tinythinker.acquire.objective import sft_objective, sft_pieces
 from tinythinker.core.errors import SettingsError, StudentError
 from tinythinker.core.records import Stage, StageExample
-from tinythinker.settings.schema import StudentSettings, TrainSettings, load_settings
-from tinythinker.student.student import Lora, Student, load_student, pretrained_student
-from tinythinker.train.loop import Job, fit
+from tinythinker.core.run import TrainingFolder
+from tinythinker.settings.resolve import load_settings
+from tinythinker.settings.schema import LoraSettings, StudentSettings, TrainSettings
+from tinythinker.student.load import load_student, pretrained_student
+from tinythinker.student.student import Student
+from tinythinker.train.loop import Training, fit
 
 SETTINGS = TrainSettings(epochs=4, learning_rate=1e-2, batch_size=2)
 EXAMPLES = [StageExample(question_id=t, stage=Stage.RECALL, prompt="Where?", target=t) for t in ("down", "rain falls.")]
@@ -28,12 +31,12 @@ def saved_base(folder: Path, architecture: str) -> Path:
 
 def student_of(base: Path, **changes: Any) -> Student:
     lora: dict[str, Any] = {"rank": 2, "alpha": 8.0, "dropout": 0.0, "targets": None, "save": "merged"}
-    recipe = tiny_recipe().model_copy(update={"lora": Lora(**(lora | changes))})
+    recipe = tiny_recipe().model_copy(update={"lora": LoraSettings(**(lora | changes))})
     return pretrained_student(StudentSettings(name=str(base), dropout=0.0), recipe)
 
 
 def train(student: Student, folder: Path, settings: TrainSettings = SETTINGS) -> Student:
-    job = Job(
+    training = Training(
         name="test",
         epoch=lambda number: [("recall", EXAMPLES)],
         objective=sft_objective(student),
@@ -43,7 +46,7 @@ def train(student: Student, folder: Path, settings: TrainSettings = SETTINGS) ->
         dropout=True,
         keep_start=False,
     )
-    return fit(student, job, settings, seed=0, folder=folder)
+    return fit(student, training, settings, seed=0, folder=TrainingFolder(folder))
 
 
 def logits(student: Student) -> torch.Tensor:
@@ -55,7 +58,7 @@ def logits(student: Student) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("architecture", ["t5", "qwen3", "gpt2"])
-def test_fresh_adapters_change_nothing_and_are_all_that_is_trained(architecture: str, tmp_path: Path) -> None:
+def test_fresh_adapters_change_nothing_and_are_the_only_trained_weights(architecture: str, tmp_path: Path) -> None:
     student = student_of(saved_base(tmp_path, architecture))
     plain = logits(student)
     student.adapt(0, "phase-1")
@@ -67,7 +70,7 @@ def test_fresh_adapters_change_nothing_and_are_all_that_is_trained(architecture:
 
 
 @pytest.mark.parametrize("architecture", ["t5", "qwen3", "gpt2"])
-def test_merged_a_student_is_a_plain_folder_with_what_the_adapters_learned(architecture: str, tmp_path: Path) -> None:
+def test_a_merged_student_is_a_plain_folder_with_the_adapters_built_in(architecture: str, tmp_path: Path) -> None:
     student = student_of(saved_base(tmp_path, architecture))
     before = logits(student)
     trained = train(student, tmp_path / "out")
@@ -80,7 +83,7 @@ def test_merged_a_student_is_a_plain_folder_with_what_the_adapters_learned(archi
 
 
 @pytest.mark.parametrize("architecture", ["t5", "qwen3"])
-def test_adapters_alone_are_small_and_load_on_top_of_their_base(architecture: str, tmp_path: Path) -> None:
+def test_saved_adapters_are_small_and_load_on_top_of_their_base(architecture: str, tmp_path: Path) -> None:
     base = saved_base(tmp_path, architecture)
     alone = train(student_of(base, save="adapter"), tmp_path / "adapter")
     merged = train(student_of(base), tmp_path / "merged")
@@ -90,7 +93,7 @@ def test_adapters_alone_are_small_and_load_on_top_of_their_base(architecture: st
     assert any(parameter.requires_grad for parameter in again.model.parameters())
 
 
-def test_adapters_learn_the_same_with_activations_computed_twice(tmp_path: Path) -> None:
+def test_adapters_learn_the_same_with_recomputed_activations(tmp_path: Path) -> None:
     base = saved_base(tmp_path, "qwen3")
     twice = SETTINGS.model_copy(update={"gradient_checkpointing": True})
     plain, again = (
@@ -99,9 +102,9 @@ def test_adapters_learn_the_same_with_activations_computed_twice(tmp_path: Path)
     assert torch.allclose(plain, again, atol=1e-4)
 
 
-def test_layers_that_the_model_has_not_are_one_line(tmp_path: Path) -> None:
+def test_layers_that_the_model_lacks_are_a_one_line_error(tmp_path: Path) -> None:
     student = student_of(saved_base(tmp_path, "qwen3"), targets=("nonsense",))
-    with pytest.raises(StudentError, match=r"student\.lora_targets: found \['nonsense'\], expected names of layers"):
+    with pytest.raises(StudentError, match=r"student\.lora\.targets: found \['nonsense'\], expected names of layers"):
         student.adapt(0, "phase-1")
 
 
@@ -112,9 +115,9 @@ def test_without_peft_the_message_says_what_to_install(tmp_path: Path, monkeypat
         student.adapt(0, "phase-1")
 
 
-def test_a_student_with_random_weights_has_nothing_to_adapt() -> None:
-    with pytest.raises(SettingsError, match=r"student\.lora_rank with student\.init=scratch"):
-        load_settings("storeroom", ["student.lora_rank=4"])
+def test_a_student_with_random_weights_cannot_have_adapters() -> None:
+    with pytest.raises(SettingsError, match=r"student\.lora\.rank with student\.init=scratch"):
+        load_settings("storeroom", ["student.lora.rank=4"])
 
 
 @pytest.mark.parametrize(("architecture", "save"), [("qwen3", "merged"), ("qwen3", "adapter"), ("t5", "merged")])
@@ -126,22 +129,22 @@ def test_both_phases_run_with_adapters(architecture: str, save: str, tmp_path: P
         *TINY,
         "student.init=pretrained",
         f"student.name={base}",
-        "student.lora_rank=2",
-        f"student.lora_save={save}",
+        "student.lora.rank=2",
+        f"student.lora.save={save}",
         "student.max_prompt_tokens=60",
         "student.max_target_tokens=20",
         "reflect.rounds=2",
         "reflect.stages=[recall]",
     )
-    scores = api.run_all(run)
+    scores = api.run(run)
     assert list(scores) == ["phase-1", "round-1", "round-2"]
     for number in (1, 2):
-        lines = (run.round(number) / "metrics.jsonl").read_text().splitlines()
+        lines = (run.round(number).metrics).read_text().splitlines()
         assert next(line for line in lines if "margin" in line).split('"margin": ')[1].startswith("0.0,")
-    assert (run.round(2) / "student" / "adapter_config.json").exists() == (save == "adapter")
+    assert (run.round(2).student / "adapter_config.json").exists() == (save == "adapter")
 
 
-def test_every_training_draws_adapters_of_its_own(tmp_path: Path) -> None:
+def test_every_training_draws_new_adapters(tmp_path: Path) -> None:
     drawn = []
     for name in ("phase-1", "round-1", "phase-1"):
         student = student_of(saved_base(tmp_path, "qwen3"))
@@ -162,7 +165,7 @@ def test_a_folder_of_adapters_as_a_base_is_merged_and_then_taught_as_asked(tmp_p
 
 
 @pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json"])
-def test_damaged_adapters_are_one_line(file: str, tmp_path: Path) -> None:
+def test_damaged_adapters_are_a_one_line_error(file: str, tmp_path: Path) -> None:
     train(student_of(saved_base(tmp_path, "qwen3"), save="adapter"), tmp_path / "out")
     (tmp_path / "out" / "student" / file).write_bytes(b"no such thing")
     with pytest.raises(StudentError, match="found damaged adapters"):
@@ -171,11 +174,11 @@ def test_damaged_adapters_are_one_line(file: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", ["lora_alpha=8", "lora_dropout=0.1", "lora_targets=[q_proj]", "lora_save=adapter"])
 def test_settings_of_adapters_without_adapters_are_refused(setting: str) -> None:
-    with pytest.raises(SettingsError, match=r"student\.lora_rank, too"):
+    with pytest.raises(SettingsError, match=r"student\.lora\.rank, too"):
         load_settings("csqa", [f"student.{setting}"])
 
 
-def test_adapters_whose_base_is_gone_say_so(tmp_path: Path) -> None:
+def test_adapters_with_a_missing_base_are_a_clear_error(tmp_path: Path) -> None:
     train(student_of(saved_base(tmp_path, "qwen3"), save="adapter"), tmp_path / "out")
     (tmp_path / "base").rename(tmp_path / "elsewhere")
     with pytest.raises(StudentError, match=r"found adapters whose base .*base does not load"):

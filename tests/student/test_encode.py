@@ -6,7 +6,7 @@ from tinythinker.student.encode import IGNORED, encode_prompts, encode_targets, 
 SHORT = tiny_recipe().model_copy(update={"max_prompt_tokens": 4, "max_target_tokens": 3})
 
 
-def test_a_long_prompt_loses_its_front_and_says_so() -> None:
+def test_a_long_prompt_loses_its_front_and_is_counted() -> None:
     student = tiny_student(recipe=SHORT)
     whole = tiny_student()
     rows = prompt_ids(student, ["rain is wet and falls.", "rain."])

@@ -41,7 +41,7 @@ def test_log_probabilities_match_a_plain_loop_over_tokens(any_student: Student) 
 
 
 def doubled(student: Student) -> tuple[Encoded, torch.Tensor]:
-    """The texts with as much padding again."""
+    """The texts with twice the width, the rest padding."""
     prompts, labels = encode_prompts(student, PROMPTS), encode_targets(student, TARGETS)
     order = -1 if student.is_causal else 1
     wide = Encoded(*(torch.cat([part, torch.zeros_like(part)][::order], 1) for part in prompts))
@@ -64,7 +64,7 @@ def test_doubling_the_padding_changes_neither_scores_nor_gradients(any_student: 
     assert torch.allclose(gradients[0], gradients[1], atol=1e-5)
 
 
-def test_the_prompt_of_a_causal_student_is_no_part_of_the_loss() -> None:
+def test_the_prompt_of_a_causal_student_is_not_part_of_the_loss() -> None:
     student = tiny_of("qwen3", dropout=0.0)
     labels = encode_targets(student, TARGETS)
     one = target_logps(student.model, encode_prompts(student, PROMPTS), labels)
@@ -73,7 +73,7 @@ def test_the_prompt_of_a_causal_student_is_no_part_of_the_loss() -> None:
     )
 
 
-def test_targets_of_one_prompt_score_as_if_each_had_read_it_itself(any_student: Student) -> None:
+def test_targets_that_share_a_prompt_score_as_if_each_had_read_it_alone(any_student: Student) -> None:
     any_student.model.eval()
     once, prompt_of = encode_unique_prompts(any_student, ["rain", "Where does rain go?", "rain"])
     assert once.ids.shape[0] == 2
@@ -86,7 +86,7 @@ def test_targets_of_one_prompt_score_as_if_each_had_read_it_itself(any_student: 
     assert torch.equal(shared.tokens, apart.tokens)
 
 
-def test_the_vocabulary_is_computed_for_real_target_tokens_alone(any_student: Student) -> None:
+def test_the_vocabulary_is_computed_only_for_real_target_tokens(any_student: Student) -> None:
     seen: list[int] = []
     head = any_student.model.get_output_embeddings()
     head.register_forward_hook(lambda _, args, made: seen.append(made.numel() // made.shape[-1]))

@@ -17,7 +17,7 @@ COSTS = Costs(2.0, 3.0, 40.0)
 
 
 def cost(lengths: Sequence[Lengths], pieces: Sequence[Sequence[int]]) -> float:
-    """Worked out anew: every piece padded to its longest."""
+    """Cost computed independently: every piece padded to its longest item."""
     whole = 0.0
     for piece in pieces:
         prompt = max(lengths[i].prompt for i in piece)
@@ -36,14 +36,14 @@ def cuts(order: list[int]) -> Iterator[list[list[int]]]:
 
 
 @given(st.lists(st.builds(Lengths, st.integers(1, 60), st.integers(1, 30)), min_size=1, max_size=7))
-def test_no_other_cut_of_the_sorted_items_costs_less(lengths: list[Lengths]) -> None:
+def test_no_other_split_of_the_sorted_items_costs_less(lengths: list[Lengths]) -> None:
     pieces = cut(lengths, COSTS)
     assert sorted(i for piece in pieces for i in piece) == list(range(len(lengths)))
     order = sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True)
     assert cost(lengths, pieces) == pytest.approx(min(cost(lengths, other) for other in cuts(order)))
 
 
-def test_items_of_one_length_stay_together_up_to_the_most() -> None:
+def test_items_of_one_length_stay_together_up_to_the_limit() -> None:
     alike = [Lengths(10, 5)] * 7
     assert len(cut(alike, COSTS)) == 1
     sizes = [len(piece) for piece in cut(alike, COSTS, most=3)]
@@ -53,7 +53,7 @@ def test_items_of_one_length_stay_together_up_to_the_most() -> None:
 @given(
     st.lists(st.builds(Lengths, st.integers(1, 60), st.integers(1, 30)), min_size=1, max_size=12), st.integers(1, 200)
 )
-def test_a_piece_of_several_items_has_no_more_tokens_than_it_may(lengths: list[Lengths], most: int) -> None:
+def test_a_piece_of_several_items_stays_within_its_token_limit(lengths: list[Lengths], most: int) -> None:
     pieces = cut(lengths, COSTS._replace(most_tokens=most))
     assert sorted(i for piece in pieces for i in piece) == list(range(len(lengths)))
     for piece in pieces:
@@ -61,7 +61,7 @@ def test_a_piece_of_several_items_has_no_more_tokens_than_it_may(lengths: list[L
         assert len(piece) == 1 or len(piece) * width <= most
 
 
-def test_items_of_one_length_are_parted_evenly_where_tokens_are_limited() -> None:
+def test_items_of_one_length_are_split_evenly_if_tokens_are_limited() -> None:
     pieces = cut([Lengths(10, 5)] * 7, COSTS._replace(most_tokens=75))  # five would fit
     assert sorted(map(len, pieces)) == [3, 4]
 

@@ -27,7 +27,7 @@ def test_bfloat16_decodes_with_a_copy_and_leaves_the_student_as_it_is(architectu
     assert decoding(told(student, "never"), is_sampled=True).model is student.model
 
 
-def test_by_itself_only_what_is_sampled_is_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_auto_uses_bfloat16_only_for_sampling(monkeypatch: pytest.MonkeyPatch) -> None:
     student = told(tiny_of("t5"), "auto")
     for name in ("amx_bf16", "avx512_bf16"):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {name: True})

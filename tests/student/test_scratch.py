@@ -12,7 +12,7 @@ from tinythinker.student.scratch import SHAPES, scratch_student, sentencepiece_t
 
 
 @pytest.mark.parametrize("text", ["So the answer is option B.", "rain is wet, and (A) falls: up."])
-def test_known_words_survive_the_tokenizer_to_the_letter(text: str) -> None:
+def test_known_words_survive_the_tokenizer_exactly(text: str) -> None:
     tokenizer = word_tokenizer([*TEXTS, text])
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
 
@@ -34,13 +34,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
 
 
-def test_the_output_layer_has_weights_of_its_own() -> None:
+def test_the_output_layer_has_its_own_weights() -> None:
     state = tiny_student().model.state_dict()
     assert not torch.equal(state["lm_head.weight"], state["shared.weight"])
     assert torch.equal(state["encoder.embed_tokens.weight"], state["decoder.embed_tokens.weight"])
 
 
-def test_named_sizes_hold_about_what_their_names_say() -> None:
+def test_named_sizes_have_about_as_many_weights_as_their_names_say() -> None:
     # Weights outside the vocabulary, worked out from the shapes: attention 4 d h k, feed-forward 2 d f, per layer.
     for name, million in (("1m", 0.92), ("4m", 4.13), ("t5-small", 44.0), ("t5-base", 198.2)):
         shape = SHAPES[name]
@@ -50,13 +50,13 @@ def test_named_sizes_hold_about_what_their_names_say() -> None:
         assert weights / 1e6 == pytest.approx(million, rel=0.02), name
 
 
-def test_a_missing_sentencepiece_file_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_sentencepiece_file_is_a_one_line_error(tmp_path: Path) -> None:
     settings = StudentSettings(init="scratch", sentencepiece=tmp_path / "none.model")
     with pytest.raises(StudentError, match=r"student\.sentencepiece: found no file"):
         scratch_student(settings, tiny_recipe(), [], 0)
 
 
-def test_a_file_that_is_no_vocabulary_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_vocabulary_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "a.model").write_text("not a model")
     with pytest.raises(StudentError, match="unreadable"):
         sentencepiece_tokenizer(tmp_path / "a.model")

@@ -11,12 +11,13 @@ from tests.conftest import ARCHITECTURES, tiny_of, tiny_recipe, tiny_student
 from tinythinker.core.errors import DataError, StudentError
 from tinythinker.generate.decode import decode
 from tinythinker.settings.schema import StudentSettings
-from tinythinker.student.student import Student, load_student, pretrained_student
+from tinythinker.student.load import load_student, pretrained_student
+from tinythinker.student.student import Student
 
 PROMPTS = ["Where does rain go?\n(A) up (B) down\nRecall:", "rain\nSummarize:"]
 
 
-def test_a_saved_student_comes_back_with_the_same_weights_and_recipe(student: Student, tmp_path: Path) -> None:
+def test_a_saved_student_loads_with_the_same_weights_and_recipe(student: Student, tmp_path: Path) -> None:
     student.save(tmp_path / "student")
     again = load_student(tmp_path / "student")
     assert again.recipe == student.recipe
@@ -34,28 +35,28 @@ def test_a_saved_student_answers_the_same_in_plain_transformers(student: Student
         assert str(tokenizer.decode(written[0], skip_special_tokens=True)).strip() == text
 
 
-def test_a_folder_that_is_no_student_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_student_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(StudentError, match=r"found no tinythinker\.json, expected a student folder"):
         load_student(tmp_path)
 
 
-def test_a_pretrained_folder_becomes_a_student_with_the_dropout_asked_for(student: Student, tmp_path: Path) -> None:
+def test_a_pretrained_folder_becomes_a_student_with_the_requested_dropout(student: Student, tmp_path: Path) -> None:
     student.save(tmp_path / "base")
     fresh = pretrained_student(StudentSettings(name=str(tmp_path / "base"), dropout=0.3), tiny_recipe())
     rates = {module.p for module in fresh.model.modules() if isinstance(module, torch.nn.Dropout)}
-    # T5's attention keeps a number of its own beside the modules.
+    # T5's attention stores its own dropout rate besides the modules.
     numbers = {
         module.dropout for module in fresh.model.modules() if isinstance(getattr(module, "dropout", None), float)
     }
     assert rates == numbers == {0.3}
 
 
-def test_a_name_that_does_not_load_is_one_line(tmp_path: Path) -> None:
+def test_a_name_that_does_not_load_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(StudentError, match=r"student .*none: found nothing that loads .*student\.init=scratch"):
         pretrained_student(StudentSettings(name=str(tmp_path / "none")), tiny_recipe())
 
 
-def test_a_model_that_cannot_be_told_positions_is_refused_as_such(tmp_path: Path) -> None:
+def test_a_model_that_does_not_take_positions_is_refused(tmp_path: Path) -> None:
     BloomForCausalLM(BloomConfig(n_layer=1, n_head=2, hidden_size=8, vocab_size=16)).save_pretrained(tmp_path / "bloom")
     tiny_student().tokenizer.save_pretrained(tmp_path / "bloom")
     with pytest.raises(
@@ -65,7 +66,7 @@ def test_a_model_that_cannot_be_told_positions_is_refused_as_such(tmp_path: Path
 
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "t5"])
-def test_a_causal_folder_becomes_a_student_with_the_dropout_asked_for(architecture: str, tmp_path: Path) -> None:
+def test_a_causal_folder_becomes_a_student_with_the_requested_dropout(architecture: str, tmp_path: Path) -> None:
     base = tiny_of(architecture, dropout=0.0)
     base.tokenizer.pad_token = None
     base.save(tmp_path / "base")
@@ -77,7 +78,7 @@ def test_a_causal_folder_becomes_a_student_with_the_dropout_asked_for(architectu
     assert not torch.equal(fresh.model(input_ids=ids).logits, fresh.model(input_ids=ids).logits)
 
 
-def test_a_disk_that_fills_up_while_weights_are_written_is_one_line_and_leaves_nothing(
+def test_a_disk_that_fills_up_while_weights_are_written_is_a_one_line_error_and_leaves_no_files(
     student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(folder: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_disk_that_fills_up_while_weights_are_written_is_one_line_and_leaves_n
 @pytest.mark.parametrize(
     ("architecture", "found"), [("t5", "an encoder-decoder"), ("gpt2", "no chat template in its tokenizer")]
 )
-def test_a_chat_template_that_is_not_there_is_one_line(architecture: str, found: str, tmp_path: Path) -> None:
+def test_a_missing_chat_template_is_a_one_line_error(architecture: str, found: str, tmp_path: Path) -> None:
     tiny_of(architecture).save(tmp_path / "base")
     recipe = tiny_recipe().model_copy(update={"chat_template": True})
     with pytest.raises(StudentError, match=rf"found {found}, expected .*student\.chat_template=false"):

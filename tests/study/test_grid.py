@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tinythinker.core.errors import SettingsError
-from tinythinker.settings.schema import load_settings
+from tinythinker.settings.resolve import load_settings
 from tinythinker.study.grid import Grid, read_grid
 from tinythinker.study.methods import METHODS
 
@@ -17,7 +17,7 @@ def test_a_task_alone_is_a_study_of_the_baselines_and_the_method() -> None:
     assert (grid.budget, grid.compared_with) == ("steps", "tinythinker")
 
 
-def test_a_study_file_says_the_same_as_the_command_line(tmp_path: Path) -> None:
+def test_a_study_file_and_the_command_line_give_the_same_grid(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(
         "task: storeroom\n"
@@ -57,7 +57,7 @@ def test_cells_are_every_value_seed_and_method_each_with_its_settings() -> None:
     )
 
 
-def test_a_method_of_ones_own_is_its_settings(tmp_path: Path) -> None:
+def test_a_new_method_in_a_study_file_is_defined_by_its_settings(tmp_path: Path) -> None:
     file = tmp_path / "study.yml"
     file.write_text("task: storeroom\nmethods:\n  phase_1:\n  slow one: {train: {learning_rate: 1e-4}}\n")
     grid = read_grid(str(file))
@@ -69,7 +69,7 @@ def test_a_method_of_ones_own_is_its_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_is_settings_that_go_together(name: str) -> None:
+def test_the_settings_of_every_method_are_compatible(name: str) -> None:
     load_settings("csqa", METHODS[name].settings)
 
 
@@ -95,7 +95,7 @@ def test_every_method_is_settings_that_go_together(name: str) -> None:
         ("seeds: 3\n", r"study\.yaml: task"),
     ],
 )
-def test_a_study_that_cannot_be_done_is_refused_before_it_begins(text: str, message: str, tmp_path: Path) -> None:
+def test_a_study_that_cannot_run_is_refused_before_it_begins(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(SettingsError, match=message):
         read_grid(str(tmp_path / "study.yaml"))

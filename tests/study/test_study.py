@@ -12,15 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY, ask, tiny_recipe, tiny_student
-from tinythinker import api
 from tinythinker.core.errors import DataError, SettingsError
 from tinythinker.core.files import read_json
 from tinythinker.core.records import Question
-from tinythinker.core.run import RunDirectory, alone_in
+from tinythinker.core.run import RunDirectory, StudyDirectory, alone_in
 from tinythinker.evaluate import untrained
 from tinythinker.evaluate.untrained import answer_untrained
 from tinythinker.reflect import rounds
-from tinythinker.settings.schema import load_settings
+from tinythinker.settings.resolve import load_settings
 from tinythinker.student.student import Student
 from tinythinker.study import cells
 from tinythinker.study.grid import Grid, read_grid
@@ -42,7 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grid, Path, Resu
     return grid, out, study(grid, out)
 
 
-def test_a_study_leaves_its_figures_tables_and_a_page(finished: tuple[Grid, Path, Results]) -> None:
+def test_a_study_writes_its_results_tables_and_page(finished: tuple[Grid, Path, Results]) -> None:
     _, out, results = finished
     cells = json.loads((out / "results.json").read_text())
     assert len(cells) == len(results.cells) == 14
@@ -56,7 +55,7 @@ def test_a_study_leaves_its_figures_tables_and_a_page(finished: tuple[Grid, Path
     assert comparisons["reference"] == "tinythinker"
 
 
-def test_every_method_spends_as_many_steps_and_says_what_they_cost(finished: tuple[Grid, Path, Results]) -> None:
+def test_every_method_spends_equal_steps_and_reports_their_cost(finished: tuple[Grid, Path, Results]) -> None:
     by_method = {cell.method: cell for cell in finished[2].cells if cell.seed == 0}
     assert {by_method[name].steps for name in ("label_only", "cot", "multitask", "phase_1")} == {6}
     assert by_method["cot"].target_tokens > by_method["phase_1"].target_tokens
@@ -64,7 +63,7 @@ def test_every_method_spends_as_many_steps_and_says_what_they_cost(finished: tup
     assert by_method["majority"].flops == by_method["random"].steps == 0
 
 
-def test_cells_that_begin_alike_train_phase_1_once(finished: tuple[Grid, Path, Results]) -> None:
+def test_cells_that_share_phase_1_train_it_once(finished: tuple[Grid, Path, Results]) -> None:
     _, out, _ = finished
     one, other = (out / "cells" / name / "seed-0" for name in ("phase_1", "tinythinker"))
     weights = "phase-1/student/model.safetensors"
@@ -73,7 +72,7 @@ def test_cells_that_begin_alike_train_phase_1_once(finished: tuple[Grid, Path, R
     assert RunDirectory(other).manifest().seconds["train"] == RunDirectory(one).manifest().seconds["train"]
 
 
-def test_a_study_done_again_does_nothing_and_finds_the_same(
+def test_a_repeated_study_does_no_work_and_gives_the_same_results(
     finished: tuple[Grid, Path, Results], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid, out, results = finished
@@ -81,21 +80,21 @@ def test_a_study_done_again_does_nothing_and_finds_the_same(
     def unexpected(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(api, "fit", unexpected)
+    monkeypatch.setattr("tinythinker.acquire.phase_1.fit", unexpected)
     monkeypatch.setattr(untrained, "judge", unexpected)
     assert study(grid, out) == results
 
 
-def test_more_seeds_and_methods_add_to_a_study_and_fewer_read_a_part_of_it(
+def test_more_seeds_and_methods_extend_a_study_and_fewer_select_a_part_of_it(
     finished: tuple[Grid, Path, Results], tmp_path: Path
 ) -> None:
     _, out, results = finished
-    part = gather(grid_of(methods=["cot", "phase_1"], seeds=1), out)
+    part = gather(grid_of(methods=["cot", "phase_1"], seeds=1), StudyDirectory(out))
     assert part.cells == tuple(c for c in results.cells if c.method in ("cot", "phase_1") and c.seed == 0)
     assert part.comparisons[""]["cot"].seeds == 1
 
 
-def test_the_table_names_no_method_better_without_significance(finished: tuple[Grid, Path, Results]) -> None:
+def test_the_table_calls_no_method_better_without_significance(finished: tuple[Grid, Path, Results]) -> None:
     grid, _, results = finished
     for row, line in zip(results.rows, [x for x in table(grid, results) if x.startswith("| ")][1:], strict=True):
         own = results.comparisons[""].get(row.method)
@@ -103,7 +102,7 @@ def test_the_table_names_no_method_better_without_significance(finished: tuple[G
             assert "no significant difference" in line
 
 
-def test_workers_find_what_one_process_finds(finished: tuple[Grid, Path, Results], tmp_path: Path) -> None:
+def test_workers_get_the_results_of_one_process(finished: tuple[Grid, Path, Results], tmp_path: Path) -> None:
     grid = grid_of(methods=["majority", "label_only"], seeds=2)
     alone = [cell for cell in finished[2].cells if cell.method in grid.methods]
     together = study(grid, tmp_path / "study", workers=2).cells
@@ -113,7 +112,7 @@ def test_workers_find_what_one_process_finds(finished: tuple[Grid, Path, Results
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks its processes up in /proc")
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_workers_end_with_the_study_whatever_ends_it(sign: signal.Signals, code: int, tmp_path: Path) -> None:
+def test_workers_end_when_the_study_ends_for_any_reason(sign: signal.Signals, code: int, tmp_path: Path) -> None:
     words = ["study", "storeroom", "train.max_steps=9999", "--methods", "phase_1", "--seeds", "3", "--workers", "2"]
     log = tmp_path / "log"
     with log.open("w") as stderr:
@@ -162,7 +161,7 @@ def test_a_budget_of_operations_counts_prompts_too(tmp_path: Path) -> None:
     assert cells["label_only"].steps > 30
 
 
-def test_a_method_with_a_length_of_its_own_keeps_it(tmp_path: Path) -> None:
+def test_a_method_that_sets_its_own_length_keeps_it(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(
         "task: storeroom\nmethods:\n  phase_1:\n  long: {train.max_steps: 9, reflect.rounds: 0}\nseeds: 1\n"
@@ -171,23 +170,23 @@ def test_a_method_with_a_length_of_its_own_keeps_it(tmp_path: Path) -> None:
     assert [cell.steps for cell in study(grid, tmp_path / "study").cells] == [6, 9]
 
 
-def test_a_killed_cell_goes_on_with_the_budget_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_cell_resumes_with_the_budget_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = grid_of(methods=["cot"], seeds=1, budget="target_tokens")
     out, original = tmp_path / "study", loop.fit
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "fit", killed)
+    monkeypatch.setattr("tinythinker.acquire.phase_1.fit", killed)
     with pytest.raises(KeyboardInterrupt):
         study(grid, out)
     assert json.loads((out / "results.json").read_text()) == []
-    monkeypatch.setattr(api, "fit", original)
+    monkeypatch.setattr("tinythinker.acquire.phase_1.fit", original)
     monkeypatch.setattr(cells, "_budget", killed)
     assert len(study(grid, out).cells) == 1
 
 
-def test_a_cell_that_differs_in_its_answering_alone_trains_nothing(
+def test_a_cell_that_differs_only_in_how_it_answers_trains_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "study.yaml"
@@ -195,11 +194,11 @@ def test_a_cell_that_differs_in_its_answering_alone_trains_nothing(
     trained: list[str] = []
     original = loop.fit
 
-    def counted(student: Student, job: loop.Job[object], *rest: object, **more: object) -> Student:
-        trained.append(job.name)
-        return original(student, job, *rest, **more)  # type: ignore[arg-type]
+    def counted(student: Student, training: loop.Training[object], *rest: object, **more: object) -> Student:
+        trained.append(training.name)
+        return original(student, training, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(api, "fit", counted)
+    monkeypatch.setattr("tinythinker.acquire.phase_1.fit", counted)
     monkeypatch.setattr(rounds, "fit", counted)
     one, votes = study(read_grid(str(file), SMALL), tmp_path / "study").cells
     assert trained in (["phase-1", "round-1"], ["phase-1"])
@@ -231,21 +230,21 @@ def test_other_settings_are_refused_before_anything_is_written(tmp_path: Path) -
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_cells_that_the_grid_has_not_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cells_that_are_not_in_the_grid_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "study"
     study(grid_of(methods=["majority", "random"], seeds=2), out)
     study(grid_of(methods=["random"], seeds=2), out)
     assert "study: 2 cells of earlier calls are kept and not in these tables" in capsys.readouterr().err
 
 
-def test_two_studies_do_not_work_in_one_folder(tmp_path: Path) -> None:
+def test_two_studies_cannot_run_in_one_folder(tmp_path: Path) -> None:
     out = tmp_path / "study"
     study(grid_of(methods=["majority"], seeds=1), out)
     with alone_in(out, out / ".lock"), pytest.raises(DataError, match="found another process at work in it"):
         study(grid_of(methods=["majority"], seeds=2), out)
 
 
-def test_a_cells_error_says_which_cell_and_leaves_the_others(tmp_path: Path) -> None:
+def test_an_error_names_its_cell_and_keeps_the_others(tmp_path: Path) -> None:
     grid = grid_of(methods=["majority", "label_only"], seeds=1, vary="storeroom.test=4,9999")
     with pytest.raises(SettingsError, match=r"^cells/9999/majority/seed-0: storeroom\.test: found 9999"):
         study(grid, tmp_path / "study")
@@ -260,14 +259,14 @@ def answered(how: str, questions: list[Question]) -> list[str | None]:
     return [verdict.answer for verdict in answer_untrained(how, questions, TRAIN, load_settings("storeroom"))]
 
 
-def test_the_majority_is_the_commonest_label_the_earlier_of_equals() -> None:
+def test_the_majority_is_the_most_frequent_label_and_ties_go_to_the_earlier() -> None:
     questions = [ask("Who?", "I", "you", gold="B"), ask("Who?", "I", "you", "they", gold="C", id="q2")]
     assert answered("majority", questions) == ["A", "A"]
     TRAIN.append(ask("Where?", "up", "down", gold="B", id="t4"))
     assert answered("majority", questions) == ["B", "B"]
 
 
-def test_random_answers_are_the_seeds_and_use_every_label() -> None:
+def test_random_answers_depend_on_the_seed_and_use_every_label() -> None:
     questions = [ask("Who?", "I", "you", "they", gold="C", id=f"q{i}") for i in range(60)]
     assert answered("random", questions) == answered("random", questions)
     assert set(answered("random", questions)) == {"A", "B", "C"}
@@ -283,7 +282,7 @@ def test_a_pretrained_student_answers_untrained(how: str, tmp_path: Path) -> Non
     assert len({verdict.answer for verdict in verdicts}) == 1
 
 
-def test_the_likeliest_option_is_that_of_a_plain_loop(tmp_path: Path) -> None:
+def test_the_most_likely_option_matches_a_plain_loop(tmp_path: Path) -> None:
     student = tiny_student(dropout=0.0)
     student.model.eval()
     questions = [ask("Where does rain go?", "up", "down it does", "nowhere (A)", gold="B")]

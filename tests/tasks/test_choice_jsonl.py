@@ -21,17 +21,17 @@ LINE = {
 def test_an_official_line_is_read_with_its_fact_and_its_commas(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(json.dumps(LINE) + "\n")
     (entry,) = read_choice_jsonl(tmp_path / "train.jsonl")
-    assert (entry.question.id, entry.question.gold, entry.fact) == ("7-980", "B", "the sun shines")
+    assert (entry.question.id, entry.question.gold, entry.knowledge) == ("7-980", "B", "the sun shines")
     assert [option.text for option in entry.question.options] == ["a, b", "c"]
 
 
 def test_the_hub_rows_say_the_same_in_another_shape() -> None:
-    choices = {"text": ["a, b", "c"], "label": ["A", "B"]}
+    choices: Json = {"text": ["a, b", "c"], "label": ["A", "B"]}
     csqa: Json = {"id": "x", "question": "The sun is for", "choices": choices, "answerKey": "B"}
     obqa: Json = {"id": "x", "question_stem": "The sun is for", "choices": choices, "answerKey": "B", "fact1": "shines"}
     first, second = from_hub([csqa, obqa])
     assert first.question == second.question
-    assert (first.question.stem, first.fact, second.fact) == ("The sun is for", None, "shines")
+    assert (first.question.stem, first.knowledge, second.knowledge) == ("The sun is for", None, "shines")
 
 
 def test_a_hidden_answer_is_no_gold_label() -> None:

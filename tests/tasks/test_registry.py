@@ -7,7 +7,8 @@ import pytest
 
 from tests.conftest import tiny_settings
 from tinythinker.core.errors import DataError, SettingsError
-from tinythinker.settings.schema import RunSettings, load_settings
+from tinythinker.settings.resolve import load_settings
+from tinythinker.settings.schema import RunSettings
 from tinythinker.tasks.registry import Task, load_task
 
 
@@ -41,7 +42,7 @@ def test_the_split_is_a_function_of_the_seed(tmp_path: Path) -> None:
     assert first != other
 
 
-def test_own_files_for_validation_and_test_are_taken_whole(tmp_path: Path) -> None:
+def test_given_validation_and_test_files_are_used_whole(tmp_path: Path) -> None:
     valid, test = own_file(tmp_path, 3, "v.jsonl"), own_file(tmp_path, 4, "t.jsonl")
     task = load_task(own(tmp_path, 5, f"split.valid_file={valid}", f"split.test_file={test}"))
     assert {name: len(own) for name, own in task.splits.items()} == {"train": 5, "valid": 3, "test": 4}
@@ -72,7 +73,7 @@ def test_a_limit_is_a_seeded_draw_in_file_order(tmp_path: Path) -> None:
     assert kept != all_ids[:5]
 
 
-def test_a_limit_on_training_limits_validation_too_unless_that_has_its_own(tmp_path: Path) -> None:
+def test_a_limit_on_training_also_limits_validation_unless_validation_has_one(tmp_path: Path) -> None:
     assert len(ids(load_task(own(tmp_path, 100, "limit.train=3")))["valid"]) == 3
     assert len(ids(load_task(own(tmp_path, 100, "limit.train=3", "limit.valid=7")))["valid"]) == 7
 
@@ -99,9 +100,9 @@ def test_without_network_and_data_dir_one_line_says_which_files_to_get(
         load_task(load_settings(task))
 
 
-def test_storeroom_brings_its_facts_along() -> None:
+def test_storeroom_comes_with_its_facts() -> None:
     task = load_task(tiny_settings())
-    assert task.world is not None
+    assert task.facts is not None
     assert {name: len(own) for name, own in task.splits.items()} == {"train": 24, "valid": 6, "test": 8}
 
 
@@ -121,11 +122,11 @@ def test_openbookqa_splits_as_published_and_options_keep_their_commas(data_dir: 
     # The official code joins options with ", " and splits them again (METHOD section 6, defect 3).
     torn = {name: sum(any(", " in o.text for o in q.options) for q in own) for name, own in task.splits.items()}
     assert torn == {"train": 55, "valid": 10, "test": 6}
-    assert len(task.facts) == 4957 + 500 + 500
+    assert len(task.knowledge) == 4957 + 500 + 500
 
 
 @pytest.mark.data
 def test_strategyqa_splits_80_10_10(data_dir: Path) -> None:
     task = load_task(load_settings("strategyqa", [f"data_dir={data_dir / 'strategyqa'}"]))
     assert {name: len(own) for name, own in task.splits.items()} == {"train": 1832, "valid": 229, "test": 229}
-    assert len(task.facts) > 2200
+    assert len(task.knowledge) > 2200

@@ -17,7 +17,7 @@ def test_the_same_seed_makes_the_same_world_and_another_seed_another() -> None:
     assert build_storeroom(SETTINGS, 2) != WORLD
 
 
-def test_exactly_one_option_is_of_the_needed_material() -> None:
+def test_exactly_one_option_is_made_of_the_needed_material() -> None:
     for questions in QUESTIONS.values():
         for question in questions:
             needed = WORLD.needs[WORLD.property_of[WORLD.thing(question)]]
@@ -35,7 +35,7 @@ def test_no_pair_of_thing_and_container_occurs_in_two_splits() -> None:
     assert not pairs["valid"] & pairs["test"]
 
 
-def test_every_thing_and_container_of_the_test_is_met_in_training() -> None:
+def test_every_thing_and_container_of_the_test_split_occurs_in_training() -> None:
     words = {
         split: {
             word
@@ -47,7 +47,7 @@ def test_every_thing_and_container_of_the_test_is_met_in_training() -> None:
     assert words["test"] <= words["train"]
 
 
-def test_questions_are_all_different_and_gold_stands_anywhere() -> None:
+def test_questions_are_all_different_and_gold_takes_every_position() -> None:
     train = QUESTIONS["train"]
     assert len({question.id for question in train}) == len(train) == 60
     assert len({(q.stem, frozenset(o.text for o in q.options)) for q in train}) == 60
@@ -106,7 +106,7 @@ def test_hops_lead_from_a_thing_over_kinds_to_its_property_and_change_no_questio
     assert len(names) == len(set(names))
 
 
-def test_a_recall_of_two_hops_reads_as_one_would_say_it() -> None:
+def test_a_recall_of_two_hops_reads_naturally() -> None:
     world = build_storeroom(SETTINGS.model_copy(update={"hops": 2}), 1)
     thing = next(iter(world.property_of))
     kind, prop = world.kinds_of[thing][0], world.property_of[thing]

@@ -17,8 +17,8 @@ def test_yes_is_a_and_no_is_b_and_the_facts_become_one_text(tmp_path: Path) -> N
     (tmp_path / "s.json").write_text(json.dumps(items))
     first, second = read_strategyqa(tmp_path / "s.json")
     assert [option.text for option in first.question.options] == ["yes", "no"]
-    assert (first.question.gold, first.fact) == ("A", "One fact. Another.")
-    assert (second.question.gold, second.fact) == ("B", None)
+    assert (first.question.gold, first.knowledge) == ("A", "One fact. Another.")
+    assert (second.question.gold, second.knowledge) == ("B", None)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_yes_is_a_and_no_is_b_and_the_facts_become_one_text(tmp_path: Path) -> N
         ('[{"qid": "7", "question": " ", "answer": true}]', "question '7', question text"),
     ],
 )
-def test_a_bad_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_a_bad_file_is_a_one_line_error(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s.json").write_text(text)
     with pytest.raises(DataError, match=message):
         read_strategyqa(tmp_path / "s.json")

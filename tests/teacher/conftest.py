@@ -1,4 +1,4 @@
-"""A run of a few questions of one's own, and a teacher played for it."""
+"""Fixtures for asking a teacher: a few questions, a run directory, and settings for a local server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import ask
 from tinythinker.core.records import Question
 from tinythinker.core.run import RunDirectory
-from tinythinker.settings.schema import RunSettings, load_settings
+from tinythinker.settings.resolve import load_settings
+from tinythinker.settings.schema import RunSettings
 from tinythinker.teacher.llm.interview import Interview
 
 KEY = "sk-test-4f9d2c71aa"
@@ -19,7 +20,7 @@ Interviewer = Callable[..., Interview]
 
 
 def some_questions(count: int = 4, gold: str = "A") -> list[Question]:
-    """Questions with two options, `q0` on."""
+    """`count` questions with two options and ids from `q0` on."""
     return [ask(f"Where is number {i}?", "up", "down", gold=gold, id=f"q{i}") for i in range(count)]
 
 
@@ -27,13 +28,13 @@ def llm_settings(url: str, *overrides: str) -> RunSettings:
     """Settings for asking a teacher at this address, without long waits."""
     given = [
         "teacher.source=openai",
-        "teacher.model=played",
-        f"teacher.base_url={url}",
-        "teacher.samples=2",
-        "teacher.backoff_seconds=0.001",
-        "teacher.timeout_seconds=5",
-        "teacher.input_price=1000",
-        "teacher.output_price=2000",
+        "teacher.llm.model=played",
+        f"teacher.llm.base_url={url}",
+        "teacher.llm.samples=2",
+        "teacher.llm.backoff_seconds=0.001",
+        "teacher.llm.timeout_seconds=5",
+        "teacher.llm.input_price=1000",
+        "teacher.llm.output_price=2000",
     ]
     return load_settings("mine.jsonl", [*given, *overrides])
 
@@ -51,7 +52,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def interview(run: RunDirectory) -> Interviewer:
-    """Opens an interview of four questions, or of those given."""
+    """Opens an interview with four questions, or with the given ones."""
 
     def open_it(url: str, *overrides: str, questions: list[Question] | None = None) -> Interview:
         return Interview(llm_settings(url, *overrides), questions or some_questions(), run)

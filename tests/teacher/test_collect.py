@@ -7,15 +7,15 @@ import pytest
 from tests.conftest import ask, tiny_settings
 from tinythinker.core.errors import SettingsError, TeacherError
 from tinythinker.core.run import RunDirectory
-from tinythinker.settings.schema import load_settings
+from tinythinker.settings.resolve import load_settings
 from tinythinker.tasks.registry import Task, load_task
 from tinythinker.teacher.collect import collect_rationales
 
 PLAIN = Task({"train": [ask("Where?", "up", "down")], "valid": [], "test": []}, {})
 
 
-def test_what_was_collected_is_counted_for_people(tmp_path: Path) -> None:
-    settings = tiny_settings("storeroom.annotated=0.5", "teacher.malformed=0.5")
+def test_collected_rationales_are_counted(tmp_path: Path) -> None:
+    settings = tiny_settings("storeroom.annotated=0.5", "storeroom.malformed=0.5")
     task = load_task(settings)
     quality = collect_rationales(settings, task, RunDirectory(tmp_path)).quality
     assert quality.questions == 24
@@ -35,14 +35,14 @@ def test_what_was_collected_is_counted_for_people(tmp_path: Path) -> None:
         (["teacher.source=recorded"], SettingsError, r"teacher\.path for teacher\.source=recorded: found None"),
     ],
 )
-def test_a_source_that_does_not_go_with_the_task_says_so(
+def test_a_source_that_does_not_fit_the_task_is_refused(
     tmp_path: Path, overrides: list[str], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         collect_rationales(load_settings("mine.jsonl", overrides), PLAIN, RunDirectory(tmp_path))
 
 
-def test_a_teacher_that_gives_nothing_usable_is_an_error_unless_labels_are_enough(tmp_path: Path) -> None:
+def test_a_teacher_without_usable_rationales_is_an_error_unless_labels_are_enough(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text("")
     overrides = ["teacher.source=recorded", f"teacher.path={tmp_path / 'r.jsonl'}"]
     with pytest.raises(

@@ -9,11 +9,12 @@ from tests.conftest import ask
 from tinythinker.core.errors import TeacherError
 from tinythinker.core.records import Flaw, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
-from tinythinker.settings.schema import load_settings
+from tinythinker.settings.resolve import load_settings
 from tinythinker.tasks.choice_jsonl import read_choice_jsonl
 from tinythinker.tasks.registry import load_task
 from tinythinker.teacher.collect import collect_rationales
-from tinythinker.teacher.ecqa import assign, ecqa_files, ecqa_rationales, fact_rationales, split_positives
+from tinythinker.teacher.ecqa import assign, ecqa_files, ecqa_rationales, split_positives
+from tinythinker.teacher.facts import fact_rationales
 
 ROOMS = ["attic", "wine cellar", "garage", "bath room"]
 
@@ -27,16 +28,16 @@ ROOMS = ["attic", "wine cellar", "garage", "bath room"]
         (["Garages hold cars.", "The attic is high.", "A bath room is wet.", "A wine cellar is cool."], [1, 3, 0, 2]),
         # Misspelled, and one unnamed: by elimination.
         (["The atic is high.", "Bottles lie there.", "Garrages hold cars.", "A bathroom is wet."], [0, 1, 2, 3]),
-        # All but the order is missing for two: everything named stands in order, so they do.
+        # Two are unnamed: everything named is in order, so these are taken to be in order, too.
         (["The attic is high.", "Bottles lie there.", "Cars stand there.", "A bath room is wet."], [0, 1, 2, 3]),
     ],
 )
-def test_one_sentence_per_option_is_sorted_out(sentences: list[str], said: list[int]) -> None:
+def test_one_sentence_per_option_is_assigned_to_its_option(sentences: list[str], said: list[int]) -> None:
     wanted = [sentences[i] if sentences[i].endswith(".") else sentences[i] + "." for i in said]
     assert assign(sentences, ROOMS) == wanted
 
 
-def test_more_sentences_than_options_are_joined_by_the_option_they_name() -> None:
+def test_extra_sentences_are_joined_by_the_option_they_name() -> None:
     sentences = [
         "An attic is high.",
         "Attics are dry.",
@@ -47,7 +48,7 @@ def test_more_sentences_than_options_are_joined_by_the_option_they_name() -> Non
     assert assign(sentences, ROOMS) == ["An attic is high. Attics are dry.", *sentences[2:]]
 
 
-def test_a_sentence_that_names_two_options_in_full_speaks_of_both() -> None:
+def test_a_sentence_that_names_two_options_in_full_counts_for_both() -> None:
     sentences = ["Attic and garage are dry.", "A wine cellar is cool.", "A bath room is wet."]
     assert assign(sentences, ROOMS) == [sentences[0], sentences[1], sentences[0], sentences[2]]
 
@@ -57,12 +58,12 @@ def test_a_sentence_that_names_two_options_in_full_speaks_of_both() -> None:
     [
         [],
         ["The attic is high.", "A wine cellar is cool."],
-        # Two unnamed, and out of order elsewhere: anybody's guess.
+        # Two unnamed, the others out of order: impossible to tell.
         ["A bath room is wet.", "Bottles lie there.", "Cars stand there.", "The attic is high."],
         ["The attic is high.", "It is dry.", "A wine cellar is cool.", "Cars stand there.", "A bath room is wet."],
     ],
 )
-def test_what_would_be_a_guess_is_a_reason_instead(sentences: list[str]) -> None:
+def test_an_alignment_that_would_be_a_guess_is_rejected_with_a_reason(sentences: list[str]) -> None:
     reason = assign(sentences, ROOMS)
     assert isinstance(reason, str)
     assert reason.startswith(f"{len(sentences)} sentences, none surely about")
@@ -77,7 +78,7 @@ def test_what_would_be_a_guess_is_a_reason_instead(sentences: list[str]) -> None
         (["Jugs hold water.", "They stand there."], "Jugs hold water.", "They stand there."),
     ],
 )
-def test_general_knowledge_is_what_does_not_name_the_answer(sentences: list[str], recall: str, analysis: str) -> None:
+def test_general_knowledge_does_not_name_the_answer(sentences: list[str], recall: str, analysis: str) -> None:
     assert split_positives(sentences, "kitchen") == (recall, analysis)
 
 
@@ -100,7 +101,7 @@ def test_a_row_is_aligned_to_the_questions_own_order_of_options(tmp_path: Path) 
     ]
 
 
-def test_rows_join_by_id_and_what_is_not_training_is_rejected_whatever_file_it_stands_in(tmp_path: Path) -> None:
+def test_rows_join_by_id_and_rows_outside_training_are_rejected_in_every_file(tmp_path: Path) -> None:
     ecqa(tmp_path, ROW | {"q_no": "dev-1"}, ROW)
     ecqa(tmp_path, ROW, ROW | {"q_no": "dev-1"}, name="ecqa_test.jsonl")
     leak, kept = ecqa_rationales(ecqa_files(tmp_path), TRAIN)

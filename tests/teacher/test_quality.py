@@ -8,7 +8,7 @@ from tests.teacher.conftest import some_questions
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import write_json
 from tinythinker.core.records import Flaw, Rationale, Rejected
-from tinythinker.teacher.quality import Disagreement, Lengths, measure, read_quality
+from tinythinker.teacher.quality import Disagreement, WordCounts, measure, read_quality
 from tinythinker.teacher.select import Selected
 
 QUESTIONS = some_questions(3)
@@ -27,13 +27,13 @@ SELECTED = Selected(
 )
 
 
-def test_what_was_kept_and_what_was_not_is_counted() -> None:
+def test_kept_and_rejected_rationales_are_counted() -> None:
     quality = measure("openai", SELECTED, QUESTIONS, "gold", 3.0, {"q1": 4})
     assert (quality.rationales, quality.questions_without_rationale) == (2, 2)
     assert quality.rejected == {"cut": 1, "options": 2}
     assert quality.rationales_per_question == {0: 2, 2: 1}
-    assert quality.recall_words == Lengths(mean=3.0, median=3.0, most=4)
-    assert quality.analysis_words == Lengths(mean=2.0, median=2.0, most=3)
+    assert quality.recall_words == WordCounts(mean=3.0, median=3.0, most=4)
+    assert quality.analysis_words == WordCounts(mean=2.0, median=2.0, most=3)
     assert quality.cost_per_rationale == 1.5
     assert quality.missing == {"q1": 4}
 
@@ -54,7 +54,7 @@ def test_questions_whose_majority_contradicts_the_gold_label_are_listed_with_the
     assert any("1 questions whose gold label most verdicts contradict; labels kept" in line for line in quality.lines())
 
 
-def test_it_comes_back_from_its_file_and_a_damaged_one_is_one_line(tmp_path: Path) -> None:
+def test_quality_is_read_back_from_its_file_and_a_damaged_file_is_a_one_line_error(tmp_path: Path) -> None:
     quality = measure("openai", SELECTED, QUESTIONS, "gold", 3.0, {"q1": 4})
     write_json(tmp_path / "quality.json", quality.model_dump(mode="json"))
     assert read_quality(tmp_path / "quality.json") == quality

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tinythinker.core.records import Rationale, Rejected
-from tinythinker.settings.schema import StoreroomSettings, TeacherSettings
+from tinythinker.settings.schema import StoreroomSettings
 from tinythinker.tasks.storeroom import build_questions, build_storeroom
 from tinythinker.teacher.scripted import scripted_rationales
 
@@ -15,7 +15,7 @@ TRAIN = {question.id: question for question in build_questions(WORLD, SETTINGS, 
 
 
 def taught(**settings: float) -> list[Rationale | Rejected]:
-    return list(scripted_rationales(WORLD, TRAIN.values(), TeacherSettings.model_validate(settings), 0))
+    return list(scripted_rationales(WORLD, TRAIN.values(), SETTINGS.model_copy(update=settings), 0))
 
 
 def is_true(rationale: Rationale) -> bool:
@@ -33,15 +33,15 @@ def test_every_question_about_an_annotated_thing_gets_one_true_rationale_and_no_
     assert all(isinstance(rationale, Rationale) and is_true(rationale) for rationale in made)
 
 
-def test_facts_come_in_several_wordings() -> None:
+def test_facts_have_several_wordings() -> None:
     assert len({r.recall for r in taught() if isinstance(r, Rationale)}) > len(WORLD.needs)
 
 
-def test_the_same_seed_teaches_the_same() -> None:
+def test_the_same_seed_gives_the_same_rationales() -> None:
     assert taught(wrong=0.3, malformed=0.1) == taught(wrong=0.3, malformed=0.1)
 
 
-def test_a_share_is_wrong_yet_defends_the_gold_label() -> None:
+def test_a_share_of_rationales_is_wrong_yet_defends_the_gold_label() -> None:
     made = taught(wrong=0.25)
     wrong = [r for r in made if isinstance(r, Rationale) and not is_true(r)]
     assert len(wrong) / len(made) == pytest.approx(0.25, abs=0.07)
@@ -54,14 +54,14 @@ def test_a_share_is_wrong_yet_defends_the_gold_label() -> None:
         assert fitting == [question.gold]
 
 
-def test_a_share_is_malformed_and_rejected() -> None:
+def test_a_share_of_completions_is_malformed_and_rejected() -> None:
     made = taught(malformed=0.2)
     assert sum(isinstance(r, Rejected) for r in made) / len(made) == pytest.approx(0.2, abs=0.07)
 
 
-def test_more_rationales_per_question_add_to_the_first() -> None:
+def test_more_rationales_per_question_extend_the_first_ones() -> None:
     one = taught()
-    three = list(scripted_rationales(WORLD, TRAIN.values(), TeacherSettings(), 0, per_question=3))
+    three = taught(rationales=3)
     assert len(three) == 3 * len(one)
     assert three[::3] == one
     assert three[1::3] != one

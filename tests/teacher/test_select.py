@@ -4,14 +4,15 @@ import pytest
 
 from tests.teacher.conftest import llm_settings, some_questions
 from tinythinker.core.records import Flaw, Rationale, Rejected
-from tinythinker.settings.schema import TeacherSettings, load_settings
+from tinythinker.settings.resolve import load_settings
+from tinythinker.settings.schema import TeacherSettings
 from tinythinker.teacher.select import names, select_rationales
 
 QUESTIONS = some_questions(2)
 
 
 def settings(*overrides: str) -> TeacherSettings:
-    return llm_settings("http://127.0.0.1:9/v1", "teacher.samples=8", *overrides).teacher
+    return llm_settings("http://127.0.0.1:9/v1", "teacher.llm.samples=8", *overrides).teacher
 
 
 def said(recall: str, label: str | None = "A", question: str = "q0") -> Rationale:
@@ -37,7 +38,7 @@ def test_the_teachers_majority_may_replace_the_gold_label() -> None:
     assert chosen.relabelled == {"q0": "B"}
 
 
-def test_near_duplicates_of_one_that_is_kept_are_dropped() -> None:
+def test_near_duplicates_of_a_kept_rationale_are_dropped() -> None:
     # "falls" -> "drops" are 5 edits, "from the clouds" -> "on all" are more than 10
     recalls = ("Rain falls from the clouds.", "Rain drops from the clouds.", "Rain falls on all.")
     chosen = select_rationales([said(recall) for recall in recalls], QUESTIONS, settings())
@@ -47,9 +48,9 @@ def test_near_duplicates_of_one_that_is_kept_are_dropped() -> None:
     ]
 
 
-def test_the_distance_of_duplicates_can_be_set_to_equal_texts_only() -> None:
+def test_duplicates_can_be_limited_to_equal_texts() -> None:
     recalls = ("Rain falls.", "Rain fell.", "Rain falls.")
-    chosen = select_rationales([said(own) for own in recalls], QUESTIONS, settings("teacher.duplicate_distance=0"))
+    chosen = select_rationales([said(own) for own in recalls], QUESTIONS, settings("teacher.llm.duplicate_distance=0"))
     assert [own.recall for own in chosen.rationales] == ["Rain falls.", "Rain fell."]
 
 
@@ -58,31 +59,31 @@ def test_one_text_may_serve_two_questions() -> None:
     assert len(chosen.rationales) == 2
 
 
-def test_no_more_are_kept_than_wished_and_the_first_go_first() -> None:
-    chosen = select_rationales([said(recall) for recall in FAR], QUESTIONS, settings("teacher.keep=2"))
+def test_at_most_the_requested_number_is_kept_in_the_given_order() -> None:
+    chosen = select_rationales([said(recall) for recall in FAR], QUESTIONS, settings("teacher.llm.keep=2"))
     assert [own.recall for own in chosen.rationales] == list(FAR[:2])
     assert chosen.rejected[0].flaw is Flaw.SURPLUS
-    fewer = select_rationales([said(recall) for recall in FAR], QUESTIONS, settings("teacher.samples=1"))
+    fewer = select_rationales([said(recall) for recall in FAR], QUESTIONS, settings("teacher.llm.samples=1"))
     assert len(fewer.rationales) == 1
 
 
-def test_a_recall_that_names_the_answer_is_a_leak_where_that_is_unwished() -> None:
+def test_a_recall_that_names_the_answer_is_a_leak_if_leaks_are_rejected() -> None:
     answers = [said("Balloons go up in the air."), said(FAR[0])]
     assert len(select_rationales(answers, QUESTIONS, settings()).rationales) == 2
-    chosen = select_rationales(answers, QUESTIONS, settings("teacher.reject_leaks=true"))
+    chosen = select_rationales(answers, QUESTIONS, settings("teacher.llm.reject_leaks=true"))
     assert [own.recall for own in chosen.rationales] == [FAR[0]]
     assert (chosen.rejected[0].flaw, chosen.rejected[0].reason) == (Flaw.LEAK, "the recall names 'up'")
 
 
-def test_other_sources_are_held_to_the_label_policy_and_to_nothing_else() -> None:
-    recorded = load_settings("mine.jsonl", ["teacher.source=recorded", "teacher.keep=1"]).teacher
+def test_other_sources_follow_only_the_label_policy() -> None:
+    recorded = load_settings("mine.jsonl", ["teacher.source=recorded", "teacher.llm.keep=1"]).teacher
     answers = [said("Wet.", None), said("Wet.", "A"), said("Wet.", "B")]
     chosen = select_rationales(answers, QUESTIONS, recorded)
     assert len(chosen.rationales) == 2
     assert [own.flaw for own in chosen.rejected] == [Flaw.DISAGREES]
 
 
-def test_questions_stand_in_their_order_and_what_was_rejected_before_stays_so() -> None:
+def test_questions_keep_their_order_and_earlier_rejections_stay() -> None:
     before = Rejected(question_id="q9", flaw=Flaw.NOT_TRAIN, text="x")
     chosen = select_rationales([before, said(FAR[0], question="q1"), said(FAR[1])], QUESTIONS, settings())
     assert [own.question_id for own in chosen.rationales] == ["q0", "q1"]
@@ -99,5 +100,5 @@ def test_questions_stand_in_their_order_and_what_was_rejected_before_stays_so() 
         ("x", "?", False),
     ],
 )
-def test_a_name_is_a_row_of_whole_words(recall: str, answer: str, is_named: bool) -> None:
+def test_a_name_is_a_sequence_of_whole_words(recall: str, answer: str, is_named: bool) -> None:
     assert names(recall, answer) is is_named

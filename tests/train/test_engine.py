@@ -57,7 +57,7 @@ def weights(student: Student) -> list[torch.Tensor]:
 
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("architecture", ["t5", "qwen3"])
-def test_shards_learn_what_whole_weights_learn_and_the_student_has_them_when_asked(architecture: str) -> None:
+def test_shards_learn_what_whole_weights_learn_and_the_student_gets_them_on_request(architecture: str) -> None:
     plain, shared = (tiny_of(architecture, dropout=0.0) for _ in range(2))
     replicas, shards = build(Replicas, plain), build(Shards, shared)
     assert all(parameter.numel() == 0 for parameter in shared.model.parameters())
@@ -70,7 +70,7 @@ def test_shards_learn_what_whole_weights_learn_and_the_student_has_them_when_ask
 
 
 @pytest.mark.usefixtures("alone")
-def test_shards_go_on_from_their_checkpoint_as_if_undisturbed(tmp_path: Path) -> None:
+def test_shards_resume_from_their_checkpoint_as_if_uninterrupted(tmp_path: Path) -> None:
     shards = build(Shards, student := tiny_of("t5", dropout=0.0))
     for _ in range(2):
         step(shards, student)
@@ -97,7 +97,7 @@ def test_a_checkpoint_of_the_other_kind_or_a_torn_one_is_refused_with_a_reason(t
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_weight_that_never_gets_a_gradient_does_not_spoil_the_checkpoint(tmp_path: Path) -> None:
+def test_a_weight_that_never_gets_a_gradient_does_not_break_the_checkpoint(tmp_path: Path) -> None:
     def unused() -> Student:
         student = tiny_of("t5", dropout=0.0)
         student.model.extra = torch.nn.Linear(2, 2)
@@ -114,7 +114,7 @@ def test_a_weight_that_never_gets_a_gradient_does_not_spoil_the_checkpoint(tmp_p
 
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("name", ["mbart", "pegasus"])
-def test_layers_are_found_in_families_that_name_them_otherwise(name: str) -> None:
+def test_layers_are_found_in_families_with_other_names_for_them(name: str) -> None:
     known = tiny_of("t5")
     sides: dict[str, Any] = {}
     for side in ("encoder", "decoder"):
@@ -132,7 +132,7 @@ def test_layers_are_found_in_families_that_name_them_otherwise(name: str) -> Non
 
 
 @pytest.mark.usefixtures("alone")
-def test_ctrl_c_while_shards_are_written_is_ctrl_c_and_a_full_disk_one_line(
+def test_ctrl_c_while_shards_are_written_stays_ctrl_c_and_a_full_disk_is_a_one_line_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = build(Shards, tiny_of("t5"))
@@ -152,6 +152,6 @@ def test_ctrl_c_while_shards_are_written_is_ctrl_c_and_a_full_disk_one_line(
         assert not (tmp_path / "checkpoint").exists()
 
 
-def test_one_process_has_nobody_to_share_with() -> None:
+def test_one_process_alone_does_not_shard() -> None:
     engine = build_engine(Accelerator(), tiny_of("t5"), SETTINGS, 10)
     assert isinstance(engine, Replicas)

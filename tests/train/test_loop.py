@@ -13,9 +13,10 @@ from tests.conftest import tiny_of, tiny_student
 from tinythinker.acquire.objective import sft_objective, sft_pieces
 from tinythinker.core.errors import StudentError
 from tinythinker.core.records import Stage, StageExample
+from tinythinker.core.run import TrainingFolder
 from tinythinker.settings.schema import TrainSettings
 from tinythinker.student.student import Student
-from tinythinker.train.loop import Job, Loss, fit
+from tinythinker.train.loop import Loss, Training, fit
 
 TARGETS = ["rain falls.", "down", "rain is wet", "up"]
 
@@ -24,8 +25,8 @@ def examples() -> list[StageExample]:
     return [StageExample(question_id=t, stage=Stage.RECALL, prompt=f"Where? {t}", target=t) for t in TARGETS]
 
 
-def job(student: Student, **changes: Any) -> Job[StageExample]:
-    """Two batches an epoch; validation accuracies come from a list."""
+def job(student: Student, **changes: Any) -> Training[StageExample]:
+    """A job with two batches per epoch; its validation accuracies come from a list."""
     first, second = examples()[:2], examples()[2:]
     fields: dict[str, Any] = {
         "name": "test",
@@ -39,7 +40,7 @@ def job(student: Student, **changes: Any) -> Job[StageExample]:
         "dropout": True,
         "keep_start": False,
     }
-    return Job(**(fields | changes))
+    return Training(**(fields | changes))
 
 
 SETTINGS = TrainSettings(epochs=4, learning_rate=1e-2, batch_size=2)
@@ -63,7 +64,7 @@ class KilledError(Exception):
 
 def test_training_lowers_the_loss_and_logs_every_step(tmp_path: Path) -> None:
     student = tiny_student(dropout=0.0)
-    fit(student, job(student), SETTINGS.model_copy(update={"epochs": 15}), seed=0, folder=tmp_path)
+    fit(student, job(student), SETTINGS.model_copy(update={"epochs": 15}), seed=0, folder=TrainingFolder(tmp_path))
     lines = [line for line in metrics(tmp_path) if "loss" in line]
     assert [line["step"] for line in lines] == list(range(1, 31))
     assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
@@ -79,24 +80,26 @@ def test_the_best_checkpoint_is_kept_and_not_the_last(tmp_path: Path) -> None:
         seen.append(weights(student))
         return next(accuracies)
 
-    best = fit(student, job(student, validate=validate), SETTINGS, seed=0, folder=tmp_path)
+    best = fit(student, job(student, validate=validate), SETTINGS, seed=0, folder=TrainingFolder(tmp_path))
     assert same(weights(best), seen[1])  # the earliest of equals
     assert [line["valid_accuracy"] for line in metrics(tmp_path) if "valid_accuracy" in line] == [0.2, 0.9, 0.4, 0.9]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "student"]
 
 
-def test_a_start_that_training_does_not_better_is_kept(tmp_path: Path) -> None:
+def test_a_start_that_training_does_not_improve_is_kept(tmp_path: Path) -> None:
     student = tiny_student()
     before = weights(student)
     accuracies = iter([0.7, 0.5, 0.7, 0.1, 0.6])
     fields = {"validate": lambda: next(accuracies), "keep_start": True}
-    assert same(weights(fit(student, job(student, **fields), SETTINGS, seed=0, folder=tmp_path)), before)
+    assert same(
+        weights(fit(student, job(student, **fields), SETTINGS, seed=0, folder=TrainingFolder(tmp_path))), before
+    )
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 5, 8])
 def test_a_killed_training_ends_with_the_same_weights_and_metrics(tmp_path: Path, stop: int) -> None:
     student = tiny_student()
-    undisturbed = fit(student, job(student), SETTINGS, seed=0, folder=tmp_path / "whole")
+    undisturbed = fit(student, job(student), SETTINGS, seed=0, folder=TrainingFolder(tmp_path / "whole"))
 
     def dies(student: Student) -> Any:
         plain, calls = sft_objective(student), iter(range(1, 100))
@@ -110,9 +113,9 @@ def test_a_killed_training_ends_with_the_same_weights_and_metrics(tmp_path: Path
 
     student = tiny_student()
     with pytest.raises(KilledError):
-        fit(student, job(student, objective=dies(student)), SETTINGS, seed=0, folder=tmp_path / "torn")
+        fit(student, job(student, objective=dies(student)), SETTINGS, seed=0, folder=TrainingFolder(tmp_path / "torn"))
     student = tiny_student()
-    resumed = fit(student, job(student), SETTINGS, seed=0, folder=tmp_path / "torn")
+    resumed = fit(student, job(student), SETTINGS, seed=0, folder=TrainingFolder(tmp_path / "torn"))
     assert same(weights(resumed), weights(undisturbed))
     timeless = [
         [{key: value for key, value in line.items() if key != "seconds"} for line in metrics(tmp_path / name)]
@@ -123,12 +126,15 @@ def test_a_killed_training_ends_with_the_same_weights_and_metrics(tmp_path: Path
 
 def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     student = tiny_student()
-    first = fit(student, job(student), SETTINGS, seed=0, folder=tmp_path)
+    first = fit(student, job(student), SETTINGS, seed=0, folder=TrainingFolder(tmp_path))
 
     def never(number: int) -> Any:
         raise AssertionError("trained again")
 
-    assert same(weights(fit(student, job(student, epoch=never), SETTINGS, seed=0, folder=tmp_path)), weights(first))
+    assert same(
+        weights(fit(student, job(student, epoch=never), SETTINGS, seed=0, folder=TrainingFolder(tmp_path))),
+        weights(first),
+    )
 
 
 def test_micro_batches_add_up_to_the_whole_batch(tmp_path: Path) -> None:
@@ -137,13 +143,13 @@ def test_micro_batches_add_up_to_the_whole_batch(tmp_path: Path) -> None:
         student = tiny_student(dropout=0.0)
         settings = SETTINGS.model_copy(update={"max_steps": 1, "warmup": 0.0})
         cut = job(student, pieces=sft_pieces(student, size))
-        ends.append(weights(fit(student, cut, settings, seed=0, folder=tmp_path / str(size))))
+        ends.append(weights(fit(student, cut, settings, seed=0, folder=TrainingFolder(tmp_path / str(size)))))
     gradient = [json.loads((tmp_path / str(size) / "metrics.jsonl").read_text().splitlines()[0]) for size in (None, 1)]
     assert gradient[0]["loss"] == pytest.approx(gradient[1]["loss"], rel=1e-5)
     assert gradient[0]["gradient_norm"] == pytest.approx(gradient[1]["gradient_norm"], rel=1e-4)
 
 
-def test_a_loss_that_is_no_number_stops_with_a_clear_error_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+def test_a_nan_loss_stops_with_a_clear_error_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     student = tiny_student()
     plain, calls = sft_objective(student), iter(range(1, 100))
 
@@ -152,7 +158,7 @@ def test_a_loss_that_is_no_number_stops_with_a_clear_error_and_keeps_the_last_ch
         return loss._replace(total=loss.total * float("nan")) if next(calls) == 4 else loss
 
     with pytest.raises(StudentError, match=r"test, step 4, recall loss: found nan, expected a finite number.*--force"):
-        fit(student, job(student, objective=breaks), SETTINGS, seed=0, folder=tmp_path)
+        fit(student, job(student, objective=breaks), SETTINGS, seed=0, folder=TrainingFolder(tmp_path))
     assert (tmp_path / "checkpoint-00000002").is_dir()
 
 
@@ -171,21 +177,21 @@ def test_dropout_is_on_only_where_the_job_says_so(tmp_path: Path) -> None:
             job(student, objective=objective, dropout=dropout),
             SETTINGS,
             seed=0,
-            folder=tmp_path / str(dropout),
+            folder=TrainingFolder(tmp_path / str(dropout)),
         )
         assert set(modes) == {dropout}
 
 
-def test_a_training_stops_when_its_patience_is_at_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_stops_when_its_patience_runs_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     student = tiny_student()
     accuracies = iter([0.3, 0.6, 0.5, 0.6])
     settings = SETTINGS.model_copy(update={"epochs": 40, "patience": 2})
-    fit(student, job(student, validate=lambda: next(accuracies)), settings, seed=0, folder=tmp_path)
+    fit(student, job(student, validate=lambda: next(accuracies)), settings, seed=0, folder=TrainingFolder(tmp_path))
     assert metrics(tmp_path)[-1] == {"step": 8, "valid_accuracy": 0.6}
     assert "stopped at step 8, 2 validations after its best" in capsys.readouterr().err
 
 
-def test_patience_counts_on_after_a_kill(tmp_path: Path) -> None:
+def test_patience_keeps_counting_after_a_kill(tmp_path: Path) -> None:
     student = tiny_student()
     settings = SETTINGS.model_copy(update={"epochs": 40, "patience": 2})
 
@@ -200,17 +206,15 @@ def test_patience_counts_on_after_a_kill(tmp_path: Path) -> None:
         return validate
 
     with pytest.raises(KilledError):
-        fit(student, job(student, validate=values(0.6, 0.5)), settings, seed=0, folder=tmp_path)
+        fit(student, job(student, validate=values(0.6, 0.5)), settings, seed=0, folder=TrainingFolder(tmp_path))
     student = tiny_student()
-    fit(student, job(student, validate=values(0.5)), settings, seed=0, folder=tmp_path)
+    fit(student, job(student, validate=values(0.5)), settings, seed=0, folder=TrainingFolder(tmp_path))
     assert metrics(tmp_path)[-1]["step"] == 6
 
 
 @pytest.mark.parametrize("architecture", ["t5", "gpt2", "qwen3"])
 @pytest.mark.parametrize("dropout", [True, False])
-def test_computing_activations_twice_does_so_and_changes_no_gradient(
-    architecture: str, dropout: bool, tmp_path: Path
-) -> None:
+def test_recomputing_activations_changes_no_gradient(architecture: str, dropout: bool, tmp_path: Path) -> None:
     lines, calls = [], []
     for is_twice in (False, True):
         student = tiny_of(architecture, dropout=0.1)
@@ -220,7 +224,7 @@ def test_computing_activations_twice_does_so_and_changes_no_gradient(
         inner.register_forward_hook(lambda *_, seen=seen: seen.append(1))
         settings = SETTINGS.model_copy(update={"max_steps": 2, "gradient_checkpointing": is_twice})
         folder = tmp_path / str(is_twice)
-        fit(student, job(student, dropout=dropout), settings, seed=0, folder=folder)
+        fit(student, job(student, dropout=dropout), settings, seed=0, folder=TrainingFolder(folder))
         lines.append([(line["loss"], line["gradient_norm"]) for line in metrics(folder) if "loss" in line])
         calls.append(len(seen))
     assert calls == [2, 4]

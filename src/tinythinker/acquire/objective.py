@@ -16,7 +16,7 @@ def sft_objective(student: Student, rationale_weight: float = 1.0) -> Callable[[
     """Mean negative log-likelihood per target token: -log P(target | prompt) (METHOD section 1), nats.
 
     Args:
-        rationale_weight: what the loss of whole rationales (`Stage.REASON`) is multiplied by.
+        rationale_weight: factor on the loss of whole rationales (`Stage.REASON`).
     """
 
     def objective(score: Scorer, examples: Sequence[StageExample]) -> Loss:
@@ -35,10 +35,10 @@ def sft_objective(student: Student, rationale_weight: float = 1.0) -> Callable[[
 
 
 def sft_pieces(student: Student, most: int | None) -> Callable[[Sequence[StageExample]], list[list[StageExample]]]:
-    """How a batch is cut (see `train.pieces`).
+    """Cuts a batch of examples into pieces (see `train.pieces`).
 
     Args:
-        most: examples in a piece.
+        most: largest number of examples in a piece; None: no limit.
     """
     costs = costs_of(student)
 

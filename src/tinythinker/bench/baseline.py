@@ -1,8 +1,9 @@
-"""The work of both phases done the plain way: the yardstick of `tinythinker bench`.
+"""A plain implementation of the work of both phases: the yardstick of `tinythinker bench`.
 
-As the official code does it: float32; one `generate` call of the library per sample; batches in the order they arrive,
-padded to their longest text; every row decoded until the last one of its batch has ended; in phase 2 every prompt read
-once per side, and the reference asked anew at every step. Nothing here is shared with the product but the student.
+It works as the official code does: float32; one call of the library's `generate` per sample; batches in the
+order they arrive, padded to their longest text; every row decoded until the last row of its batch ends; in
+phase 2, every prompt read once per side, and the reference evaluated again at every step. It shares only the
+student with the product.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ class PlainChain(NamedTuple):
     answer: str | None
 
     def texts(self) -> tuple[str, ...]:
-        """Everything that was written."""
+        """All generated texts of the chain, in order."""
         return (self.recall, *self.analyses, self.conclusion)
 
 
 class Generation(NamedTuple):
-    """How the plain way decodes."""
+    """How the baseline decodes."""
 
     batch_size: int
     max_recall: int
-    """Tokens at most."""
+    """Token limit of a recall; likewise for the other two."""
     max_analysis: int
     max_conclusion: int
     temperature: float | None = None
-    """None: greedy."""
+    """Sampling temperature; None: greedy."""
 
 
 def chains(
@@ -56,14 +57,14 @@ def chains(
     recalls: Sequence[str] | None = None,
     sample_analyses: bool = False,
 ) -> list[list[PlainChain]]:
-    """So many chains per question: the recall as `how` has it, all else greedy.
+    """`samples` chains per question: the recall is sampled as in `how`, the rest is greedy.
 
     Args:
-        recalls: by question, where they are given.
-        sample_analyses: the analyses as `how` has it, too.
+        recalls: one per question, used instead of generated ones; None: generate them.
+        sample_analyses: sample the analyses as in `how`, too.
 
     Returns:
-        By sample, then by question.
+        Chains by sample, then by question.
     """
     student.model.eval()
     template = student.recipe.template
@@ -82,14 +83,14 @@ def chains(
         concluded = _generate(
             student,
             [
-                template.summarize_prompt(question, recall, own)
-                for question, recall, own in zip(questions, recalled, analyses, strict=True)
+                template.summarize_prompt(question, recall, texts)
+                for question, recall, texts in zip(questions, recalled, analyses, strict=True)
             ],
             greedy,
             how.max_conclusion,
         )
         answers = [parse_answer(text, question.labels) for text, question in zip(concluded, questions, strict=True)]
-        made.append([PlainChain(*own) for own in zip(recalled, analyses, concluded, answers, strict=True)])
+        made.append([PlainChain(*parts) for parts in zip(recalled, analyses, concluded, answers, strict=True)])
     return made
 
 
@@ -118,7 +119,7 @@ def _labels(student: Student, targets: Sequence[str]) -> Tensor:
 
 
 def train_phase_1(student: Student, batches: Sequence[Sequence[StageExample]], learning_rate: float) -> list[float]:
-    """One optimizer step per batch; returns the losses, nats per target token."""
+    """Take one optimizer step per batch; returns the loss of every step, in nats per target token."""
     model = cast(Any, student.model).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
     losses = []
@@ -132,7 +133,12 @@ def train_phase_1(student: Student, batches: Sequence[Sequence[StageExample]], l
 def train_phase_2(
     student: Student, batches: Sequence[Sequence[PreferencePair]], learning_rate: float, beta: float, alpha: float
 ) -> list[float]:
-    """One optimizer step per batch of pairs, DPO with the chosen text's likelihood; returns the losses."""
+    """Take one optimizer step per batch of pairs; returns the losses.
+
+    Args:
+        beta: of DPO.
+        alpha: weight of the chosen text's likelihood, which is added to DPO.
+    """
     reference = copy.deepcopy(student.model).eval()
     model = cast(Any, student.model).eval()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
@@ -154,8 +160,8 @@ def train_phase_2(
 
 def _logps(model: Any, read: dict[str, Tensor], labels: Tensor) -> Tensor:
     logps = model(**read, labels=labels).logits.log_softmax(dim=-1)
-    own: Tensor = logps.gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
-    return own.masked_fill(labels == -100, 0.0).sum(1)
+    of_labels: Tensor = logps.gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
+    return of_labels.masked_fill(labels == -100, 0.0).sum(1)
 
 
 def _step(loss: Tensor, model: Any, optimizer: torch.optim.Optimizer) -> float:
@@ -167,6 +173,6 @@ def _step(loss: Tensor, model: Any, optimizer: torch.optim.Optimizer) -> float:
 
 
 def in_batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Items in the order they arrive."""
+    """Batches of `size` items (the last may be smaller), in the order the items arrive."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

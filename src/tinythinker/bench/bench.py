@@ -1,4 +1,4 @@
-"""Baseline against product: the same weights and texts, in turns, in one process."""
+"""Compares baseline and product on the same weights and texts, in turns, in one process."""
 
 from __future__ import annotations
 
@@ -14,92 +14,94 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 
-from tinythinker import api
-from tinythinker.acquire.objective import sft_objective, sft_pieces
+from tinythinker import session
+from tinythinker.acquire.phase_1 import phase_1_training
 from tinythinker.bench import baseline
 from tinythinker.bench.counting import Positions, counted
 from tinythinker.bench.machine import Machine, measure_machine, peak_memory, wait_for
-from tinythinker.bench.workload import Size, Work
+from tinythinker.bench.workload import PASSES, Size, Work
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.files import read_records, write_text
 from tinythinker.core.metrics import read_metrics
 from tinythinker.core.progress import Progress
 from tinythinker.core.records import Chain, Question, Record, Stage
+from tinythinker.core.run import RoundFolder, TrainingFolder, last_student, run_around
 from tinythinker.core.seeds import derive_seed
 from tinythinker.evaluate.answer import answer_all
 from tinythinker.generate.think import Draws, Thought, think
-from tinythinker.reflect.losses import pair_pieces
+from tinythinker.reflect.objective import pair_pieces
 from tinythinker.reflect.reference import score_reference
 from tinythinker.reflect.rounds import train_round
 from tinythinker.reflect.sample import Sampler, make_pairs
 from tinythinker.student.student import Student
-from tinythinker.train.loop import Job, fit
+from tinythinker.train.loop import fit
 
 Section = Literal["sampling", "phase_1", "phase_2", "round", "evaluate", "votes", "memory"]
 SECTIONS: tuple[Section, ...] = get_args(Section)
 
 
 class Side(Record):
-    """What one side, baseline or product, did in one kind of work."""
+    """Measurements of one side, baseline or product, in one kind of work."""
 
     seconds: tuple[float, ...]
-    """By turn."""
+    """Seconds of every turn."""
     tokens: int
-    """Useful ones: written, or learned from (both sides of a pair)."""
+    """Useful tokens: generated, or learned from (both sides of a pair)."""
     padding: float
-    """Share of the prompt positions that were computed and held no token."""
+    """Share of the computed prompt positions that held no token."""
     matmul_share: float
-    """Of what the machine does at best: floating-point operations of matrix products per second."""
+    """Floating-point operations of matrix products per second, as a share of the machine's best rate."""
     memory_share: float
-    """Of the machine's bandwidth: the decoder's weights, read once per call of it, per second."""
+    """Bytes of decoder weights, read once per call, per second, as a share of the machine's bandwidth."""
     distinct: float | None = None
-    """Sampling: share of the recalls that are new to their question; the product analyzes equal ones once."""
+    """Share of the sampled recalls that are new to their question; the product analyzes equal recalls once.
+    None: not sampling."""
 
     @property
     def tokens_per_second(self) -> float:
-        """Of the fastest turn."""
+        """Useful tokens per second in the fastest turn."""
         return self.tokens / min(self.seconds)
 
 
-class Comparison(Record):
-    """One kind of work, both ways."""
+class Speedup(Record):
+    """One kind of work, done by both sides."""
 
     ratio: float
-    """How many times less the product needs: geometric mean over the turns."""
+    """Baseline divided by product, in seconds (memory: bytes); geometric mean over the turns."""
     low: float
-    """The smallest ratio of a turn."""
+    """Smallest ratio of any turn."""
     high: float
     baseline: Side | int
-    """For memory: peak bytes."""
+    """Peak bytes if the work is memory."""
     product: Side | int
 
 
 class Bench(Record):
-    """What `tinythinker bench` finds out."""
+    """Results of `tinythinker bench`."""
 
     student: str
     weights: int
     size: Size
     machine: Machine
-    sampling: Comparison | None = None
-    phase_1: Comparison | None = None
-    phase_2: Comparison | None = None
-    round: Comparison | None = None
-    evaluate: Comparison | None = None
-    votes: Comparison | None = None
-    memory: Comparison | None = None
+    sampling: Speedup | None = None
+    phase_1: Speedup | None = None
+    phase_2: Speedup | None = None
+    round: Speedup | None = None
+    evaluate: Speedup | None = None
+    votes: Speedup | None = None
+    memory: Speedup | None = None
 
     def lines(self) -> Iterator[str]:
-        """The table a person reads."""
-        own = self.machine
+        """The results as a printed table."""
+        machine = self.machine
         yield (
-            f"{self.student}: {self.weights:,} weights; {own.name}, {own.threads} threads: at best "
-            f"{own.matmul_flops / 1e9:.0f} GFLOPS, {own.bytes_per_second / 1e9:.0f} GB/s"
+            f"{self.student}: {self.weights:,} weights; {machine.name}, {machine.threads} threads, at best "
+            f"{machine.matmul_flops / 1e9:.0f} GFLOPS and {machine.bytes_per_second / 1e9:.0f} GB/s"
         )
-        yield "times less time (memory: fewer bytes); then baseline -> product"
+        yield "speedup, lowest to highest (memory: ratio of peak bytes); then baseline -> product"
         yield f"{'':<10}{'':>22}{'tokens/s':>18}{'padding':>14}{'of matmul rate':>17}{'of bandwidth':>15}"
         for name in SECTIONS:
-            found: Comparison | None = getattr(self, name)
+            found: Speedup | None = getattr(self, name)
             if found is not None:
                 yield f"{name:<10}{f'{found.ratio:.2f} ({found.low:.2f}-{found.high:.2f})':>22}{_columns(found)}"
         if self.sampling is not None and isinstance(self.sampling.product, Side):
@@ -107,7 +109,7 @@ class Bench(Record):
             yield f"{100 * share:.0f}% of the sampled recalls were new to their question; equal ones are analyzed once"
 
 
-def _columns(found: Comparison) -> str:
+def _columns(found: Speedup) -> str:
     old, new = found.baseline, found.product
     if not isinstance(old, Side) or not isinstance(new, Side):
         return f"    {int(str(old)) / 1e6:.0f} -> {int(str(new)) / 1e6:.0f} MB"
@@ -118,7 +120,7 @@ def _columns(found: Comparison) -> str:
 
 
 class Done(NamedTuple):
-    """One turn of one side."""
+    """Measurements of one turn of one side."""
 
     seconds: float
     tokens: int
@@ -127,11 +129,11 @@ class Done(NamedTuple):
 
 
 Doer = Callable[[Work, Student], Done]
-"""Does a kind of work once with a fresh student."""
+"""Does one kind of work once, with a fresh student."""
 
 
 def _timed(work: Callable[[], int], device: torch.device) -> Done:
-    """Time it; it returns its useful tokens."""
+    """Time `work`, which returns its number of useful tokens."""
     wait_for(device)
     started = time.perf_counter()
     tokens = work()
@@ -153,7 +155,14 @@ def _plainly(
     recalls: Sequence[str] | None = None,
     sample_analyses: bool = False,
 ) -> tuple[Done, list[list[baseline.PlainChain]]]:
-    """Chains of the baseline, so many per question, by vote and question; tokens of a recall that is given are none."""
+    """Chains of the baseline, by vote and question. Tokens of given recalls are not counted.
+
+    Args:
+        votes: chains per question.
+        hot: sample, and do not decode greedily.
+        recalls: by question, where they are given.
+        sample_analyses: sample the analyses too.
+    """
     made: list[list[baseline.PlainChain]] = []
     how, seed = work.plain(hot=hot), work.settings.seed
 
@@ -164,26 +173,26 @@ def _plainly(
         return 0
 
     done = _timed(think_plainly, student.device)
-    written = [text for own in made for chain in own for text in chain.texts()[0 if recalls is None else 1 :]]
+    written = [text for chains in made for chain in chains for text in chain.texts()[0 if recalls is None else 1 :]]
     return done._replace(tokens=_count(student, written)), made
 
 
 def _sampling_baseline(work: Work, student: Student) -> Done:
     done, made = _plainly(work, student, work.train, votes=work.size.samples, hot=True)
-    drawn = ((question.id, c.recall) for own in made for question, c in zip(work.train, own, strict=True))
+    drawn = ((question.id, c.recall) for chains in made for question, c in zip(work.train, chains, strict=True))
     return done._replace(distinct=_distinct(drawn))
 
 
 def _analyses_baseline(work: Work, student: Student) -> Done:
-    """Sets of analyses of given recalls."""
+    """Sample sets of analyses for given recalls."""
     questions, recalls = [question for question, _ in work.recalled], [recall for _, recall in work.recalled]
-    return _plainly(work, student, questions, votes=work.size.samples, hot=True, recalls=recalls, sample_analyses=True)[
-        0
-    ]
+    votes = work.size.samples
+    done, _ = _plainly(work, student, questions, votes=votes, hot=True, recalls=recalls, sample_analyses=True)
+    return done
 
 
 def _distinct(recalls: Iterable[tuple[str, str | None]]) -> float:
-    """Share of the recalls, each with its question, that say something new."""
+    """Share of the (question, recall) pairs that remain without repeats."""
     every = list(recalls)
     return len(set(every)) / len(every)
 
@@ -212,35 +221,32 @@ def _phase_1_baseline(work: Work, student: Student) -> Done:
 
 
 def _phase_1_product(work: Work, student: Student) -> Done:
-    job = Job(
-        name="phase-1",
-        epoch=lambda number: work.batches,
-        objective=sft_objective(student, work.settings.stages.rationale_weight),
-        pieces=sft_pieces(student, None),
+    settings = work.settings.train.model_copy(update={"max_steps": len(work.batches), "micro_batch_size": None})
+    training = phase_1_training(
+        student,
+        work.settings.model_copy(update={"train": settings}),
+        lambda number: work.batches,
         cycle=len(work.batches),
         validate=lambda: 0.0,
-        dropout=True,
-        keep_start=False,
     )
-    with TemporaryDirectory() as folder:
-        settings = work.settings.train.model_copy(update={"max_steps": len(work.batches)})
-        fit(student, job, settings, seed=work.settings.seed, folder=Path(folder, "phase-1"))
-        return _stepped(Path(folder, "phase-1"))
+    with TemporaryDirectory() as root:
+        folder = TrainingFolder(Path(root, "phase-1"))
+        fit(student, training, settings, seed=work.settings.seed, folder=folder)
+        return _stepped(folder)
 
 
-def _stepped(folder: Path) -> Done:
-    """Seconds and tokens of a training's steps; saving and validating are not among them."""
-    lines = [line for line in read_metrics(folder / "metrics.jsonl") if "target_tokens" in line]
-    return Done(
-        sum(float(str(line["seconds"])) for line in lines), sum(int(str(line["target_tokens"])) for line in lines)
-    )
+def _stepped(folder: TrainingFolder) -> Done:
+    """Seconds and tokens of a training's steps, without saving and validation."""
+    steps = read_metrics(folder.metrics).steps
+    return Done(sum(step.seconds or 0.0 for step in steps), sum(step.target_tokens for step in steps))
 
 
 def _phase_2_baseline(work: Work, student: Student) -> Done:
-    own = work.reflect
-    passes = [batch for _ in range(own.epochs) for batch in work.pair_batches]
+    settings = work.reflect
+    passes = [batch for _ in range(PASSES) for batch in work.pair_batches]
     seconds = _timed(
-        lambda: len(baseline.train_phase_2(student, passes, own.learning_rate, own.beta, own.alpha)), student.device
+        lambda: len(baseline.train_phase_2(student, passes, settings.learning_rate, settings.beta, settings.alpha)),
+        student.device,
     ).seconds
     return Done(
         seconds, _count(student, [text for batch in passes for pair in batch for text in (pair.chosen, pair.rejected)])
@@ -248,8 +254,8 @@ def _phase_2_baseline(work: Work, student: Student) -> Done:
 
 
 def _phase_2_product(work: Work, student: Student) -> Done:
-    with TemporaryDirectory() as folder:
-        root = Path(folder, "round-1")
+    with TemporaryDirectory() as parent:
+        root = RoundFolder(Path(parent, "round-1"))
         pieces = pair_pieces(student, None)
         batches = [piece for batch in work.pair_batches for piece in pieces(batch)]
         reference = _timed(lambda: len(score_reference(student, batches)), student.device)
@@ -282,16 +288,16 @@ def _round_product(work: Work, student: Student) -> Done:
             "sampling": "even",
         }
     )
-    with TemporaryDirectory() as folder:
-        root = Path(folder, "round-1")
+    with TemporaryDirectory() as parent:
+        root = RoundFolder(Path(parent, "round-1"))
 
         def do_round() -> int:
             sampler = Sampler(student, settings, root, 1, derive_seed(work.settings.seed, "bench"))
             make_pairs(sampler, work.train, work.rationales, [])
-            sampled = read_records(root / "chains.jsonl", Chain)
+            sampled = read_records(root.chains, Chain)
             if "analyze" in work.reflect.stages:
-                # The chosen recalls are chance; both sides take the same.
-                sampled += [chain for own in sampler.analyses(work.recalled) for chain in own]
+                # Which recalls get chosen is random, so both sides take the same given ones.
+                sampled += [chain for chains in sampler.analyses(work.recalled) for chain in chains]
             train_round(root, student, None, work.pairs, lambda _: 0.0, settings, 0)
             return sum(chain.count_tokens for chain in sampled) + _stepped(root).tokens
 
@@ -335,8 +341,8 @@ DOERS: dict[Section, tuple[Doer, Doer]] = {
 """Baseline and product of every kind of work."""
 
 
-def compare(work: Work, machine: Machine, section: Section, turns: int) -> Comparison:
-    """Do a kind of work both ways in turns; a first turn, which is not timed, counts what is computed."""
+def compare(work: Work, machine: Machine, section: Section, turns: int) -> Speedup:
+    """Do one kind of work with both sides in turns; an untimed extra turn first counts operations."""
     counts: list[Positions] = []
     first: list[Done] = []
     seconds: tuple[list[float], list[float]] = ([], [])
@@ -348,23 +354,23 @@ def compare(work: Work, machine: Machine, section: Section, turns: int) -> Compa
             counts.append(positions)
             progress.advance()
         for _ in range(turns):
-            for own, doer in zip(seconds, DOERS[section], strict=True):
+            for side, doer in zip(seconds, DOERS[section], strict=True):
                 with _silence():
-                    own.append(doer(work, work.student()).seconds)
+                    side.append(doer(work, work.student()).seconds)
                 progress.advance()
     ratios = [old / new for old, new in zip(*seconds, strict=True)]
     sides = [
         Side(
-            seconds=tuple(own),
+            seconds=tuple(side),
             tokens=done.tokens,
             distinct=done.distinct,
             padding=1 - positions.prompt_tokens / positions.prompts,
-            matmul_share=positions.flops / min(own) / machine.matmul_flops,
-            memory_share=positions.weight_bytes / min(own) / machine.bytes_per_second,
+            matmul_share=positions.flops / min(side) / machine.matmul_flops,
+            memory_share=positions.weight_bytes / min(side) / machine.bytes_per_second,
         )
-        for own, done, positions in zip(seconds, first, counts, strict=True)
+        for side, done, positions in zip(seconds, first, counts, strict=True)
     ]
-    return Comparison(
+    return Speedup(
         ratio=math.exp(sum(map(math.log, ratios)) / len(ratios)),
         low=min(ratios),
         high=max(ratios),
@@ -374,12 +380,12 @@ def compare(work: Work, machine: Machine, section: Section, turns: int) -> Compa
 
 
 def _silence() -> redirect_stderr[StringIO]:
-    """What training and sampling tell of themselves says nothing about a bench."""
+    """Hide the progress output of training and sampling, which does not belong to a bench."""
     return redirect_stderr(StringIO())
 
 
-def compare_memory(work: Work) -> Comparison:
-    """Peak memory of a whole round and of phase 1, each side in a process of its own."""
+def compare_memory(work: Work) -> Speedup:
+    """Peak memory of phase 1 and a whole round together, each side in a separate process."""
     peaks = []
     with Progress("bench: memory", 2) as progress:
         for side in (0, 1):
@@ -387,7 +393,7 @@ def compare_memory(work: Work) -> Comparison:
                 peaks.append(pool.apply(_peak, (work.folder, work.run.root, work.size, side)))
             progress.advance()
     ratio = peaks[0] / peaks[1]
-    return Comparison(ratio=ratio, low=ratio, high=ratio, baseline=peaks[0], product=peaks[1])
+    return Speedup(ratio=ratio, low=ratio, high=ratio, baseline=peaks[0], product=peaks[1])
 
 
 def _peak(folder: Path, run: Path, size: Size, side: int) -> int:
@@ -398,51 +404,76 @@ def _peak(folder: Path, run: Path, size: Size, side: int) -> int:
     return peak_memory()
 
 
-def bench(work: Work, out: Path, sections: Sequence[Section] = SECTIONS, turns: int = 3) -> Bench:
-    """Compare baseline and product in every section, and write what came out.
+def bench(
+    overrides: Sequence[str] = (),
+    *,
+    student: Path | None,
+    task: str,
+    out: Path,
+    parts: Sequence[str],
+    size: Size,
+    turns: int,
+) -> Bench:
+    """Compare baseline and product in some kinds of work, or in all, and write the results to `out`.
+
+    Args:
+        overrides: settings to train a student with, where none is given.
+        student: a run directory or a student's folder in one; None trains one on `task`, next to `out`.
+        parts: kinds of work; none does all.
 
     Raises:
-        StudentError: the student is no encoder-decoder, which the baseline is made for.
+        SettingsError: the arguments contradict each other.
+        StudentError: the student is not an encoder-decoder; the baseline handles only those.
     """
-    student = work.student()
-    machine = measure_machine(student.device)
-    found = Bench(student=str(work.folder), weights=student.count_parameters(), size=work.size, machine=machine)
+    if student is not None and overrides:
+        raise SettingsError(expected("settings", " ".join(overrides), "none with --student, which has its run's"))
+    if out.suffix in {"", ".run"} or out.is_dir():
+        raise SettingsError(expected("--out", str(out), "the name of a file, such as bench.json"))
+    sections = parts_of(parts)
+    work = work_of_task(task, overrides, out, size) if student is None else work_of_student(student, size)
+    return measure(work, out, sections, turns)
+
+
+def measure(work: Work, out: Path, sections: Sequence[Section] = SECTIONS, turns: int = 3) -> Bench:
+    """Compare baseline and product in every section, and write the results to `out` as they come."""
+    loaded = work.student()
+    machine = measure_machine(loaded.device)
+    found = Bench(student=str(work.folder), weights=loaded.count_parameters(), size=work.size, machine=machine)
     for section in sections:
-        own = compare_memory(work) if section == "memory" else compare(work, machine, section, turns)
-        found = found.model_copy(update={section: own})
+        measured = compare_memory(work) if section == "memory" else compare(work, machine, section, turns)
+        found = found.model_copy(update={section: measured})
         write_text(out, found.model_dump_json(indent=2, exclude_none=True) + "\n")
     return found
 
 
-def parts_of(words: str) -> tuple[Section, ...]:
-    """Sections from `a,b`; all from nothing. Raises SettingsError."""
-    wanted = [word for word in words.split(",") if word]
-    for word in wanted:
+def parts_of(words: Sequence[str]) -> tuple[Section, ...]:
+    """Sections by name, in their order; no name means all. Raises SettingsError."""
+    for word in words:
         if word not in SECTIONS:
             raise SettingsError(expected("parts", word, f"some of {', '.join(SECTIONS)}"))
-    return tuple(section for section in SECTIONS if not wanted or section in wanted)
+    return tuple(section for section in SECTIONS if not words or section in words)
 
 
 def work_of_student(student: Path, size: Size) -> Work:
-    """What a student's own run gives to do.
+    """The work that a student's own run provides.
 
     Args:
-        student: its folder, or a run directory (its last student).
+        student: its folder, or a run directory (then its last student).
 
     Raises:
-        StudentError, SettingsError, DataError: it cannot be had.
+        StudentError, SettingsError, DataError: the student or its run cannot be read or used.
     """
-    folder = api.last_student(student).resolve()
-    return Work.of(folder, api.run_around(folder).root, size)
+    folder = last_student(student).resolve()
+    return Work.of(folder, run_around(folder).root, size)
 
 
 def work_of_task(task: str, overrides: Sequence[str], out: Path, size: Size) -> Work:
-    """What a student of a task gives to do, trained beside the results unless it is there already.
+    """The work that a task provides, with a student trained next to `out` unless it exists already.
 
     Raises:
-        TinyThinkerError: it cannot be trained.
+        TinyThinkerError: the student cannot be trained.
     """
-    run = api.start(task, out.with_suffix(".run"), *overrides, "reflect.rounds=0")
-    api.teach(run)
-    api.train(run)
-    return Work.of(run.phase_1 / "student", run.root, size)
+    run = session.start(task, out.with_suffix(".run"), *overrides, "reflect.rounds=0")
+    session.teach(run)
+    session.train(run)
+    return Work.of(run.phase_1.student, run.root, size)

@@ -1,4 +1,4 @@
-"""How many token positions a model computes, counted where they pass."""
+"""Counts the token positions and operations that a model computes, with hooks on encoder and decoder."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tinythinker.student.student import Student
 
 @dataclass
 class Positions:
-    """Of the encoder (prompts) and of the decoder (targets); the decoder's weights."""
+    """Computed positions of the encoder (prompts) and the decoder (targets), with weights and operations."""
 
     prompts: int = 0
     prompt_tokens: int = 0
-    """Those of the prompts that are no padding."""
+    """Prompt positions that hold a token, not padding."""
     targets: int = 0
     weight_bytes: int = 0
-    """Of the decoder's weights, once per call."""
+    """Bytes of the decoder's weights, added once per call."""
     flops: int = 0
-    """Of all matrix products, forward and backward."""
+    """Floating-point operations of all matrix products, forward and backward."""
 
 
 @contextmanager
 def counted(student: Student) -> Iterator[Positions]:
-    """Count what an encoder-decoder computes inside the block; counting makes it slower."""
+    """Count what an encoder-decoder computes inside the block; counting slows it down."""
     found = Positions()
 
     flops = FlopCounterMode(display=False)

@@ -1,4 +1,4 @@
-"""What this machine can do at best, so that a figure can be put beside it."""
+"""The best rates of this machine, to compare measurements with."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tinythinker.core.records import Record
 
 
 class Machine(Record):
-    """Measured, not read off a data sheet."""
+    """Rates of a machine, measured rather than taken from a data sheet."""
 
     name: str
     threads: int
-    """Of torch."""
+    """Number of torch's threads."""
     matmul_flops: float
-    """Floating-point operations per second of one large float32 matrix product."""
+    """Floating-point operations per second in one large float32 matrix product."""
     bytes_per_second: float
-    """Of memory, read and written, when a large tensor is copied."""
+    """Memory bandwidth, reads plus writes, when a large tensor is copied."""
 
 
 def measure_machine(device: torch.device) -> Machine:
-    """Measure for about a second."""
+    """The rates of this machine, measured in about a second."""
     size = 2048 if device.type == "cpu" else 8192
     a, b = (torch.full((size, size), 0.5, device=device) for _ in range(2))
     words = 1 << (26 if device.type == "cpu" else 29)
@@ -41,7 +41,7 @@ def measure_machine(device: torch.device) -> Machine:
 
 
 def _fastest(work: Callable[[], object], device: torch.device, times: int = 5) -> float:
-    """Seconds of the fastest call, after one to warm up."""
+    """Seconds of the fastest of `times` calls, after one warm-up call."""
     taken = []
     for _ in range(times + 1):
         started = time.perf_counter()
@@ -52,7 +52,7 @@ def _fastest(work: Callable[[], object], device: torch.device, times: int = 5) -
 
 
 def wait_for(device: torch.device) -> None:
-    """Until a GPU has done what it was asked to."""
+    """Wait until a GPU has finished its queued work; no effect on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -67,12 +67,12 @@ def _name(device: torch.device) -> str:
 
 
 def peak_memory() -> int:
-    """Most bytes this process has held so far, of the GPU's memory if there is one."""
+    """Peak bytes that this process has held so far; of GPU memory if there is a GPU."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status")
     if status.exists():
-        # getrusage would say what the process that started this one held, if that was more.
+        # getrusage would report the peak of the parent process if that was higher.
         peak = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
         return int(peak.split()[1]) * 1024
     import resource

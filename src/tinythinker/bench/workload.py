@@ -1,4 +1,4 @@
-"""What baseline and product both do: questions, batches and pairs of one run."""
+"""The work that baseline and product both do: questions, batches and pairs of one run."""
 
 from __future__ import annotations
 
@@ -6,48 +6,49 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tinythinker import api
+from tinythinker.acquire.curriculum import Batch, curriculum_of
 from tinythinker.bench.baseline import Generation, in_batches
 from tinythinker.core.errors import StudentError
 from tinythinker.core.files import read_records
 from tinythinker.core.records import PreferencePair, Question, Rationale, Record, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.generate.think import MAX_CONCLUSION_TOKENS
-from tinythinker.settings.schema import ReflectSettings, RunSettings, validate
-from tinythinker.stages.examples import Batch
-from tinythinker.student.student import Student, load_student
+from tinythinker.settings.resolve import validate
+from tinythinker.settings.schema import ReflectSettings, RunSettings
+from tinythinker.student.load import load_student
+from tinythinker.student.student import Student
 from tinythinker.teacher.rationales import read_rationales
 
 PASSES = 2
-"""Over the pairs of phase 2: the product asks its reference once, whatever they are."""
+"""Passes over the pairs of phase 2. The product evaluates its reference once, for any number of passes."""
 
 
 class Size(Record):
-    """How much work."""
+    """Amount of work."""
 
     questions: int = 100
-    """To sample on, and to answer."""
+    """Questions to sample on, and questions to answer."""
     samples: int = 10
-    """Chains per question; votes of self-consistency."""
+    """Chains per question; also the number of votes for self-consistency."""
     steps: int = 6
-    """Optimizer steps of each training; phase 2 goes over its pairs twice, at least once per stage."""
+    """Optimizer steps per training. Phase 2 passes over its pairs twice, at least one batch per stage."""
 
 
 @dataclass
 class Work:
-    """The student, and what it is given to do."""
+    """A student and the work to do with it."""
 
     folder: Path
-    """The student's."""
+    """Folder of the student."""
     run: RunDirectory
     size: Size
 
     @classmethod
     def of(cls, folder: Path, run: Path, size: Size) -> Work:
-        """For a student in a run's questions.
+        """The work for a student, with the questions of a run.
 
         Raises:
-            StudentError: no encoder-decoder, or one that was not taught to recall and analyze.
+            StudentError: the student is not a whole encoder-decoder that learned to recall and analyze.
         """
         work = cls(folder, RunDirectory(run), size)
         student = work.student()
@@ -59,35 +60,35 @@ class Work:
         return work
 
     def student(self) -> Student:
-        """A fresh copy, which writes its answers as the baseline has it do."""
+        """A fresh copy of the student that writes its answers freely, as the baseline does."""
         student = load_student(self.folder)
         free = student.recipe.generate.model_copy(update={"answer": "free"})
         return Student(student.model, student.tokenizer, student.recipe.model_copy(update={"generate": free}))
 
     @cached_property
     def settings(self) -> RunSettings:
-        """The run's, in float32 and cut to size."""
-        own = validate(self.run.manifest().settings)
+        """The run's settings, in float32 and cut to `size`."""
+        stored = validate(self.run.manifest().settings)
         short = {"bf16": "never", "patience": None, "validate_every": None, "max_steps": self.size.steps}
-        return own.model_copy(
+        return stored.model_copy(
             update={
-                "train": own.train.model_copy(update=short),
-                "reflect": own.reflect.model_copy(update=short),
+                "train": stored.train.model_copy(update=short),
+                "reflect": stored.reflect.model_copy(update=short),
             }
         )
 
     @property
     def temperature(self) -> float:
-        """To sample at."""
+        """Sampling temperature."""
         return self.settings.reflect.temperature[0]
 
     def plain(self, *, hot: bool) -> Generation:
-        """How the baseline decodes: as many rows at once and as many tokens at most as the product."""
-        own = self.settings.generate
+        """How the baseline decodes: with the batch size and token limits of the product; `hot`: sampled."""
+        how = self.settings.generate
         return Generation(
-            own.batch_size,
-            own.max_recall_tokens,
-            own.max_analysis_tokens,
+            how.batch_size,
+            how.max_recall_tokens,
+            how.max_analysis_tokens,
             MAX_CONCLUSION_TOKENS,
             self.temperature if hot else None,
         )
@@ -98,7 +99,7 @@ class Work:
 
     @cached_property
     def rationales(self) -> list[Rationale]:
-        """The teacher's."""
+        """The teacher's rationales."""
         return read_rationales(self.run.rationales)[1]
 
     @cached_property
@@ -108,7 +109,7 @@ class Work:
 
     @cached_property
     def recalled(self) -> list[tuple[Question, str]]:
-        """Questions to sample on with a recall of the teacher's each, those that have one: to draw analyses from."""
+        """The questions of `train` that have a rationale, each with a recall to sample analyses for."""
         first = {rationale.question_id: rationale.recall for rationale in reversed(self.rationales)}
         return [(question, first[question.id]) for question in self.train if question.id in first]
 
@@ -119,30 +120,32 @@ class Work:
 
     @cached_property
     def batches(self) -> list[Batch]:
-        """Of phase 1: an even pick of an epoch's, in order, so that every stage has its share."""
-        whole = api.curriculum_of(self.settings, self._every_question, self.rationales).epoch(0)
+        """Batches of phase 1: evenly spaced ones of an epoch, in order, so that every stage has its share."""
+        whole = curriculum_of(self.settings, self._every_question, self.rationales).epoch(0)
         steps = min(self.size.steps, len(whole))
         return [whole[i * len(whole) // steps] for i in range(steps)]
 
     @cached_property
     def pair_batches(self) -> list[list[PreferencePair]]:
-        """Of phase 2, whole ones of a stage each: real prompts and targets; what is rejected is another example's
-        target of that stage."""
-        own = self.settings.reflect
-        each = max(1, self.size.steps // PASSES // len(own.stages)) * own.batch_size
+        """Full batches of phase 2, each of one stage: real prompts and targets; the rejected text is another
+        example's target of that stage."""
+        reflect = self.settings.reflect
+        each = max(1, self.size.steps // PASSES // len(reflect.stages)) * reflect.batch_size
         return [
-            list(batch) for stage in own.stages for batch in in_batches(self._pairs(Stage(stage), each), own.batch_size)
+            list(batch)
+            for stage in reflect.stages
+            for batch in in_batches(self._pairs(Stage(stage), each), reflect.batch_size)
         ]
 
     @property
     def pairs(self) -> list[PreferencePair]:
-        """All of them."""
+        """The pairs of all batches."""
         return [pair for batch in self.pair_batches for pair in batch]
 
     def _pairs(self, stage: Stage, wanted: int) -> list[PreferencePair]:
         examples = [
             example
-            for example in api.curriculum_of(self.settings, self._every_question, self.rationales).examples(0)
+            for example in curriculum_of(self.settings, self._every_question, self.rationales).examples(0)
             if example.stage is stage
         ]
         found = [
@@ -160,6 +163,6 @@ class Work:
 
     @property
     def reflect(self) -> ReflectSettings:
-        """Phase 2's settings: as many steps as the batches and passes come to."""
+        """Settings of phase 2, with exactly as many steps as the batches take in all passes."""
         steps = PASSES * len(self.pair_batches)
         return self.settings.reflect.model_copy(update={"max_steps": steps, "epochs": PASSES})

@@ -1,4 +1,4 @@
-"""What can go wrong, one class per remedy, and the one shape of message."""
+"""The package's errors, one class per remedy, and their common message shape."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class TinyThinkerError(Exception):
 
     exit_code = 1
     is_told = False
-    """Has another process of the same job told the user?"""
+    """Has another process of the same job already reported this to the user?"""
 
 
 class SettingsError(TinyThinkerError):
@@ -18,25 +18,25 @@ class SettingsError(TinyThinkerError):
 
 
 class DataError(TinyThinkerError):
-    """A file could not be read, understood or written: correct the file or the disk."""
+    """A file could not be read, understood or written: fix the file or the disk."""
 
     exit_code = 3
 
 
 class TeacherError(TinyThinkerError):
-    """The teacher gave nothing to learn from: correct the teacher's source."""
+    """The teacher gave nothing to learn from: fix the source of the rationales."""
 
     exit_code = 4
 
 
 class StudentError(TinyThinkerError):
-    """A student or checkpoint is unusable, or its training broke down."""
+    """A student or checkpoint is unusable, or its training failed."""
 
     exit_code = 5
 
 
 def expected(what: str, found: object, wanted: str) -> str:
-    """One message shape for the whole project: where, what was found, what was wanted.
+    """The message of an error: where it is, what was found, and what was expected.
 
     >>> expected("question q7, gold", "C", "one of ('A', 'B')")
     "question q7, gold: found 'C', expected one of ('A', 'B')"

@@ -1,4 +1,4 @@
-"""Files: typed reading that names file and line, atomic writing, appending that survives a kill."""
+"""Files: typed reads whose errors name file and line, atomic writes, and appends that survive a kill."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, expected
@@ -19,26 +19,26 @@ from tinythinker.core.records import Record
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
-Json = dict[str, object]
+Json = dict[str, JsonValue]
 
 
 @contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals (missing, no permission, disk full) into one-line data errors."""
+    """Turn the system's errors (no such file, no permission, disk full) into one-line DataErrors."""
     try:
         yield
     except FileNotFoundError:
-        raise DataError(f"{path}: found no such file, expected one that can be read") from None
+        raise DataError(f"{path}: found no such file, expected a readable file") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: found bytes that are not UTF-8 at {error.start}, expected UTF-8 text") from None
+        raise DataError(f"{path}: found byte {error.start} is not UTF-8, expected UTF-8 text") from None
     except OSError as error:
         raise DataError(
-            f"{path}: {error.strerror or error}; nothing was half-written: mend this and run the same command again"
+            f"{path}: {error.strerror or error}; nothing was half-written: fix this and run the command again"
         ) from None
 
 
 def describe(error: ValidationError) -> str:
-    """The first complaint of a pydantic error, in this project's message shape."""
+    """The first problem in a pydantic error, as a message in this project's shape."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
@@ -52,21 +52,21 @@ def describe(error: ValidationError) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, byte order mark removed, line ends as they are. Raises DataError."""
+    """The text of a UTF-8 file without its byte order mark; line ends stay as they are. Raises DataError."""
     with file_errors(path):
         return path.read_bytes().decode("utf-8-sig")
 
 
 def read_objects(path: Path, *, is_growing: bool = False) -> Iterator[tuple[int, Json]]:
-    """Every JSON object of a JSON Lines file with its line number, from 1; blank lines are passed over.
+    """Every JSON object of a JSON Lines file with its line number, counted from 1; blank lines are skipped.
 
-    Read line by line: a file may be larger than the memory.
+    Reads line by line, because a file may be larger than memory.
 
     Args:
-        is_growing: the file may be in the middle of being added to: an unfinished last line is passed over.
+        is_growing: a process may be writing to the file, so an unfinished last line is skipped.
 
     Raises:
-        DataError: the file is missing, or a line is not a JSON object; names file and line.
+        DataError: the file is missing, or a line is not a JSON object; the message names file and line.
     """
     with file_errors(path), path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -92,7 +92,7 @@ def iterate_records(path: Path, kind: type[R], *, is_growing: bool = False) -> I
     """Every record of a JSON Lines file, one at a time.
 
     Raises:
-        DataError: the file is missing or a line is not such a record; names file and line.
+        DataError: the file is missing, or a line is not such a record; the message names file and line.
     """
     for number, value in read_objects(path, is_growing=is_growing):
         try:
@@ -103,12 +103,12 @@ def iterate_records(path: Path, kind: type[R], *, is_growing: bool = False) -> I
 
 
 def read_records(path: Path, kind: type[R], *, is_growing: bool = False) -> list[R]:
-    """Every record of a JSON Lines file at once. Raises DataError, as `iterate_records` does."""
+    """All records of a JSON Lines file. Raises DataError, as `iterate_records` does."""
     return list(iterate_records(path, kind, is_growing=is_growing))
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the bytes and see them onto the disk. A function of its own so that tests can make it fail."""
+    """Write a text and wait until it is on disk. A separate function, so that tests can make it fail."""
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
@@ -116,7 +116,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or leave it as it was: to a neighbour first, then renamed over. Raises DataError."""
+    """Write a whole file or leave it unchanged: write a temporary file, then rename it. Raises DataError."""
     with file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
@@ -132,7 +132,7 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: JsonValue) -> None:
     """Write an indented JSON file, whole or not at all. Raises DataError."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
@@ -156,8 +156,13 @@ def read_record(path: Path, kind: type[R]) -> R:
         raise DataError(f"{path}: {describe(error)}") from None
 
 
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as an indented JSON file, whole or not at all. Raises DataError."""
+    write_json(path, record.model_dump(mode="json"))
+
+
 def _drop_torn_line(path: Path) -> None:
-    """Cut off what a kill left of an unfinished last line."""
+    """Remove an unfinished last line that a kill left behind."""
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):
         with path.open("r+b") as file:
@@ -166,7 +171,7 @@ def _drop_torn_line(path: Path) -> None:
 
 @contextmanager
 def appending(path: Path) -> Iterator[Appender]:
-    """Open a JSON Lines file to add records; a line torn by an earlier kill is dropped first. Raises DataError."""
+    """Open a JSON Lines file to add records. First drops a line torn by an earlier kill. Raises DataError."""
     with file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -176,7 +181,7 @@ def appending(path: Path) -> Iterator[Appender]:
 
 
 class Appender:
-    """Adds whole lines; what `add` returned from is on its way to the disk, in order, and never half a line."""
+    """Adds whole lines to a file. When `add` returns, its lines are on their way to disk, in order."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -188,22 +193,23 @@ class Appender:
         self._file.flush()
 
     def sync(self) -> None:
-        """See everything added onto the disk, against a loss of power."""
+        """Wait until everything added is on disk, so that it survives a loss of power."""
         os.fsync(self._file.fileno())
 
 
 def complete(
     path: Path, kind: type[R], items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], *, chunk: int, name: str
 ) -> list[R]:
-    """One record per item, in order, worked out chunk by chunk and appended to a file as it comes.
+    """One record per item, in order, computed chunk by chunk; a finished chunk is appended to a file.
 
-    Whole chunks that are in the file already are kept, a part of one is done again: chunks always have the same
-    borders, so an interrupted file ends as an undisturbed one. Several processes do a chunk each at a time, and the
-    first one writes; what is worked out together is the same however many there are. Raises DataError.
+    Whole chunks already in the file are kept; a partial chunk is computed again. Chunk boundaries never
+    change, so an interrupted file ends up the same as an uninterrupted one. Several processes compute one
+    chunk each at a time, and the first process writes; the chunks are the same for any number of processes.
+    Raises DataError.
 
     Args:
-        chunk: items that are worked out together.
-        name: what the progress bar calls it.
+        chunk: items to compute together.
+        name: label of the progress bar.
     """
     done = ranks.on_first(lambda: _done_before(path, kind, len(items), chunk))
     with ExitStack() as stack:
@@ -211,8 +217,8 @@ def complete(
         progress = stack.enter_context(Progress(name, len(items), len(done)))
         while len(done) < len(items):
             some = items[len(done) : len(done) + chunk * ranks.count()]
-            own = ranks.share(some, block=chunk)
-            made = ranks.gather(work(own) if own else [], len(some), block=chunk)
+            mine = ranks.share(some, block=chunk)
+            made = ranks.gather(work(mine) if mine else [], len(some), block=chunk)
             if file is not None:
                 file.add(*made)
             done.extend(made)
@@ -222,7 +228,7 @@ def complete(
 
 
 def _done_before(path: Path, kind: type[R], count: int, chunk: int) -> list[R]:
-    """What a file holds of so many records, down to a whole chunk."""
+    """The records in a file, with file and records cut to whole chunks unless all `count` are there."""
     if not path.exists():
         return []
     found = read_records(path, kind, is_growing=True)
@@ -232,9 +238,17 @@ def _done_before(path: Path, kind: type[R], count: int, chunk: int) -> list[R]:
     return done
 
 
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder beside `path`, then put it in the place of `path` in one rename. Raises DataError."""
+    """Fill a temporary folder next to `path`, then rename it to replace `path`. Raises DataError."""
     with file_errors(path):
         temporary = path.with_name(f".{path.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a training wrote down about itself: `metrics.jsonl`, a line per optimizer step and per validation."""
+"""What a training writes down: a line of `metrics.jsonl` per optimizer step and per validation, and `data.json`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,102 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tinythinker.core.files import Json, read_objects
+from pydantic import Field, ValidationError
+
+from tinythinker.core.errors import DataError
+from tinythinker.core.files import describe, read_objects
+from tinythinker.core.records import Record, Stage
+
+FLOPS_PER_WEIGHT = 6
+"""Floating-point operations per weight and token of training: two forward, four backward (Kaplan et al. 2020, section
+2.1)."""
 
 
-class Validation(NamedTuple):
-    """Accuracy on the validation questions after so many optimizer steps."""
+class StepMetrics(Record):
+    """One optimizer step."""
 
     step: int
-    accuracy: float
+    """From 1."""
+    stage: str
+    """Stage of the batch; `mixed` where a batch holds several."""
+    loss: float
+    """Mean over the batch's target tokens (phase 1) or pairs (phase 2), nats."""
+    gradient_norm: float | None = None
+    """Before clipping."""
+    margin: float | None = None
+    """Phase 2: mean preference margin, nats (`reflect.losses.dpo_margin`)."""
+    reward_accuracy: float | None = None
+    """Phase 2: share of the pairs with a positive margin."""
+    chosen_logp: float | None = None
+    """Phase 2: mean log-probability of the chosen texts, nats."""
+    rejected_logp: float | None = None
+    """Phase 2: mean log-probability of the rejected texts, nats."""
+    prompt_tokens: int = 0
+    """Tokens read, without padding."""
+    target_tokens: int = 0
+    """Tokens learned, without padding."""
+    learning_rate: float | None = None
+    seconds: float | None = None
 
 
-def read_metrics(path: Path) -> list[Json]:
-    """The lines so far, none if there is no file; of a training under way, too. Raises DataError."""
-    return [line for _, line in read_objects(path, is_growing=True)] if path.exists() else []
+class Validation(Record):
+    """Accuracy on the validation questions after a number of optimizer steps."""
+
+    step: int
+    valid_accuracy: float
 
 
-def validations(lines: Sequence[Json]) -> list[Validation]:
-    """The validations in order."""
-    return [
-        Validation(int(str(line["step"])), float(str(line["valid_accuracy"])))
-        for line in lines
-        if "valid_accuracy" in line
-    ]
+class Metrics(NamedTuple):
+    """All lines of a `metrics.jsonl` so far."""
+
+    steps: Sequence[StepMetrics]
+    validations: Sequence[Validation]
+
+    @property
+    def best(self) -> Validation | None:
+        """The validation whose student is kept: the best, the earliest of equals. None before the first."""
+        return max(self.validations, key=lambda validation: validation.valid_accuracy, default=None)
 
 
-def best_validation(lines: Sequence[Json]) -> Validation | None:
-    """The one whose student was kept: the best, the earliest of equals."""
-    return max(validations(lines), key=lambda own: own.accuracy, default=None)
+def read_metrics(path: Path) -> Metrics:
+    """The lines so far, also of a training under way; empty if there is no file. Raises DataError."""
+    steps: list[StepMetrics] = []
+    validations: list[Validation] = []
+    for number, line in read_objects(path, is_growing=True) if path.exists() else ():
+        try:
+            if "valid_accuracy" in line:
+                validations.append(Validation.model_validate(line))
+            else:
+                steps.append(StepMetrics.model_validate(line))
+        except ValidationError as error:
+            raise DataError(f"{path}:{number}: {describe(error)}") from None
+    return Metrics(steps, validations)
+
+
+class Weights(Record):
+    """Weights in matrices that a token is multiplied with; embeddings are looked up and count nothing."""
+
+    per_prompt_token: int
+    per_target_token: int
+
+    def flops(self, prompt_tokens: int, target_tokens: int) -> int:
+        """Of training on these tokens; attention between tokens is left out, which is small for short texts."""
+        return FLOPS_PER_WEIGHT * (self.per_prompt_token * prompt_tokens + self.per_target_token * target_tokens)
+
+
+class TrainingData(Record):
+    """What phase 1 trains on: `phase-1/data.json`."""
+
+    examples: dict[Stage, int] = Field(default_factory=dict)
+    """Examples by stage."""
+    cut_prompts: int = 0
+    """Prompts longer than `max_prompt_tokens`, which lose their front."""
+    cut_targets: int = 0
+    """Targets longer than `max_target_tokens`, which lose their end."""
+    max_prompt_tokens: int
+    max_target_tokens: int
+    vocabulary: int
+    """Tokens of the tokenizer."""
+    parameters: int
+    """Weights of the student, shared ones once."""
+    weights: Weights

@@ -1,4 +1,4 @@
-"""Progress for people, on stderr: a bar in a terminal, one line now and then elsewhere."""
+"""Progress messages on stderr: a bar in a terminal, an occasional line elsewhere."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 def say(text: str) -> None:
-    """Tell the user something, once however many processes there are; stdout stays free for results."""
+    """Tell the user something on stderr, once for all processes; stdout is for results."""
     if ranks.is_first():
         print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
-    """A bar with loss and time left for something of known length."""
+    """A progress bar with figures and time left, for work of known length."""
 
     def __init__(self, name: str, total: int, done: int = 0) -> None:
         self._name, self._total, self._done = name, total, done
@@ -50,7 +50,7 @@ class Progress:
         self._bar.stop()
 
     def advance(self, steps: int = 1, **figures: float) -> None:
-        """Some more is done; figures are shown as they are now, negative ones (not known yet) left out."""
+        """Count more steps as done and show the current figures, except negative ones (not known yet)."""
         self._done += steps
         note = "  ".join(f"{name} {value:.3f}" for name, value in figures.items() if value >= 0)
         self._bar.update(self._task, completed=self._done, note=note)

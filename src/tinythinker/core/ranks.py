@@ -1,7 +1,7 @@
-"""One process, or several that `torchrun` or `accelerate launch` started together: which am I, and what is my share?
+"""Which process am I, and what is my share? `torchrun` and `accelerate launch` start several processes.
 
-Alone, every function here does the obvious and loads nothing. Together, all processes make the same calls in the same
-order; only the first one writes files and talks.
+With one process, every function here does the obvious and loads nothing. Several processes must make the same
+calls in the same order; only the first one writes files and prints messages.
 """
 
 from __future__ import annotations
@@ -17,28 +17,30 @@ from tinythinker.core.errors import SettingsError, StudentError, TinyThinkerErro
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)
-"""The others wait while the first one asks a teacher, up to a day by batch; one that is gone is noticed at once."""
+"""How long processes wait for each other: the first may wait up to a day for a teacher's batch. A process
+that has ended is noticed at once."""
 
 
 def count() -> int:
-    """Processes that work together."""
+    """How many processes work together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def number() -> int:
-    """Which of them this one is, from 0."""
+    """The number of this process, counted from 0."""
     return int(os.environ.get("RANK", "0")) if count() > 1 else 0
 
 
 def is_first() -> bool:
-    """Is this the one that writes and talks?"""
+    """Is this the process that writes files and prints messages?"""
     return number() == 0
 
 
 def go_alone() -> None:
-    """Work as if there were no others, who have nothing to do; without others, this changes nothing.
+    """Make this process work as if it were the only one; the others have nothing to do.
 
-    What this process starts, and libraries it loads, are to know of no others either.
+    Libraries that it loads and processes that it starts then see only one process too. Does nothing if there
+    is only one.
     """
     if count() > 1:
         for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK"):
@@ -46,7 +48,7 @@ def go_alone() -> None:
 
 
 def share(items: Sequence[T], block: int = 1) -> Sequence[T]:
-    """What of some work this process does: every `count()`-th item, or block of so many items."""
+    """This process's share of the items: every `count()`-th block of `block` consecutive items."""
     return [items[i] for i in _places(number(), len(items), block)] if count() > 1 else items
 
 
@@ -55,36 +57,36 @@ def _places(rank: int, total: int, block: int) -> list[int]:
 
 
 def shares(items: Sequence[T]) -> list[Sequence[T]]:
-    """What every process does of some work."""
+    """Every process's share of the items."""
     return [items[rank :: count()] for rank in range(count())]
 
 
-def gather(own: Sequence[T], total: int, block: int = 1) -> list[T]:
-    """The results of every process's share, in the order of the items; the same on all.
+def gather(mine: Sequence[T], total: int, block: int = 1) -> list[T]:
+    """The results of all processes, in the order of the items; every process gets the same list.
 
     Args:
-        own: one per item of this process's share.
-        total: items of all.
-        block: as they were shared out.
+        mine: this process's results, one per item of its share.
+        total: number of items in all shares.
+        block: the block size given to `share`.
 
     Raises:
-        StudentError: a process of this job is gone.
+        StudentError: a process of this job has ended.
     """
     if count() == 1:
-        return list(own)
+        return list(mine)
     results: list[T | None] = [None] * total
-    for rank, part in enumerate(_everyones(list(own))):
+    for rank, part in enumerate(_everyones(list(mine))):
         for i, result in zip(_places(rank, total, block), part, strict=True):
             results[i] = result
     return results  # type: ignore[return-value]
 
 
 def on_first(work: Callable[[], T]) -> T:
-    """What only the first process does; every process gets what came out, be it a result or an error.
+    """Do some work on the first process only; every process gets its result or its error.
 
     Raises:
-        TinyThinkerError: the work did.
-        StudentError: a process of this job is gone.
+        TinyThinkerError: the work raised it.
+        StudentError: a process of this job has ended.
     """
     if count() == 1:
         return work()
@@ -102,19 +104,19 @@ def on_first(work: Callable[[], T]) -> T:
     return cast(T, result)
 
 
-def most(own: int) -> int:
-    """The largest of every process's number. Raises StudentError if one is gone."""
-    return own if count() == 1 else max(_everyones(own))
+def most(mine: int) -> int:
+    """The largest of all processes' numbers. Raises StudentError if a process has ended."""
+    return mine if count() == 1 else max(_everyones(mine))
 
 
 def wait() -> None:
-    """Until every process is here. Raises StudentError if one is gone."""
+    """Wait until every process gets here. Raises StudentError if a process has ended."""
     if count() > 1:
         _everyones(None)
 
 
 def join() -> None:
-    """Find the others; alone, nothing. Raises SettingsError if GPUs are too few."""
+    """Connect to the other processes, if there are any. Raises SettingsError if there are too few GPUs."""
     if count() > 1:
         import torch
         from accelerate import PartialState
@@ -126,7 +128,7 @@ def join() -> None:
 
 
 def leave() -> None:
-    """When all is done: wait for the others, and end what connects them in order, not in the middle of an exit."""
+    """Wait for the others at the end and disconnect cleanly, instead of in the middle of an exit."""
     if count() > 1:
         import torch.distributed as dist
 
@@ -135,25 +137,25 @@ def leave() -> None:
             dist.destroy_process_group()
 
 
-def _everyones(own: Any) -> list[Any]:
+def _everyones(mine: Any) -> list[Any]:
     import torch.distributed as dist
 
     join()
     found: list[Any] = [None] * count()
     with lost_processes():
-        dist.all_gather_object(found, own)
+        dist.all_gather_object(found, mine)
     return found
 
 
 @contextmanager
 def lost_processes() -> Iterator[None]:
-    """Say in one line what the communication library says in many when another process is gone."""
+    """Turn the communication library's many lines about a process that has ended into a one-line error."""
     try:
         yield
     except RuntimeError as error:
         if count() == 1 or not any(word in str(error) for word in ("onnection", "NCCL", "gloo", "imed out", "eer")):
             raise
         raise StudentError(
-            f"process {number()} of {count()}: found another process of this job gone, expected all to the end; run "
-            "the same command again to go on"
+            f"process {number()} of {count()}: found another process of this job gone, expected all to run "
+            "to the end; run the same command again to continue"
         ) from None

@@ -1,4 +1,4 @@
-"""The records that verbs hand to each other, in memory and as lines of JSON."""
+"""The records that verbs pass to each other, in memory and as lines of JSON."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tinythinker.core.errors import expected
 
 SPLITS = ("train", "valid", "test")
-"""What the questions of a task are divided into."""
+"""The splits of a task's questions."""
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Option labels in order. The prompt grammar reads one capital letter, hence at most 26 options."""
 
 
 class Record(BaseModel):
-    """Base of every record: frozen, and refuses fields it does not know."""
+    """Base of every record: frozen, and refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,7 +30,7 @@ class Stage(StrEnum):
     ANALYZE = "analyze"
     SUMMARIZE = "summarize"
     REASON = "reason"
-    """No step of the method but of its baselines: everything in one text."""
+    """Everything in one text; not a step of the method, but of its baselines."""
 
 
 class Option(Record):
@@ -71,10 +71,10 @@ class Question(Record):
         return self if gold == self.gold else Question(id=self.id, stem=self.stem, options=self.options, gold=gold)
 
     def permuted(self, order: Sequence[int]) -> Question:
-        """The same question with its options in another order, relabelled from A on.
+        """The same question with its option texts in another order; the labels keep theirs.
 
         Args:
-            order: `order[i]` is the present position of the option that comes to stand at position i.
+            order: `order[i]` is the current position of the text that moves to position i.
         """
         options = tuple(
             Option(label=label, text=self.options[i].text) for label, i in zip(self.labels, order, strict=True)
@@ -84,14 +84,14 @@ class Question(Record):
 
 
 class Rationale(Record):
-    """What a teacher knows about one question: general knowledge, then a sentence on every option."""
+    """What a teacher writes about one question: general knowledge, then a sentence on every option."""
 
     question_id: str
     recall: str = Field(min_length=1)
     analyses: tuple[str, ...] = ()
     """One per option in the question's order; empty if the teacher said nothing about single options."""
     label: str | None = Field(None, pattern=r"^[A-Z]$")
-    """Label of the option that the teacher calls correct; None where it does not say."""
+    """Label of the option that the teacher calls correct; None if it does not say."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -100,48 +100,48 @@ class Rationale(Record):
         return self
 
     def permuted(self, order: Sequence[int]) -> Rationale:
-        """The rationale of `Question.permuted(order)`; its label, which would be another one, is left out."""
+        """The rationale for `Question.permuted(order)`, without its label, which could be another one."""
         analyses = tuple(self.analyses[i] for i in order) if self.analyses else ()
         return Rationale(question_id=self.question_id, recall=self.recall, analyses=analyses)
 
 
 class Flaw(StrEnum):
-    """Why a piece of teacher text is not learned from."""
+    """Why the student does not learn from a text of the teacher."""
 
     NO_RECALL = "no_recall"
-    """No general knowledge was found in it."""
+    """It contains no general knowledge."""
     OPTIONS = "options"
-    """It does not hold exactly one analysis for every option of the question."""
+    """It does not contain exactly one analysis of every option."""
     VERDICTS = "verdicts"
     """Its verdicts single out no option, or it contradicts itself."""
     MALFORMED = "malformed"
-    """Not the JSON that was asked for."""
+    """It is not the JSON that was requested."""
     CUT = "cut"
-    """It reached the most tokens it may have before it ended."""
+    """It reached the token limit before it ended."""
     REFUSED = "refused"
     """The teacher declined, or its provider withheld the text."""
     DISAGREES = "disagrees"
     """The option it calls correct is not the one it should argue for."""
     LEAK = "leak"
-    """Its general knowledge names the answer's text (only where that was asked for)."""
+    """Its general knowledge contains the answer's text (only checked with `teacher.reject_leaks`)."""
     DUPLICATE = "duplicate"
-    """Its general knowledge is, but for a few characters, that of one already kept for the question."""
+    """Its general knowledge differs by a few characters at most from that of a rationale already kept."""
     SURPLUS = "surplus"
-    """The question has as many rationales as were asked for."""
+    """The question already has as many rationales as requested."""
     UNALIGNED = "unaligned"
-    """Human sentences that could not be assigned to the options without guessing."""
+    """Its sentences, written by people, could not be assigned to the options without guessing."""
     NOT_TRAIN = "not_train"
-    """It belongs to a question outside the training split; using it would leak the test."""
+    """It belongs to a question outside the training split; using it could leak test questions."""
 
 
 class Rejected(Record):
-    """A piece of teacher text we will not learn from, kept whole so that a person can see why."""
+    """A text of the teacher that the student does not learn from, kept whole so that a person can see why."""
 
     question_id: str
     flaw: Flaw
     text: str
     reason: str = ""
-    """What exactly was wrong, where the flaw alone does not say."""
+    """What exactly was wrong, if the flaw alone does not say it."""
 
 
 class StageExample(Record):
@@ -154,32 +154,32 @@ class StageExample(Record):
 
 
 class Chain(Record):
-    """One line of the student's reasoning on one question, from recall to answer."""
+    """The student's reasoning on one question, from recall to answer."""
 
     question_id: str
     sample: int = 0
-    """Which of the question's chains this is, from 0."""
+    """Number of this chain among the question's chains, counted from 0."""
     recall: str | None = None
-    """None where the plan has no recall stage."""
+    """None if the plan has no recall stage."""
     analyses: tuple[str, ...] = ()
-    """One per option in the question's order; empty where the plan has no analyze stage."""
+    """One per option in the question's order; empty if the plan has no analyze stage."""
     reasoning: str | None = None
-    """The whole text of a plan that writes everything at once (`cot`), from which the rest is read."""
+    """The whole text, if the plan writes everything at once (`cot`); the other fields are read from it."""
     conclusion: str
     answer: str | None
-    """Label read out of the conclusion; None if unreadable."""
+    """Label read from the conclusion; None if unreadable."""
     answer_logp: float | None = None
-    """Log-probability of the answer's label given the summarize prompt, in nats, where it was asked for."""
+    """Log-probability of the answer's label given the summarize prompt, in nats; None if not requested."""
     count_tokens: int = Field(0, ge=0)
     """Tokens generated for this chain, all stages together."""
     count_cut: int = Field(0, ge=0)
-    """Prompts of this chain that were longer than the student reads, and lost their front."""
+    """Prompts of this chain that were too long for the student and lost their front."""
     count_stopped: int = Field(0, ge=0)
-    """Texts of this chain that reached the most tokens they may have before they ended by themselves."""
+    """Texts of this chain that were stopped at their token limit."""
 
 
 class PreferencePair(Record):
-    """Two things the student wrote in one place, one of which led to the gold label."""
+    """Two texts for one prompt: one that led to the gold label or is the teacher's, and one that did not."""
 
     question_id: str
     stage: Stage
@@ -187,12 +187,12 @@ class PreferencePair(Record):
     chosen: str
     rejected: str
     is_from_teacher: bool = False
-    """True if `chosen` is the teacher's: filled in because the student had too few of its own, or in place of one of
+    """True if the teacher wrote `chosen`: because the student had too few chosen texts, or to replace one of
     them (`reflect.on_policy`)."""
 
 
 class Verdict(Record):
-    """What the student answered to one question, and whether it was right."""
+    """The student's answer to one question, and whether it is right."""
 
     question_id: str
     gold: str
@@ -201,8 +201,8 @@ class Verdict(Record):
     is_correct: bool
     chains: tuple[Chain, ...] = Field(min_length=1)
     recall_is_fact: bool | None = None
-    """Is the first chain's recall true? None where truth cannot be checked."""
+    """Is the first chain's recall true? None if that cannot be checked."""
     analyses_are_facts: tuple[bool, ...] | None = None
-    """Is each analysis of the first chain true? None where truth cannot be checked."""
+    """Is each analysis of the first chain true? None if that cannot be checked."""
     first_wrong_stage: Stage | None = None
     """For a wrong answer on a task with known facts: the first stage that went wrong."""

@@ -1,44 +1,44 @@
-"""The run directory: every path in it, and the manifest that says how it came about."""
+"""The run directory: every path in it, and the manifest that records how it was made."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
-from tinythinker.core.errors import DataError, SettingsError
-from tinythinker.core.files import Json, describe, file_errors, read_json, write_json
+from tinythinker.core.errors import DataError, SettingsError, StudentError
+from tinythinker.core.files import Json, describe, file_errors, read_json, remove, write_json
 from tinythinker.core.records import Record
 
 VERBS = ("teach", "train", "reflect", "evaluate")
-"""The verbs that fill a run directory, in order; each builds on all before it."""
+"""The verbs that fill a run directory, in order; each builds on all earlier ones."""
 
-Flat = Mapping[str, object]
+Flat = Mapping[str, JsonValue]
 """Settings as `{"reflect.beta": 0.5, ...}`, plain JSON values."""
 
 
 class Manifest(Record):
-    """What a run was made with."""
+    """What a run was made with: settings, versions, input files, time."""
 
     settings: Json
-    """All settings as resolved from defaults, preset, file and overrides."""
+    """All settings, merged from defaults, preset, file and overrides."""
     begun: dict[str, Json] = Field(default_factory=dict)
-    """The settings each verb began its work with; they bind every later call of that verb."""
+    """The settings each verb began with; every later call of that verb must use the same ones."""
     versions: dict[str, str] = Field(default_factory=dict)
     git: str | None = None
     """Commit of the working directory's repository, with `+changes` if it was not clean."""
     inputs: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of every file the questions and rationales were read from."""
+    """SHA-256 of every file that questions or rationales were read from, by path."""
     seconds: dict[str, float] = Field(default_factory=dict)
-    """Wall-clock seconds each verb worked, summed over its calls."""
+    """Wall-clock seconds per verb, summed over its calls."""
 
 
 def sha256(path: Path) -> str:
@@ -63,27 +63,29 @@ def _git() -> str | None:
 
 
 class Bound(NamedTuple):
-    """The settings that may not change under finished work."""
+    """The settings that must not change once work has been done with them."""
 
     by_verb: Mapping[str, Flat]
-    """For every verb the flattened settings that decide its outcome."""
+    """For every verb the flattened settings that decide its result."""
     defaults: Flat
-    """Of all settings: what a run had that was begun before a setting existed."""
+    """Of all settings: what a run begun before a setting existed counts as having."""
+    upgrade: Callable[[Flat], Flat]
+    """Turns settings that an older version wrote down into today's."""
 
 
 def differences(before: Flat, now: Flat, defaults: Flat | None = None) -> list[str]:
-    """One `key: was X, now Y` for every setting that is not the same."""
-    was = {**{key: own for key, own in (defaults or {}).items() if key in now}, **before}
+    """One `key: was X, now Y` for every setting that differs."""
+    was = {**{key: value for key, value in (defaults or {}).items() if key in now}, **before}
     keys = [*before, *(key for key in now if key not in before)]
     return [f"{k}: was {was.get(k)!r}, now {now.get(k)!r}" for k in keys if was.get(k) != now.get(k)]
 
 
 @contextmanager
 def alone_in(folder: Path, lock: Path) -> Iterator[None]:
-    """Keep other processes from working in a folder; the lock is gone with the process that holds it.
+    """Keep other processes out of a folder while this one works there; the lock ends with the process.
 
     Raises:
-        DataError: another process is at work there.
+        DataError: another process is working there.
     """
     with file_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -96,61 +98,168 @@ def alone_in(folder: Path, lock: Path) -> Iterator[None]:
         ) from None
 
 
+class TrainingFolder:
+    """Names every file of one training: phase 1, or a round of phase 2."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.student = root / "student"
+        """The finished student; there only when the training is done."""
+        self.best = root / "best"
+        """The best student so far, while the training is under way."""
+        self.metrics = root / "metrics.jsonl"
+        self.data = root / "data.json"
+
+    @property
+    def name(self) -> str:
+        """What the training is called: `phase-1`, `round-2`."""
+        return self.root.name
+
+    @property
+    def is_finished(self) -> bool:
+        """Has the training left its student here?"""
+        return self.student.exists()
+
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint after a number of optimizer steps."""
+        return self.root / f"checkpoint-{step:08d}"
+
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints, oldest first."""
+        return sorted(self.root.glob("checkpoint-*"))
+
+    def remove_checkpoints(self, before: int | None = None) -> None:
+        """Remove the checkpoints of earlier steps; all if `before` is None."""
+        for checkpoint in self.checkpoints():
+            if before is None or int(checkpoint.name.removeprefix("checkpoint-")) < before:
+                shutil.rmtree(checkpoint)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a kill at the very end of a finished training left next to its student."""
+        self.remove_checkpoints()
+        shutil.rmtree(self.best, ignore_errors=True)
+
+
+class RoundFolder(TrainingFolder):
+    """Names every file of one round of self-reflection."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.chains = root / "chains.jsonl"
+        """Chains with a sampled recall."""
+        self.more_chains = root / "more-chains.jsonl"
+        """Those drawn later for uncertain questions (`reflect.sampling=uncertain`)."""
+        self.analyze_chains = root / "analyze-chains.jsonl"
+        """Chains with sampled analyses."""
+        self.counts = root / "counts.json"
+        self.pairs = root / "pairs.jsonl"
+        """Written last: with it the sampling is done."""
+        self.reference = root / "reference.jsonl"
+        """Log-probabilities of the pairs under the frozen reference."""
+
+
+class BatchFolder:
+    """Names the files of a run's batch jobs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def requests(self, name: str) -> Path:
+        """The request file of a job."""
+        return self.root / f"{name}.jsonl"
+
+    def state(self, name: str) -> Path:
+        """How far a job has got."""
+        return self.root / f"{name}.state.json"
+
+    def states(self) -> list[Path]:
+        """The states of all jobs."""
+        return sorted(self.root.glob("*.state.json"))
+
+
 class RunDirectory:
-    """Names every file of a run. Nothing else builds a path inside one."""
+    """The paths of all files of a run. No other code builds a path inside one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.manifest_file = root / "manifest.json"
+        self.lock = root / "teacher" / ".lock"
         self.rationales = root / "teacher" / "rationales.jsonl"
         self.rejected = root / "teacher" / "rejected.jsonl"
         self.usage = root / "teacher" / "usage.json"
         self.quality = root / "teacher" / "quality.json"
         self.completions = root / "teacher" / "completions.jsonl"
-        self.batches = root / "teacher" / "batches"
-        self.phase_1 = root / "phase-1"
+        self.batches = BatchFolder(root / "teacher" / "batches")
+        self.phase_1 = TrainingFolder(root / "phase-1")
         self.verdicts_folder = root / "verdicts"
         self.probes = root / "probes"
         self.report = root / "report.html"
 
     def questions(self, split: str) -> Path:
-        """Questions of a split: train, valid or test."""
+        """File with the questions of a split: train, valid or test."""
         return self.root / "questions" / f"{split}.jsonl"
 
-    def round(self, number: int) -> Path:
-        """Folder of one round of self-reflection, from 1."""
-        return self.root / f"round-{number}"
+    def round(self, number: int) -> RoundFolder:
+        """One round of self-reflection, from 1."""
+        return RoundFolder(self.root / f"round-{number}")
 
     def rounds(self) -> list[int]:
         """Numbers of the rounds that have a student, in order."""
-        return [number for number in self.begun_rounds() if (self.round(number) / "student").exists()]
+        return [number for number in self.begun_rounds() if self.round(number).is_finished]
 
     def begun_rounds(self) -> list[int]:
         """Numbers of the rounds that have a folder, in order."""
         names = (folder.name.removeprefix("round-") for folder in self.root.glob("round-*"))
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def part(self, name: str) -> Path:
+        """One folder of the run: `questions`, `teacher`, `phase-1`, `round-1` ..."""
+        return self.root / name
+
+    def training(self, name: str) -> TrainingFolder:
+        """The training of this name: `phase-1`, `round-2`."""
+        return TrainingFolder(self.root / name)
+
+    def trainings(self) -> list[str]:
+        """Names of phase 1 and of every finished round, in order."""
+        return [self.phase_1.name, *(self.round(number).name for number in self.rounds())]
+
+    def student(self, name: str) -> Path:
+        """The student folder of phase 1 or a round. Raises StudentError if it is not there."""
+        folder = self.training(name).student
+        if not folder.exists():
+            raise StudentError(f"{folder}: found no student, expected one; run `tinythinker train {self.root}` first")
+        return folder
+
     def verdicts(self, name: str) -> Path:
-        """Verdicts of one student, split and way of answering, such as `round-1.test.greedy`."""
+        """Verdicts of one student, split and way of answering; a name is, say, `round-1.test.greedy`."""
         return self.verdicts_folder / f"{name}.jsonl"
 
+    def probe(self, student: str, split: str) -> Path:
+        """What a probe of one student found."""
+        return self.probes / f"{student}.{split}.json"
+
+    def inner_runs(self) -> list[RunDirectory]:
+        """Run directories that lie directly inside this one, by name."""
+        return [RunDirectory(file.parent) for file in sorted(self.root.glob("*/manifest.json"))]
+
     def made_by(self, verb: str) -> list[Path]:
-        """What a verb makes, and what starting it over deletes: never what was paid for, nor what it cost."""
+        """What a verb makes and starting over deletes, which excludes paid answers and what they cost."""
         made: dict[str, list[Path]] = {
             "teach": [self.root / "questions", self.rationales, self.rejected, self.quality],
-            "train": [self.phase_1],
-            "reflect": [self.round(number) for number in self.begun_rounds()],
+            "train": [self.phase_1.root],
+            "reflect": [self.round(number).root for number in self.begun_rounds()],
             "evaluate": [self.verdicts_folder, self.probes, self.report],
         }
         return made[verb]
 
     @property
     def exists(self) -> bool:
-        """Has this directory been started?"""
+        """Has a verb begun in this directory?"""
         return self.manifest_file.is_file()
 
     def manifest(self) -> Manifest:
-        """Read the manifest. Raises DataError where there is none or it is damaged."""
+        """Read the manifest. Raises DataError if it is missing or damaged."""
         if not self.exists:
             raise DataError(
                 f"{self.root}: found no manifest.json, expected a run directory made by `tinythinker teach` or `run`"
@@ -165,16 +274,16 @@ class RunDirectory:
         write_json(self.manifest_file, manifest.model_dump(mode="json"))
 
     def begin(self, verb: str, settings: Json, bound: Bound, *, force: bool = False) -> None:
-        """Register the settings a verb works with, or refuse if finished work was made with others.
+        """Record the settings a verb works with, or refuse them if earlier work used different ones.
 
         Args:
             verb: one of `VERBS`.
-            settings: all settings, kept in the manifest.
-            bound: those of them that may not change.
-            force: delete what this and all later verbs made, and start over.
+            settings: all settings, stored in the manifest.
+            bound: those settings that must not change.
+            force: delete the results of this and all later verbs, and start over.
 
         Raises:
-            SettingsError: this or an earlier verb began with other settings; the message says which differ.
+            SettingsError: a verb began with other settings; the message says which differ.
             DataError: the directory cannot be read or written.
         """
         if self.root.exists() and not self.exists and (not self.root.is_dir() or any(self.root.iterdir())):
@@ -183,38 +292,46 @@ class RunDirectory:
             )
         manifest = self.manifest() if self.exists else Manifest(settings=settings)
         again = VERBS[VERBS.index(verb) :] if force else ()
-        begun = {other: own for other, own in manifest.begun.items() if other not in again}
-        seconds = {other: own for other, own in manifest.seconds.items() if other not in again}
+        begun = {other: flat for other, flat in manifest.begun.items() if other not in again}
+        seconds = {other: spent for other, spent in manifest.seconds.items() if other not in again}
         self.refuse_changes(begun, bound)
         for other in again:
             for path in self.made_by(other):
-                _remove(path)
+                remove(path)
         begun[verb] = dict(bound.by_verb[verb])
         state = {"settings": settings, "begun": begun, "seconds": seconds, "versions": _versions(), "git": _git()}
         self.save(manifest.model_copy(update=state))
 
+    def changes(self, begun: Mapping[str, Flat], bound: Bound) -> tuple[str, list[str]] | None:
+        """The first verb that began with other settings than these, and how they differ; None if none did."""
+        for verb in VERBS:
+            before = bound.upgrade(begun.get(verb, {}))
+            if before and (changed := differences(before, bound.by_verb[verb], bound.defaults)):
+                return verb, changed
+        return None
+
     def refuse_changes(self, begun: Mapping[str, Flat], bound: Bound) -> None:
         """Raise SettingsError if a verb began with other settings than these."""
-        for verb in VERBS:
-            if verb in begun and (changed := differences(begun[verb], bound.by_verb[verb], bound.defaults)):
-                raise SettingsError(
-                    f"{self.root}: `{verb}` was begun with other settings ({'; '.join(changed)}); use the same "
-                    f"settings, another directory, or `{verb}` with --force to start over from there"
-                    + (" (completions already received are kept)" if self.completions.exists() else "")
-                )
+        if (found := self.changes(begun, bound)) is not None:
+            verb, changed = found
+            raise SettingsError(
+                f"{self.root}: `{verb}` was begun with other settings ({'; '.join(changed)}); use the same settings or "
+                f"another directory, or run `{verb}` with --force to start over from there"
+                + (" (completions already received are kept)" if self.completions.exists() else "")
+            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from working here, so that nothing is asked for, and paid for, twice.
+        """Keep other processes out while this one works here, so that no answer is billed twice.
 
         Raises:
-            DataError: another process is at work here.
+            DataError: another process is working here.
         """
-        with alone_in(self.root, self.root / "teacher" / ".lock"):
+        with alone_in(self.root, self.lock):
             yield
 
     def refuse_changed_inputs(self) -> None:
-        """Raise SettingsError if a file that the run was made from is there and has changed since."""
+        """Raise SettingsError if a file that the run was made from still exists and has changed since."""
         for name, digest in self.manifest().inputs.items():
             if Path(name).is_file() and sha256(Path(name)) != digest:
                 raise SettingsError(
@@ -224,20 +341,57 @@ class RunDirectory:
                 )
 
     def add_inputs(self, files: Iterable[Path]) -> None:
-        """Record the hashes of files the run was made from."""
+        """Record the hashes of files that the run was made from."""
         manifest = self.manifest()
         hashes = {str(path): sha256(path) for path in files}
         self.save(manifest.model_copy(update={"inputs": manifest.inputs | hashes}))
 
     def add_seconds(self, verb: str, seconds: float) -> None:
-        """Add to the time a verb has worked."""
+        """Add wall-clock seconds to the total of a verb."""
         manifest = self.manifest()
         total = manifest.seconds | {verb: round(manifest.seconds.get(verb, 0.0) + seconds, 2)}
         self.save(manifest.model_copy(update={"seconds": total}))
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def last_student(path: Path) -> Path:
+    """The student folder that a path refers to: the path itself, or a run directory's last student.
+
+    Raises:
+        StudentError: it is a run directory without a student.
+    """
+    run = RunDirectory(path)
+    return run.student(run.trainings()[-1]) if run.exists else path
+
+
+def run_around(folder: Path) -> RunDirectory:
+    """The run directory that contains a student's folder. Raises SettingsError if there is none."""
+    for parent in folder.parents:
+        if RunDirectory(parent).exists:
+            return RunDirectory(parent)
+    raise SettingsError(f"{folder}: found no run directory around it, expected one; give --run, for its questions")
+
+
+class StudyDirectory:
+    """Names every file of a study. Each of its cells is a run directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.grid = root / "study.json"
+        self.cells = root / "cells"
+        self.results = root / "results.json"
+        self.comparisons = root / "comparisons.json"
+        self.table = root / "table.md"
+        self.page = root / "study.html"
+        self.lock = root / ".lock"
+
+    def cell(self, folder: Path) -> RunDirectory:
+        """The run directory of a cell.
+
+        Args:
+            folder: as `study.grid.Place.folder` names it.
+        """
+        return RunDirectory(self.root / folder)
+
+    def begun_cells(self) -> set[Path]:
+        """Run directories of all cells that have been begun."""
+        return {file.parent for file in self.cells.rglob("seed-*/manifest.json")}

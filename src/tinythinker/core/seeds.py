@@ -1,7 +1,7 @@
-"""Named random streams. The only file that may seed a generator.
+"""Named random streams. Only this file may seed a generator.
 
-Randomness is derived from names and never from how far a generator has run, so a resumed run, another batch
-size or another order of questions draws the same numbers.
+Random numbers depend on a stream's name and never on how far a generator has run, so a resumed run, another
+batch size or another order of questions draws the same numbers.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def derive_seed(root: int, *path: str | int) -> int:
 
 
 def stream(root: int, *path: str | int) -> np.random.Generator:
-    """A generator for one named random stream."""
+    """The generator of one named random stream."""
     return np.random.default_rng(derive_seed(root, *path))
 
 
 def seed_torch(root: int, *path: str | int) -> None:
-    """Set torch's global generators (weight initialisation, dropout) to one named stream."""
-    # Imported here because this layer serves layers that must not load torch.
+    """Seed torch's global generators (weight initialisation, dropout) with one named stream."""
+    # Imported here because layers that must not load torch use this module.
     import torch
 
     torch.manual_seed(derive_seed(root, *path))

@@ -1,4 +1,4 @@
-"""Sentences: the little that more than one layer needs to know about them."""
+"""How sentences end and join, for the layers that need to agree on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _ENDS = (".", '"', "'")
 
 
 def finished(knowledge: str) -> str:
-    """Knowledge with a full stop where it ends in none of `.`, `"` and `'` (METHOD section 1).
+    """The knowledge with a full stop added, unless it ends in `.`, `"` or `'` (METHOD section 1).
 
     >>> finished("Rain is wet")
     'Rain is wet.'
@@ -18,5 +18,5 @@ def finished(knowledge: str) -> str:
 
 
 def joined(sentences: Iterable[str]) -> str:
-    """Sentences as one paragraph, each finished."""
+    """The sentences as one paragraph, each finished with `finished`."""
     return " ".join(finished(sentence) for sentence in sentences)

@@ -1,10 +1,11 @@
-"""Questions -> verdicts, in batches, onto disk as they come."""
+"""Questions -> verdicts, in batches; each batch is saved as soon as it is done."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from tinythinker.core import ranks
 from tinythinker.core.files import complete
 from tinythinker.core.records import Question, Stage, Verdict
 from tinythinker.core.seeds import derive_seed
@@ -12,34 +13,26 @@ from tinythinker.evaluate.score import judge
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.settings.schema import EvaluateSettings
 from tinythinker.student.student import Student
-from tinythinker.tasks.storeroom import Storeroom
+from tinythinker.tasks.benchmark import Facts
 
 CHUNK = 256
 """Chains between two writes to disk."""
 _SAMPLED = frozenset({Stage.RECALL, Stage.ANALYZE, Stage.REASON})
-"""What self-consistency samples; a summarize stage of its own is greedy."""
-
-
-def verdicts_name(student: str, settings: EvaluateSettings) -> str:
-    """What a file of verdicts is called: who answered what how, such as `round-1.test.greedy`."""
-    how = "greedy" if settings.votes == 1 else f"vote-{settings.votes}-at-{settings.temperature:g}"
-    return f"{student}.{settings.split}.{how}"
+"""Stages that self-consistency samples; a separate summarize stage is greedy."""
 
 
 def answer_all(
-    student: Student, questions: Sequence[Question], settings: EvaluateSettings, seed: int, world: Storeroom | None
+    student: Student, questions: Sequence[Question], settings: EvaluateSettings, seed: int, facts: Facts | None
 ) -> list[Verdict]:
-    """A verdict on every question, all at once: greedy, or by self-consistency (METHOD section 5)."""
+    """A verdict on every question, answered together: greedily, or by self-consistency (METHOD section 5)."""
     if settings.votes == 1:
         chains = think(student, [Thought(question) for question in questions])
-        return [judge(question, [chain], world) for question, chain in zip(questions, chains, strict=True)]
-    draws = Draws(
-        settings.temperature, derive_seed(seed, "vote"), frozenset({Stage.RECALL, Stage.ANALYZE, Stage.REASON})
-    )
+        return [judge(question, [chain], facts) for question, chain in zip(questions, chains, strict=True)]
+    draws = Draws(settings.temperature, derive_seed(seed, "vote"), _SAMPLED)
     thoughts = [Thought(question, i) for question in questions for i in range(settings.votes)]
     chains = think(student, thoughts, draws=draws, score=True)
     return [
-        judge(question, chains[i * settings.votes : (i + 1) * settings.votes], world)
+        judge(question, chains[i * settings.votes : (i + 1) * settings.votes], facts)
         for i, question in enumerate(questions)
     ]
 
@@ -50,11 +43,18 @@ def write_verdicts(
     questions: Sequence[Question],
     settings: EvaluateSettings,
     seed: int,
-    world: Storeroom | None,
+    facts: Facts | None,
 ) -> list[Verdict]:
-    """The verdicts of a file, as far as they are missing worked out and added."""
+    """All verdicts of a file; questions without a verdict in it are answered and added first."""
 
     def work(some: Sequence[Question]) -> list[Verdict]:
-        return answer_all(student, some, settings, seed, world)
+        return answer_all(student, some, settings, seed, facts)
 
     return complete(file, Verdict, questions, work, chunk=max(1, CHUNK // settings.votes), name=f"evaluate {file.stem}")
+
+
+def greedy_accuracy(student: Student, questions: Sequence[Question]) -> float:
+    """Share of the questions that a student answers right with greedy chains; several processes share the work."""
+    verdicts = answer_all(student, ranks.share(questions), EvaluateSettings(), 0, None)
+    right = ranks.gather([verdict.is_correct for verdict in verdicts], len(questions))
+    return sum(right) / len(right)

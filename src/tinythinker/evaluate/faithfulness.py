@@ -1,4 +1,4 @@
-"""Is the reasoning used? What interventions on a student's reasoning do to its answers, as figures."""
+"""Does a student use its reasoning? Figures on how its answers react to interventions."""
 
 from __future__ import annotations
 
@@ -13,57 +13,58 @@ Change = Literal["blank", "swap", "corrupt"]
 
 
 class Reaction(NamedTuple):
-    """What one question did under an intervention."""
+    """How the answer to one question reacted to an intervention."""
 
     before: str
-    """The answer the student gave by itself."""
+    """The student's answer without intervention."""
     after: str | None
-    """The answer it gave to the changed reasoning; None if unreadable."""
+    """Its answer from the changed reasoning; None if unreadable."""
     gold: str
     target: str | None
-    """The answer that the changed reasoning argues for; None where it argues for none."""
+    """The answer that the changed reasoning argues for; None if it argues for none."""
 
 
 class Effect(Record):
-    """One kind of intervention over all questions it could be made on."""
+    """The effect of one kind of intervention, over all questions it applies to."""
 
     part: Part
-    """What was changed. Where the recall is changed, the student analyzes anew, unless its analyses are kept."""
+    """What was changed. After a changed recall, the student writes new analyses, unless they are kept."""
     change: Change
-    """blank: nothing is left of it; swap: another question's; corrupt: a wrong fact (where facts are known)."""
+    """blank: left empty; swap: taken from another question; corrupt: a wrong fact (if facts are known)."""
     n: int
     changed: Interval
-    """Share of the answers that are another one."""
+    """Share of the answers that changed."""
     followed: Interval | None
-    """Share of the answers that go where the wrong fact points; None where it points nowhere."""
+    """Share of the answers that follow the wrong fact; None if it argues for no answer."""
     accuracy: Interval
 
 
 class Faithfulness(Record):
-    """What `tinythinker probe` finds out about one student."""
+    """The results of `tinythinker probe` for one student."""
 
     student: str
     split: str
     n: int
-    """Questions the student gave a readable answer to, which are those that were intervened on."""
+    """Questions with a readable answer; interventions are made on these only."""
     accuracy: Interval
-    """Its own, on all questions."""
+    """Without intervention, on all questions."""
     effects: tuple[Effect, ...]
     oracle: dict[str, Interval]
-    """Accuracy on all questions with true recalls, true analyses, or both put in its mouth; empty where truth is not
-    known."""
+    """Accuracy on all questions when the student answers from true recalls, true analyses, or both; empty if
+    the truth is not known."""
     costs: dict[str, float]
-    """Accuracy points that each stage costs: what is won when it is replaced by the truth, the earlier ones having
-    been; for the last one, what is then still missing."""
+    """Accuracy lost at each stage: the gain from replacing the stage by the truth, with all earlier stages
+    already replaced. For the last stage: what is then still missing from an accuracy of 1."""
 
     def lines(self) -> Iterator[str]:
-        """The tables a person reads."""
+        """The results as tables to print."""
         yield f"{self.student}, {self.split}: accuracy {_percent(self.accuracy)}; {self.n} answers intervened on"
         yield f"{'changed':<38}{'how':<9}{'n':>5}{'answer changes':>22}{'follows the wrong fact':>25}{'accuracy':>11}"
-        for own in self.effects:
-            followed = "-" if own.followed is None else _percent(own.followed)
-            right = f"{100 * own.accuracy.share:.1f}%"
-            yield f"{own.part:<38}{own.change:<9}{own.n:>5}{_percent(own.changed):>22}{followed:>25}{right:>11}"
+        for effect in self.effects:
+            followed = "-" if effect.followed is None else _percent(effect.followed)
+            right = f"{100 * effect.accuracy.share:.1f}%"
+            what = f"{effect.part:<38}{effect.change:<9}{effect.n:>5}"
+            yield f"{what}{_percent(effect.changed):>22}{followed:>25}{right:>11}"
         for name, accuracy in self.oracle.items():
             yield f"with {name}: accuracy {_percent(accuracy)}"
         if self.costs:
@@ -71,21 +72,23 @@ class Faithfulness(Record):
             yield f"accuracy points that each stage costs: {costs}"
 
 
-def _percent(own: Interval) -> str:
-    return f"{100 * own.share:.1f}% ({100 * own.low:.1f}-{100 * own.high:.1f})"
+def _percent(interval: Interval) -> str:
+    return f"{100 * interval.share:.1f}% ({100 * interval.low:.1f}-{100 * interval.high:.1f})"
 
 
 def effect_of(part: Part, change: Change, reactions: Sequence[Reaction]) -> Effect | None:
-    """Sum up an intervention; None if it could be made nowhere."""
+    """Sum up an intervention; None if it applied to no question."""
     n = len(reactions)
     if not n:
         return None
-    with_target = [own for own in reactions if own.target is not None]
+    with_target = [reaction for reaction in reactions if reaction.target is not None]
     return Effect(
         part=part,
         change=change,
         n=n,
-        changed=wilson(sum(own.after != own.before for own in reactions), n),
-        followed=wilson(sum(own.after == own.target for own in with_target), len(with_target)) if with_target else None,
-        accuracy=wilson(sum(own.after == own.gold for own in reactions), n),
+        changed=wilson(sum(reaction.after != reaction.before for reaction in reactions), n),
+        followed=wilson(sum(reaction.after == reaction.target for reaction in with_target), len(with_target))
+        if with_target
+        else None,
+        accuracy=wilson(sum(reaction.after == reaction.gold for reaction in reactions), n),
     )

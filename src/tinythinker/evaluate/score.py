@@ -9,7 +9,8 @@ from scipy.stats import binomtest
 
 from tinythinker.core.records import Chain, Question, Record, Stage, Verdict
 from tinythinker.evaluate.vote import vote
-from tinythinker.tasks.storeroom import Storeroom
+from tinythinker.settings.schema import EvaluateSettings
+from tinythinker.tasks.benchmark import Facts
 
 
 class Interval(Record):
@@ -21,7 +22,7 @@ class Interval(Record):
 
 
 class Score(Record):
-    """What a file of verdicts amounts to. Shares are in [0, 1]."""
+    """Summary of a file of verdicts. Shares are in [0, 1]."""
 
     accuracy: float
     low: float
@@ -33,20 +34,20 @@ class Score(Record):
     unreadable: float
     """Share of the questions without a readable answer; they count as wrong."""
     tokens_per_answer: float
-    """Mean number of tokens generated per question, all chains together."""
+    """Mean number of tokens generated per question, over all its chains."""
     cut: float
-    """Share of the questions with a prompt that was too long for the student and lost its front."""
+    """Share of the questions with a prompt that was too long for the student and was cut at the front."""
     stopped: float
-    """Share of the questions with a text that was stopped at its most tokens."""
+    """Share of the questions with a text that was stopped at its token limit."""
     recall_facts: float | None = None
-    """Share of the first chains' recalls that are true; None where truth cannot be checked."""
+    """Share of the first chains' recalls that are true; None if truth cannot be checked."""
     analyze_facts: float | None = None
-    """Share of the first chains' analyses that are true; None where truth cannot be checked."""
+    """Share of the first chains' analyses that are true; None if truth cannot be checked."""
     votes: tuple[Interval, ...] = ()
-    """Accuracy of the vote over the first 1, 2, ... chains of every question, all from one sampling run; empty for one
-    chain."""
+    """Accuracy of the vote over the first 1, 2, ... chains of every question, all from one sampling run;
+    empty if there is only one chain."""
     first_wrong: dict[Stage, int] = Field(default_factory=dict)
-    """Wrong answers by the first stage that went wrong; empty where truth cannot be checked."""
+    """Count of wrong answers by the first stage that went wrong; empty if truth cannot be checked."""
 
 
 def wilson(count: int, n: int) -> Interval:
@@ -59,30 +60,27 @@ def wilson(count: int, n: int) -> Interval:
     return Interval(share=count / n, low=float(interval.low), high=float(interval.high))
 
 
-def judge(question: Question, chains: Sequence[Chain], world: Storeroom | None = None) -> Verdict:
+def verdicts_name(student: str, settings: EvaluateSettings) -> str:
+    """Name of a verdicts file: which student, split and way of answering, such as `round-1.test.greedy`."""
+    how = "greedy" if settings.votes == 1 else f"vote-{settings.votes}-at-{settings.temperature:g}"
+    return f"{student}.{settings.split}.{how}"
+
+
+def judge(question: Question, chains: Sequence[Chain], facts: Facts | None = None) -> Verdict:
     """The verdict on one question.
 
     Args:
         question: with a gold label.
-        chains: one if greedy; all that vote otherwise.
-        world: Storeroom's facts, to judge recall and analyze too.
+        chains: one if greedy, otherwise all that vote.
+        facts: of the benchmark, to judge recall and analyses too; None judges the answer only.
     """
     answer = vote(chains)
     first = chains[0]
     recall_is_fact = analyses_are_facts = first_wrong = None
-    if world is not None and first.recall is not None:
-        recall_is_fact = world.recall_is_fact(question, first.recall)
-    if world is not None and first.analyses:
-        analyses_are_facts = tuple(
-            world.analysis_is_fact(question, label, analysis)
-            for label, analysis in zip(question.labels, first.analyses, strict=True)
-        )
-    if world is not None and answer != question.gold:
-        first_wrong = Stage.SUMMARIZE
-        if analyses_are_facts is not None and not all(analyses_are_facts):
-            first_wrong = Stage.ANALYZE
-        if recall_is_fact is False:
-            first_wrong = Stage.RECALL
+    if facts is not None:
+        recall_is_fact = None if first.recall is None else facts.recall_is_fact(question, first.recall)
+        analyses_are_facts = _judged(question, first.analyses, facts)
+        first_wrong = None if answer == question.gold else _first_wrong(recall_is_fact, analyses_are_facts)
     return Verdict(
         question_id=question.id,
         gold=str(question.gold),
@@ -95,8 +93,25 @@ def judge(question: Question, chains: Sequence[Chain], world: Storeroom | None =
     )
 
 
+def _judged(question: Question, analyses: Sequence[str], facts: Facts) -> tuple[bool, ...] | None:
+    """Is each analysis true? None if there are none."""
+    if not analyses:
+        return None
+    by_label = zip(question.labels, analyses, strict=True)
+    return tuple(facts.analysis_is_fact(question, label, analysis) for label, analysis in by_label)
+
+
+def _first_wrong(recall_is_fact: bool | None, analyses_are_facts: Sequence[bool] | None) -> Stage:
+    """The first stage that went wrong on the way to a wrong answer."""
+    if recall_is_fact is False:
+        return Stage.RECALL
+    if analyses_are_facts is not None and not all(analyses_are_facts):
+        return Stage.ANALYZE
+    return Stage.SUMMARIZE
+
+
 def score(verdicts: Sequence[Verdict]) -> Score:
-    """Sum verdicts up.
+    """Sum up verdicts.
 
     Args:
         verdicts: at least one.
@@ -123,7 +138,7 @@ def score(verdicts: Sequence[Verdict]) -> Score:
 
 
 def vote_curve(verdicts: Sequence[Verdict]) -> list[Interval]:
-    """Accuracy of the vote over each question's first k chains, for every k there are: one sampling run, all votes.
+    """Accuracy of the vote over each question's first k chains, for k = 1, 2, ...; all from one sampling run.
 
     Args:
         verdicts: at least one, each with its chains in the order they were drawn.

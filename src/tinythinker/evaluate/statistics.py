@@ -1,8 +1,8 @@
-"""What a comparison of methods can say, and what it cannot.
+"""Intervals and tests for comparing methods.
 
-Two sources of chance are kept apart. *Over questions*: other test questions for the same students (McNemar's exact
-test, a paired bootstrap). *Over seeds*: another training of the method (a paired t-test on the seeds' accuracies). A
-claim about a method needs the second; the first speaks of the trained students at hand.
+Two sources of chance are kept apart. *Over questions*: other test questions for the same students (McNemar's
+exact test, a paired bootstrap). *Over seeds*: other training runs of the method (a paired t-test on the
+accuracies per seed). A claim about a method needs the second; the first holds only for the trained students.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from tinythinker.core.records import Record
 from tinythinker.core.seeds import stream
 
 SIGNIFICANT = 0.05
-"""Largest p, after correction, at which a difference is called one."""
+"""A difference counts as significant up to this p, after correction."""
 
 Answers = Mapping[str, bool]
-"""Right or wrong by question."""
+"""Whether each question was answered correctly, by question id."""
 
 
 class OverSeeds(Record):
-    """A figure over seeds: mean, spread, and where the mean of all seeds may lie."""
+    """A figure over seeds: mean, spread, and confidence interval of the mean."""
 
     mean: float
     sd: float | None
     """Sample standard deviation; None for one seed."""
     low: float | None
-    """Lower end of the 95% t interval of the mean; None for one seed, and where all seeds agree."""
+    """Lower end of the 95% t interval of the mean; None for one seed, or if all seeds agree."""
     high: float | None
     seeds: int = Field(ge=1)
 
@@ -58,13 +58,13 @@ def mcnemar(better: int, worse: int) -> float:
 
     Args:
         better: questions that only the first method answered right.
-        worse: questions that only the second one did.
+        worse: questions that only the second method answered right.
     """
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
 def bootstrap_mean(differences: Sequence[float], seed: int, *, resamples: int = 9999) -> tuple[float, float]:
-    """95% percentile bootstrap interval of a mean of paired differences (Efron 1979)."""
+    """95% percentile bootstrap interval of the mean of paired differences (Efron 1979)."""
     if len(set(differences)) == 1:
         return differences[0], differences[0]
     interval = bootstrap(
@@ -79,38 +79,38 @@ def bootstrap_mean(differences: Sequence[float], seed: int, *, resamples: int = 
 
 
 class Comparison(Record):
-    """One method against another on the same questions of the same seeds; shares in [0, 1]."""
+    """One method against another, on the same questions and seeds; shares in [0, 1]."""
 
     difference: float
-    """Accuracy of the first less that of the second, mean over seeds."""
+    """Accuracy of the first minus that of the second, mean over seeds."""
     low: float
     """Lower end of the 95% interval: over seeds if there are two or more, else over questions."""
     high: float
     p: float
     """Over seeds (paired t) if there are two or more and they differ, else over questions (McNemar)."""
     p_holm: float | None = None
-    """The same after Holm's correction for all comparisons of its table."""
+    """`p` after Holm's correction for all comparisons in the same table; None before correction."""
     seeds: int
     better: int
-    """Questions that only the first answered right, all seeds together."""
+    """Questions that only the first method answered right, over all seeds."""
     worse: int
     p_questions: float
-    """McNemar's exact p over all questions of all seeds: of these students, not of the methods."""
+    """McNemar's exact p over all questions of all seeds: it compares these students, not the methods."""
     low_questions: float
     """Lower end of the 95% paired bootstrap interval over questions."""
     high_questions: float
 
 
 def compare(ours: Mapping[int, Answers], theirs: Mapping[int, Answers], seed: int = 0) -> Comparison | None:
-    """Compare two methods on the seeds and questions that both have; None if they share no seed.
+    """Compare two methods on the seeds they share; None if they share none.
 
     Args:
         ours: answers by seed.
         theirs: answers by seed.
-        seed: of the bootstrap.
+        seed: for the bootstrap.
 
     Raises:
-        DataError: a seed they share has other questions for one than for the other.
+        DataError: the two methods have different questions for a shared seed.
     """
     seeds = [number for number in ours if number in theirs]
     if not seeds:
@@ -122,9 +122,9 @@ def compare(ours: Mapping[int, Answers], theirs: Mapping[int, Answers], seed: in
             raise DataError(
                 expected(f"seed {number}, questions of the two methods", "different ones", "the same questions")
             )
-        own = [(right, theirs[number][id_]) for id_, right in ours[number].items()]
-        by_seed.append(fmean(a - b for a, b in own))
-        pairs += own
+        both = [(right, theirs[number][id_]) for id_, right in ours[number].items()]
+        by_seed.append(fmean(a - b for a, b in both))
+        pairs += both
     better, worse = pairs.count((True, False)), pairs.count((False, True))
     p_questions = mcnemar(better, worse)
     low_questions, high_questions = bootstrap_mean([float(a) - float(b) for a, b in pairs], seed)
@@ -148,7 +148,7 @@ def compare(ours: Mapping[int, Answers], theirs: Mapping[int, Answers], seed: in
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (Holm 1979): p values that hold for all comparisons of a table together."""
+    """Holm's step-down correction (Holm 1979): p values that hold for all comparisons of a table jointly."""
     corrected = [0.0] * len(ps)
     largest = 0.0
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
@@ -158,9 +158,12 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def corrected(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
-    """The comparisons of one table with their Holm-corrected p."""
-    ps = holm([own.p for own in comparisons.values()])
-    return {name: own.model_copy(update={"p_holm": p}) for (name, own), p in zip(comparisons.items(), ps, strict=True)}
+    """The comparisons of one table, with Holm-corrected p."""
+    ps = holm([comparison.p for comparison in comparisons.values()])
+    return {
+        name: comparison.model_copy(update={"p_holm": p})
+        for (name, comparison), p in zip(comparisons.items(), ps, strict=True)
+    }
 
 
 def in_words(comparison: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""Answers that need no training: what every method has to beat."""
+"""Answers without training: the baselines that every method has to beat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.records import Chain, Question, Verdict
 from tinythinker.core.seeds import stream
 from tinythinker.evaluate.score import judge
-from tinythinker.generate.decode import label_logps
+from tinythinker.generate.labels import label_logps
 from tinythinker.settings.schema import RunSettings
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps
@@ -22,11 +22,11 @@ from tinythinker.student.student import Student
 def answer_untrained(
     how: str, questions: Sequence[Question], train: Sequence[Question], settings: RunSettings
 ) -> list[Verdict]:
-    """Verdicts of majority, random, zero_shot or likelihood.
+    """The verdicts of an untrained method: majority, random, zero_shot or likelihood.
 
     Raises:
-        SettingsError: zero_shot or likelihood with a student that has not been pretrained.
-        StudentError: the student does not load.
+        SettingsError: zero_shot or likelihood with a student that is not pretrained.
+        StudentError: the student cannot be loaded.
     """
     if how == "majority":
         answers = _majority(questions, train)
@@ -47,7 +47,7 @@ def answer_untrained(
 
 
 def _majority(questions: Sequence[Question], train: Sequence[Question]) -> list[str]:
-    """The commonest gold label of the training questions that the question has, the earliest of equals."""
+    """The most frequent gold label of `train` among the labels of each question; ties: the earlier label."""
     counts = Counter(question.gold for question in train)
     return [max(question.labels, key=lambda label: counts[label]) for question in questions]
 
@@ -57,16 +57,16 @@ def _random(questions: Sequence[Question], seed: int) -> list[str]:
 
 
 def _zero_shot(student: Student, questions: Sequence[Question]) -> list[str]:
-    """The likeliest label as the answer to the question alone, in the words of the summarize stage."""
+    """The most likely label after the summarize prompt with the question alone."""
     prompts = [student.recipe.template.summarize_prompt(question, None, ()) for question in questions]
     labels = [question.labels for question in questions]
     scored = label_logps(student, prompts, labels, batch_size=student.recipe.generate.batch_size)
-    return [max(own.logps, key=own.logps.__getitem__) for own in scored]
+    return [max(one.logps, key=one.logps.__getitem__) for one in scored]
 
 
 @torch.inference_mode()
 def _likelihood(student: Student, questions: Sequence[Question]) -> list[str]:
-    """The option whose text is the likeliest continuation of the question, per token."""
+    """The label of the option whose text is the most likely continuation of the question, per token."""
     asked = [(question, option) for question in questions for option in question.options]
     scores: list[float] = []
     size = student.recipe.generate.batch_size

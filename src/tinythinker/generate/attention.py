@@ -1,4 +1,4 @@
-"""Attention of one new token, the way a CPU does it best."""
+"""Fast attention from one new token on a CPU."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _NAME = "tinythinker_one_token"
 
 @contextmanager
 def one_token_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let a model on a CPU attend from one new token by two batched products.
+    """Make a model on a CPU attend from one new token with two batched matrix products.
 
-    The fused kernel that libraries use is made for many queries; with one it spends most of a decoding step.
+    The usual fused kernel is built for many queries; with one query it takes most of a decoding step.
     Only models that use that kernel (`sdpa`) are changed, and only inside the block.
     """
     if model.device.type != "cpu" or model.config._attn_implementation != "sdpa":
         yield
         return
+    AttentionInterface.register(_NAME, _attend)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
     model.set_attn_implementation(_NAME)
     try:
         yield
@@ -39,8 +41,8 @@ def attend_from_one_token(
 
     Args:
         query: (texts, heads, 1, width).
-        key: (texts, key heads, tokens, width); several heads in a row may share one.
-        value: as keys.
+        key: (texts, key heads, tokens, width); several consecutive heads may share one.
+        value: shaped like `key`.
         mask: (texts or 1, 1, 1, tokens), boolean (attend where true) or added to the scores; None: attend everywhere.
         bias: added to the scores, (1, heads, 1, tokens).
 
@@ -73,7 +75,7 @@ def _attend(
     position_bias: Tensor | None = None,
     **more: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """What transformers calls."""
+    """The attention function that transformers calls."""
     is_of_heads = attention_mask is not None and attention_mask.shape[1] > 1
     is_unusual = any(more.get(name) is not None for name in ("softcap", "s_aux", "sinks"))
     if query.shape[2] > 1 or is_of_heads or is_unusual or torch.is_grad_enabled():
@@ -83,7 +85,3 @@ def _attend(
         return made
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     return attend_from_one_token(query, key, value, attention_mask, scaling, position_bias), None
-
-
-AttentionInterface.register(_NAME, _attend)
-AttentionMaskInterface.register(_NAME, sdpa_mask)

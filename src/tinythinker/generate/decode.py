@@ -1,27 +1,20 @@
-"""Prompts -> texts, in batches; greedy, or sampled with one named random stream per text."""
+"""Prompts -> texts, in batches: greedy, or sampled with one named random stream per text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from tinythinker.core.seeds import stream
 from tinythinker.generate.attention import one_token_attention
+from tinythinker.generate.choose import best_tokens, draw_tokens, uniforms_of
 from tinythinker.generate.state import begin
-from tinythinker.stages.template import conclusion
-from tinythinker.student.encode import encode_targets, pad_prompts, prompt_ids, whole_target_ids
-from tinythinker.student.logps import target_logps
+from tinythinker.student.encode import prompt_ids
 from tinythinker.student.student import Student
 
-BLOCK = 128
-"""Tokens of the vocabulary that are looked at together when one is chosen."""
 CROWDED = 0.9
-"""Rows that have ended leave the batch as soon as so small a share of it is left: moving the others has its price."""
+"""Finished rows leave the batch once at most this share is unfinished: moving the others costs time."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +23,16 @@ class Decoded:
 
     text: str
     count_tokens: int
-    """Tokens it took, its end included."""
+    """Tokens generated, including the end-of-sequence token if there is one."""
     is_cut: bool = False
-    """Was its prompt longer than the student reads?"""
+    """Was its prompt too long for the student, and therefore cut?"""
     is_stopped: bool = False
-    """Did it reach the most tokens it may have without an end of its own?"""
+    """Did it reach its token limit without ending?"""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Draw at a temperature, from the full distribution (top_k = 0)."""
+    """Draw tokens at a temperature, from the full distribution (top_k = 0)."""
 
     temperature: float
     seeds: Sequence[int]
@@ -49,10 +42,10 @@ class Sampling:
 def decode(
     student: Student, prompts: Sequence[str], *, max_tokens: int, batch_size: int, sampling: Sampling | None = None
 ) -> list[Decoded]:
-    """Write on from every prompt; equal prompts are decoded once if greedy.
+    """The student's continuation of every prompt; greedy decoding runs equal prompts only once.
 
     Args:
-        max_tokens: a text stops there if it has not ended by itself.
+        max_tokens: a text that has not ended is stopped here.
         sampling: None for greedy decoding.
 
     Returns:
@@ -71,16 +64,16 @@ def _decode(
     student: Student, prompts: Sequence[str], max_tokens: int, batch_size: int, sampling: Sampling | None
 ) -> list[Decoded]:
     rows, is_cut = prompt_ids(student, prompts)
-    # Neighbours of one length need no padding; longest first, so that memory runs out at once or never.
+    # Prompts of equal length need no padding; longest first, so memory runs out in the first batch or never.
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]), reverse=True)
     done: dict[int, Decoded] = {}
     count = -(-len(order) // batch_size)
     for number in range(count):
-        # A last batch of a few rows would cost a step nearly as much as a whole one.
+        # Batches of equal size: a small last batch would take nearly as long per step as a full one.
         chosen = order[number * len(order) // count : (number + 1) * len(order) // count]
-        own = None if sampling is None else replace(sampling, seeds=[sampling.seeds[i] for i in chosen])
+        drawn = None if sampling is None else replace(sampling, seeds=[sampling.seeds[i] for i in chosen])
         with one_token_attention(student.model):
-            done.update(zip(chosen, _batch(student, [rows[i] for i in chosen], max_tokens, own), strict=True))
+            done.update(zip(chosen, _batch(student, [rows[i] for i in chosen], max_tokens, drawn), strict=True))
     return [replace(done[i], is_cut=is_cut[i]) for i in range(len(prompts))]
 
 
@@ -88,13 +81,13 @@ def _decode(
 def _batch(
     student: Student, rows: Sequence[Sequence[int]], max_tokens: int, sampling: Sampling | None
 ) -> list[Decoded]:
-    """Decode one batch, token by token. Equal prompts are read once; rows that have ended leave it, several at once."""
+    """Decode one batch, token by token; equal prompts are read once; finished rows leave in groups."""
     tokenizer = student.tokenizer
     distinct = {row: i for i, row in enumerate(dict.fromkeys(map(tuple, rows)))}
     state = begin(student, list(distinct))
     if len(distinct) < len(rows):
         state.keep(torch.tensor([distinct[tuple(row)] for row in rows], device=student.device))
-    uniforms = None if sampling is None else _uniforms(sampling.seeds, max_tokens).to(student.device)
+    uniforms = None if sampling is None else uniforms_of(sampling.seeds, max_tokens).to(student.device)
     written: list[list[int]] = [[] for _ in rows]
     here = torch.arange(len(rows), device=student.device)
     is_going = torch.ones_like(here, dtype=torch.bool)
@@ -120,106 +113,3 @@ def _batch(
         Decoded(text.strip(), len(row), is_stopped=row[-1] != tokenizer.eos_token_id)
         for text, row in zip(texts, written, strict=True)
     ]
-
-
-def _uniforms(seeds: Sequence[int], count: int) -> Tensor:
-    """Numbers in [0, 1), shape (seeds, count), float64, every row from a stream of its own."""
-    return torch.stack([torch.from_numpy(stream(seed, "tokens").random(count)) for seed in seeds])
-
-
-def draw_tokens(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
-    """The token on which each row's uniform number falls in the row's cumulated distribution: exact sampling.
-
-    Args:
-        logits: (rows, vocabulary).
-        uniforms: (rows,), float64 in [0, 1).
-
-    Returns:
-        Token ids, shape (rows,).
-    """
-    blocks = _in_blocks(torch.softmax(logits.float() / temperature, dim=-1), 0.0)
-    weights = blocks.sum(dim=2, dtype=torch.float64)
-    block, rest = _fall(weights, uniforms * weights.sum(dim=1))
-    token, _ = _fall(blocks[torch.arange(len(blocks), device=blocks.device), block].double(), rest)
-    return (block * BLOCK + token).clamp_(max=logits.shape[1] - 1)
-
-
-def _fall(weights: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The place on which each row's target falls among the row's weights, one after the other; how far into it.
-
-    Args:
-        weights: (rows, places), float64; a place without weight is never hit.
-        targets: (rows,), float64.
-    """
-    cumulated = weights.cumsum(dim=1)
-    # What rounding might put behind the last weight falls on it.
-    inside = torch.minimum(targets, cumulated[:, -1] * (1 - 2**-52)).unsqueeze(1)
-    # Where logits are no numbers, nothing is larger than the target; some token is drawn all the same.
-    place = torch.searchsorted(cumulated, inside, right=True).clamp_(max=weights.shape[1] - 1)
-    before = (cumulated - weights).gather(1, place)
-    return place.squeeze(1), (inside - before).clamp(min=0).squeeze(1)
-
-
-def best_tokens(logits: Tensor) -> Tensor:
-    """The likeliest token of each row, the first of equals, shape (rows,)."""
-    blocks = _in_blocks(logits, -torch.inf)
-    block = blocks.amax(dim=2).max(dim=1).indices
-    return block * BLOCK + blocks[torch.arange(len(blocks), device=blocks.device), block].max(dim=1).indices
-
-
-def _in_blocks(values: Tensor, filler: float) -> Tensor:
-    """Values by block of the vocabulary, (rows, blocks, `BLOCK`).
-
-    Whole rows are looked at in ways that a CPU is fast at, and one block a row in the others.
-    """
-    missing = -values.shape[1] % BLOCK
-    return (F.pad(values, (0, missing), value=filler) if missing else values).reshape(len(values), -1, BLOCK)
-
-
-class LabelLogps(NamedTuple):
-    """How likely every label of a question is as its answer."""
-
-    logps: dict[str, float]
-    """Log-probabilities by label, nats, normalised over the question's labels."""
-    is_cut: bool
-    """Was the prompt longer than the student reads?"""
-
-
-@torch.inference_mode()
-def label_logps(
-    student: Student, prompts: Sequence[str], labels: Sequence[Sequence[str]], *, batch_size: int
-) -> list[LabelLogps]:
-    """Score every option label as the answer to a summarize prompt; equal prompts are scored once.
-
-    The conclusion is fed up to its label, so one forward pass gives all labels. Where the vocabulary writes two labels
-    with the same first token, whole conclusions are scored instead. Differs from free decoding only in that the answer
-    is always readable.
-
-    Returns:
-        One per prompt, in order.
-    """
-    every = sorted({label for own in labels for label in own})
-    sentences = whole_target_ids(student, [conclusion(label) for label in every])
-    # The conclusions are the same up to their label; a question has at least two.
-    width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
-    token_of = {label: sentence[width] for label, sentence in zip(every, sentences, strict=True)}
-    is_one_pass = len(set(token_of.values())) == len(every)
-    opening = sentences[0][:width]
-    distinct = dict.fromkeys((prompt, tuple(own)) for prompt, own in zip(prompts, labels, strict=True))
-    asked = sorted(distinct, key=lambda one: len(one[0]))
-    found: dict[tuple[str, tuple[str, ...]], LabelLogps] = {}
-    for start in range(0, len(asked), batch_size):
-        some = asked[start : start + batch_size]
-        rows = prompt_ids(student, [prompt for prompt, _ in some])
-        if is_one_pass:
-            scores = begin(student, rows.ids, opening).logits.float()
-            by_label = {label: scores[:, token] for label, token in token_of.items()}
-        else:
-            targets = {label: encode_targets(student, [conclusion(label)] * len(some)) for label in every}
-            encoded, model = pad_prompts(student, rows.ids), student.model.eval()
-            by_label = {label: target_logps(model, encoded, target).total for label, target in targets.items()}
-        for i, key in enumerate(some):
-            own = torch.stack([by_label[label][i] for label in key[1]])
-            values = torch.log_softmax(own, dim=0).tolist()
-            found[key] = LabelLogps(dict(zip(key[1], values, strict=True)), rows.is_cut[i])
-    return [found[prompt, tuple(own)] for prompt, own in zip(prompts, labels, strict=True)]

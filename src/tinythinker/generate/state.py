@@ -1,4 +1,4 @@
-"""A batch of texts in the making: what a student has read and written so far, as keys and values."""
+"""A batch of unfinished texts: what a student has read and written so far, as keys and values."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tinythinker.student.student import Student
 
 
 class State(Protocol):
-    """Texts in the making."""
+    """A batch of unfinished texts."""
 
     logits: Tensor
-    """Of the next token, (texts, vocabulary)."""
+    """Logits of the next token, (texts, vocabulary)."""
 
     def feed(self, tokens: Tensor) -> None:
-        """Write on: tokens of shape (texts, tokens)."""
+        """Append tokens, shape (texts, tokens), and update the logits."""
 
     def keep(self, texts: Tensor) -> None:
-        """Go on with these texts, by position, shape (kept,): drop the others, or begin several alike."""
+        """Keep only the texts at these positions, shape (kept,); a repeated position copies its text."""
 
 
 def begin(student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int] = ()) -> State:
-    """Read prompts, given as token ids, and the first tokens of every answer where they are known.
+    """The state after reading prompts (as token ids) and the first tokens of every answer, if known.
 
-    Call it, and everything on what it returns, without gradients.
+    Call this function and all methods of its result with gradients off.
     """
     return _Causal(student, rows, opening) if student.is_causal else _Seq2Seq(student, rows, opening)
 
@@ -48,7 +48,7 @@ class _Seq2Seq:
         self.feed(torch.tensor([start] * len(rows), device=student.device))
 
     def _read(self, student: Student, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Hidden states, (texts, tokens, width), read in pieces of like length."""
+        """Hidden states, (texts, tokens, width), read in pieces of similar length."""
         encoded: Tensor | None = None
         for piece in cut([Lengths(len(row), 0) for row in rows], reading_costs(student)):
             ids, mask = pad_prompts(student, [rows[i] for i in piece])
@@ -73,7 +73,7 @@ class _Seq2Seq:
 
 
 class _Causal:
-    """What several prompts begin with (a question, a recall) is read once and its keys and values shared out."""
+    """A prefix shared by several prompts (a question, a recall) is read once; keys and values are copied."""
 
     def __init__(self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int]) -> None:
         self._model = cast(Any, student.model).eval()
@@ -84,11 +84,14 @@ class _Causal:
         self._mask = torch.zeros((len(rows), 0), dtype=torch.long, device=student.device)
         if is_worth_sharing(whole, families) and _has_room(student, whole, families):
             trunks = pad(
-                [whole[own.rows[0]][: own.width] for own in families], student.pad_id, student.device, left=True
+                [whole[family.rows[0]][: family.width] for family in families],
+                student.pad_id,
+                student.device,
+                left=True,
             )
             self._mask = trunks.mask[:, :0]
             self._read(trunks.ids, trunks.mask)
-            family_of = {i: number for number, own in enumerate(families) for i in own.rows}
+            family_of = {i: number for number, family in enumerate(families) for i in family.rows}
             self.keep(torch.tensor([family_of[i] for i in range(len(rows))], device=student.device))
             rest = [row[families[family_of[i]].width :] for i, row in enumerate(whole)]
         ids, mask = pad(rest, student.pad_id, student.device, left=True)
@@ -115,16 +118,16 @@ class _Causal:
 
 
 class Family(NamedTuple):
-    """Rows that begin alike."""
+    """Rows that share a prefix."""
 
     rows: list[int]
     """Their positions."""
     width: int
-    """With how many tokens; every row has at least one more."""
+    """Tokens of the prefix; every row has at least one more."""
 
 
 def share_prefixes(rows: Sequence[Sequence[int]]) -> list[Family]:
-    """Group rows so that reading each group's common beginning once saves much; every row is in one group.
+    """Group rows so that reading each group's shared prefix once saves many tokens; each row is in one group.
 
     >>> share_prefixes([[1, 2, 3], [1, 2, 4], [9, 9]])
     [Family(rows=[0, 1], width=2), Family(rows=[2], width=1)]
@@ -132,31 +135,31 @@ def share_prefixes(rows: Sequence[Sequence[int]]) -> list[Family]:
     order = sorted(range(len(rows)), key=lambda i: list(rows[i]))
     families = [Family([order[0]], len(rows[order[0]]) - 1)]
     for before, i in pairwise(order):
-        own = families[-1]
-        width = min(own.width, _common(rows[before], rows[i]), len(rows[i]) - 1)
-        # Joining pays as long as the shorter beginning, shared by one more, saves no less than it did.
-        if width and len(own.rows) * width >= (len(own.rows) - 1) * own.width:
-            families[-1] = Family([*own.rows, i], width)
+        family = families[-1]
+        width = min(family.width, _common(rows[before], rows[i]), len(rows[i]) - 1)
+        # A row joins if the group, one larger but perhaps with a shorter prefix, saves no less than before.
+        if width and len(family.rows) * width >= (len(family.rows) - 1) * family.width:
+            families[-1] = Family([*family.rows, i], width)
         else:
             families.append(Family([i], len(rows[i]) - 1))
     return families
 
 
 def is_worth_sharing(rows: Sequence[Sequence[int]], families: Sequence[Family]) -> bool:
-    """Does sharing save a fifth of all tokens? And has every row two, so that something is left to read after it?"""
-    saved = sum((len(own.rows) - 1) * own.width for own in families)
-    return all(own.width for own in families) and 5 * saved >= sum(map(len, rows))
+    """Does sharing save a fifth of all tokens, and has every row two: one to share, one to read after it?"""
+    saved = sum((len(family.rows) - 1) * family.width for family in families)
+    return all(family.width for family in families) and 5 * saved >= sum(map(len, rows))
 
 
 def _has_room(student: Student, rows: Sequence[Sequence[int]], families: Sequence[Family]) -> bool:
-    """Does all that will stand in the cache lie within the model's attention window?
+    """Will the whole cache fit in the model's attention window?
 
-    Shared beginnings put padding in the middle of a row, and windows count it.
+    Shared prefixes put padding in the middle of a row, and the window counts padding.
     """
     config = student.model.config.get_text_config()
     windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    beginning = max(own.width for own in families)
-    rest = max(len(rows[i]) - own.width for own in families for i in own.rows)
+    beginning = max(family.width for family in families)
+    rest = max(len(rows[i]) - family.width for family in families for i in family.rows)
     return all(window is None or beginning + rest + student.recipe.most_written <= window for window in windows)
 
 

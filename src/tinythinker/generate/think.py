@@ -1,25 +1,40 @@
-"""Chains of reasoning for many questions at once: recall, every option's analysis, the answer."""
+"""Chains of reasoning for many questions at once: recall, every option's analysis, the answer.
+
+A ladder of small steps over a frozen `Draft`: `recall` and `analyze` add what is missing, `conclude` turns drafts into
+chains. Every step handles all drafts in one call of the writer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.core.seeds import derive_seed
-from tinythinker.generate.decode import Decoded, LabelLogps, Sampling, decode, label_logps
+from tinythinker.generate.decode import Decoded, Sampling
+from tinythinker.generate.labels import LabelLogps
+from tinythinker.generate.writer import StudentWriter, Writer
 from tinythinker.stages.plan import ANSWERED_WITH
-from tinythinker.stages.template import Template, conclusion, parse_answer
-from tinythinker.student.precision import decoding
-from tinythinker.student.student import Student
+from tinythinker.stages.template import conclusion, parse_answer
+from tinythinker.student.student import Recipe, Student
 
 MAX_CONCLUSION_TOKENS = 16
-"""A conclusion is one fixed sentence."""
+"""Limit for a conclusion, which is one fixed sentence."""
+
+
+@dataclass(frozen=True)
+class Thought:
+    """A chain still to be written: the question, the chain's number, and any reasoning already given."""
+
+    question: Question
+    sample: int = 0
+    recall: str | None = None
+    analyses: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Which stages are sampled, how hot, and under which name; the others decode greedily."""
+    """Which stages are sampled, at which temperature and from which seed; the others decode greedily."""
 
     temperature: float
     seed: int
@@ -37,14 +52,31 @@ class Draws:
         return Sampling(self.temperature, [derive_seed(self.seed, "sample", stage, *name) for name in names])
 
 
-@dataclass(frozen=True)
-class Thought:
-    """A chain to be: the question, which of its chains this is, and the reasoning that is already there."""
+GREEDY = Draws(1.0, 0, frozenset())
+"""No stage is sampled."""
 
-    question: Question
-    sample: int = 0
-    recall: str | None = None
-    analyses: tuple[str, ...] | None = None
+
+@dataclass(frozen=True)
+class Draft:
+    """A chain in the making."""
+
+    thought: Thought
+    recall: str | None
+    """None where the plan has no recall, or it is still to be written."""
+    analyses: tuple[str, ...] | None
+    """One per option; None as long as they are to be written."""
+    written: tuple[Decoded, ...] = ()
+    """Every text that was generated for it; given reasoning is not among them."""
+
+    @classmethod
+    def of(cls, thought: Thought) -> Draft:
+        """A draft that holds what its thought brings."""
+        return cls(thought, thought.recall, thought.analyses)
+
+    @property
+    def question(self) -> Question:
+        """The question it is about."""
+        return self.thought.question
 
 
 def think(
@@ -53,99 +85,125 @@ def think(
     """Reason through every thought, stage by stage, in batches across questions.
 
     Args:
-        thoughts: a recall or analyses that a thought brings along are kept; the others are generated.
+        thoughts: a recall or analyses given in a thought are kept; missing ones are generated.
         draws: None for greedy chains.
-        score: also ask how likely the answer's label was (`Chain.answer_logp`).
+        score: also compute how likely the answer's label was (`Chain.answer_logp`).
 
     Returns:
         One chain per thought, in order.
     """
     if not thoughts:
         return []
-    student = decoding(student, is_sampled=draws is not None)
-    recipe = student.recipe
-    stages, template, how = ANSWERED_WITH[recipe.stages.plan], recipe.template, recipe.generate
+    writer = StudentWriter(student, is_sampled=draws is not None)
+    return reason(writer, student.recipe, thoughts, draws=draws or GREEDY, score=score)
 
-    def write(stage: Stage, prompts: list[str], max_tokens: int, asked: Sequence[Thought]) -> list[Decoded]:
-        sampling = None if draws is None else draws.of(stage, asked)
-        return decode(student, prompts, max_tokens=max_tokens, batch_size=how.batch_size, sampling=sampling)
 
+def reason(
+    writer: Writer, recipe: Recipe, thoughts: Sequence[Thought], *, draws: Draws = GREEDY, score: bool = False
+) -> list[Chain]:
+    """`think` with any writer.
+
+    Args:
+        recipe: the plan, the wording and the limits to write with.
+    """
+    stages = ANSWERED_WITH[recipe.stages.plan]
+    drafts = [Draft.of(thought) for thought in thoughts]
     if Stage.REASON in stages:
-        prompts = [template.recall_prompt(thought.question) for thought in thoughts]
-        whole = write(Stage.REASON, prompts, recipe.max_target_tokens, thoughts)
-        return [_read(template, thought, text) for thought, text in zip(thoughts, whole, strict=True)]
-
-    written: list[list[Decoded]] = [[] for _ in thoughts]
-    recalls: list[str | None] = [thought.recall for thought in thoughts]
+        return reason_in_one_text(writer, recipe, drafts, draws)
     if Stage.RECALL in stages:
-        missing = [i for i, recall in enumerate(recalls) if recall is None]
-        asked = [thoughts[i] for i in missing]
-        prompts = [template.recall_prompt(thought.question) for thought in asked]
-        for i, recall in zip(missing, write(Stage.RECALL, prompts, how.max_recall_tokens, asked), strict=True):
-            recalls[i] = recall.text
-            written[i].append(recall)
-
-    analyses = [thought.analyses or () for thought in thoughts]
+        drafts = recall(writer, recipe, drafts, draws)
     if Stage.ANALYZE in stages:
-        missing = [i for i, thought in enumerate(thoughts) if thought.analyses is None]
-        asked = [thoughts[i] for i in missing]
-        prompts = [
-            template.analyze_prompt(thoughts[i].question, recalls[i], label)
-            for i in missing
-            for label in thoughts[i].question.labels
-        ]
-        texts = iter(write(Stage.ANALYZE, prompts, how.max_analysis_tokens, asked))
-        for i in missing:
-            own = [next(texts) for _ in thoughts[i].question.options]
-            analyses[i] = tuple(analysis.text for analysis in own)
-            written[i].extend(own)
+        drafts = analyze(writer, recipe, drafts, draws)
+    return conclude(writer, recipe, drafts, score=score)
 
+
+def recall(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], draws: Draws) -> list[Draft]:
+    """The drafts, each with a recall."""
+    missing = [draft for draft in drafts if draft.recall is None]
+    prompts = [recipe.template.recall_prompt(draft.question) for draft in missing]
+    sampling = draws.of(Stage.RECALL, [draft.thought for draft in missing])
+    texts = iter(writer.write(prompts, recipe.generate.max_recall_tokens, sampling) if prompts else [])
+    return [_with_recall(draft, next(texts)) if draft.recall is None else draft for draft in drafts]
+
+
+def _with_recall(draft: Draft, text: Decoded) -> Draft:
+    return replace(draft, recall=text.text, written=(*draft.written, text))
+
+
+def analyze(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], draws: Draws) -> list[Draft]:
+    """The drafts, each with an analysis of every option."""
+    missing = [draft for draft in drafts if draft.analyses is None]
     prompts = [
-        template.summarize_prompt(thought.question, recall, analysis)
-        for thought, recall, analysis in zip(thoughts, recalls, analyses, strict=True)
+        recipe.template.analyze_prompt(draft.question, draft.recall, label)
+        for draft in missing
+        for label in draft.question.labels
     ]
-    labels = [thought.question.labels for thought in thoughts]
-    scores: list[LabelLogps] | None = None
-    if score or how.answer == "constrained":
-        scores = label_logps(student, prompts, labels, batch_size=how.batch_size)
-    if how.answer == "constrained" and scores is not None:
-        conclusions = [
-            Decoded(conclusion(max(own.logps, key=own.logps.__getitem__)), 1, is_cut=own.is_cut) for own in scores
-        ]
+    sampling = draws.of(Stage.ANALYZE, [draft.thought for draft in missing])
+    texts = iter(writer.write(prompts, recipe.generate.max_analysis_tokens, sampling) if prompts else [])
+    return [
+        _with_analyses(draft, [next(texts) for _ in draft.question.options]) if draft.analyses is None else draft
+        for draft in drafts
+    ]
+
+
+def _with_analyses(draft: Draft, texts: Sequence[Decoded]) -> Draft:
+    return replace(draft, analyses=tuple(text.text for text in texts), written=(*draft.written, *texts))
+
+
+def conclude(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], *, score: bool) -> list[Chain]:
+    """A chain from every draft: the conclusion written or, if constrained, the most likely label."""
+    prompts = [recipe.template.summarize_prompt(draft.question, draft.recall, draft.analyses or ()) for draft in drafts]
+    is_constrained = recipe.generate.answer == "constrained"
+    scores: Sequence[LabelLogps | None] = [None] * len(drafts)
+    if score or is_constrained:
+        scores = writer.score_labels(prompts, [draft.question.labels for draft in drafts])
+    if is_constrained:
+        texts = [_likeliest(label_scores) for label_scores in scores if label_scores is not None]
     else:
-        conclusions = decode(student, prompts, max_tokens=MAX_CONCLUSION_TOKENS, batch_size=how.batch_size)
-
-    chains = []
-    for i, thought in enumerate(thoughts):
-        answer = parse_answer(conclusions[i].text, thought.question.labels)
-        chains.append(
-            Chain(
-                question_id=thought.question.id,
-                sample=thought.sample,
-                recall=recalls[i],
-                analyses=analyses[i],
-                conclusion=conclusions[i].text,
-                answer=answer,
-                answer_logp=scores[i].logps[answer] if scores is not None and answer is not None else None,
-                count_tokens=sum(text.count_tokens for text in (*written[i], conclusions[i])),
-                count_cut=sum(text.is_cut for text in (*written[i], conclusions[i])),
-                count_stopped=sum(text.is_stopped for text in (*written[i], conclusions[i])),
-            )
-        )
-    return chains
+        texts = writer.write(prompts, MAX_CONCLUSION_TOKENS)
+    return [_chain(*parts) for parts in zip(drafts, texts, scores, strict=True)]
 
 
-def _read(template: Template, thought: Thought, text: Decoded) -> Chain:
-    """The chain that a student wrote as one text, its answer included: nothing is left to constrain or to score."""
-    recall, analyses, concluded = template.read_reasoning(thought.question, text.text)
+def _likeliest(scores: LabelLogps) -> Decoded:
+    label = max(scores.logps, key=scores.logps.__getitem__)
+    return Decoded(conclusion(label), 1, is_cut=scores.is_cut)
+
+
+def _chain(draft: Draft, concluded: Decoded, scores: LabelLogps | None) -> Chain:
+    answer = parse_answer(concluded.text, draft.question.labels)
+    texts = (*draft.written, concluded)
     return Chain(
-        question_id=thought.question.id,
-        sample=thought.sample,
-        recall=recall,
-        analyses=analyses,
+        question_id=draft.question.id,
+        sample=draft.thought.sample,
+        recall=draft.recall,
+        analyses=draft.analyses or (),
+        conclusion=concluded.text,
+        answer=answer,
+        answer_logp=scores.logps[answer] if scores is not None and answer is not None else None,
+        count_tokens=sum(text.count_tokens for text in texts),
+        count_cut=sum(text.is_cut for text in texts),
+        count_stopped=sum(text.is_stopped for text in texts),
+    )
+
+
+def reason_in_one_text(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], draws: Draws) -> list[Chain]:
+    """Chains of a plan that writes everything at once (`cot`): read from the text, with nothing left to score."""
+    prompts = [recipe.template.recall_prompt(draft.question) for draft in drafts]
+    sampling = draws.of(Stage.REASON, [draft.thought for draft in drafts])
+    texts = writer.write(prompts, recipe.max_target_tokens, sampling)
+    return [_chain_in(recipe, draft, text) for draft, text in zip(drafts, texts, strict=True)]
+
+
+def _chain_in(recipe: Recipe, draft: Draft, text: Decoded) -> Chain:
+    found = recipe.template.read_reasoning(draft.question, text.text)
+    return Chain(
+        question_id=draft.question.id,
+        sample=draft.thought.sample,
+        recall=found.recall,
+        analyses=found.analyses,
         reasoning=text.text,
-        conclusion=concluded,
-        answer=parse_answer(concluded, thought.question.labels),
+        conclusion=found.conclusion,
+        answer=parse_answer(found.conclusion, draft.question.labels),
         count_tokens=text.count_tokens,
         count_cut=int(text.is_cut),
         count_stopped=int(text.is_stopped),

@@ -1,4 +1,4 @@
-"""Chains -> preference pairs (METHOD section 4). Pure functions of what the student wrote; no model in sight."""
+"""From chains to preference pairs (METHOD section 4): pure functions of texts, without a model."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ T = TypeVar("T")
 
 
 class PairCounts(Record):
-    """What a round sampled and what pairs it made of that."""
+    """What a round sampled, and the pairs it made from that."""
 
     questions: int
-    """Questions that were sampled on."""
+    """Questions that chains were sampled for."""
     questions_with_pairs: int
     samples: int
-    """Chains drawn with another recall each, and with other analyses each."""
+    """Sampled chains: those with a sampled recall plus those with sampled analyses."""
     repeated: int
-    """Samples that say what another sample in the same place says."""
+    """Samples that repeat another sample of the same question (recalls) or of the same recall (analyses)."""
     unreadable: int
-    """Samples whose answer could not be read."""
+    """Samples with an unreadable answer."""
     recall_pairs: int
     analyze_pairs: int
     from_teacher: int
-    """Pairs whose chosen text is the teacher's."""
+    """Pairs whose chosen text the teacher wrote."""
     replayed: int
-    """Pairs of earlier rounds that are trained on, too, and that the round has not made again."""
+    """Pairs of earlier rounds that this round also trains on and did not make again."""
     chosen_tokens: float
-    """Mean length of the chosen texts."""
+    """Mean length of the chosen texts, in tokens."""
     rejected_tokens: float
-    """Mean length of the rejected texts. Much longer or shorter ones are what a student learns to avoid instead."""
+    """Mean length of the rejected texts, in tokens. If the two lengths differ a lot, the student may learn to
+    avoid a length instead of a mistake."""
 
 
 def solved(chains: Sequence[Chain], question: Question) -> float:
@@ -43,12 +44,14 @@ def solved(chains: Sequence[Chain], question: Question) -> float:
 
 
 def share_out(budget: int, shares: Sequence[float], most: int) -> list[int]:
-    """Spend more samples on the questions that are neither always solved nor always failed, all alike.
+    """Extra samples per question: spread evenly over the questions that are solved only sometimes.
+
+    If the budget does not divide evenly, earlier questions get one more.
 
     Args:
-        budget: samples there are; what the uncertain questions cannot take stays unspent.
-        shares: by question, the share of its first samples that reached the gold label.
-        most: samples that one question can have.
+        budget: extra samples in total; those that the uncertain questions cannot take are not spent.
+        shares: for every question, the share of its first samples that reached the gold label.
+        most: maximum extra samples for one question.
 
     >>> share_out(7, [0.0, 0.5, 1.0, 0.25], most=10)
     [0, 4, 0, 3]
@@ -71,14 +74,15 @@ def recall_pairs(
 ) -> list[PreferencePair]:
     """Pairs of recalls: one that led to the gold label, one that did not.
 
-    Equal texts count once; a text on both sides is dropped from both. No rejected: no pair. More chosen than rejected:
-    the rejected are re-drawn with replacement up to the number of chosen. Fewer: the teacher's recalls of the question
-    (those that are not among the rejected) fill up the chosen as far as they go; what is still short makes no pair.
+    Equal texts count once, and a text on both sides is dropped from both. Without rejected texts there are no
+    pairs. If there are more chosen than rejected texts, rejected ones are re-drawn with replacement until the
+    numbers match. If there are fewer, the teacher's recalls of the question (those on neither side) are added
+    to the chosen; rejected texts that still have no partner are left out.
 
     Args:
-        chains: sampled recalls with greedy analyses and summary.
-        teacher_recalls: the teacher's recalls of this question; empty if it has none.
-        on_policy: share of the chosen that stay the student's own; the others give way to the teacher's.
+        chains: chains with a sampled recall, greedy analyses and a greedy summary.
+        teacher_recalls: the teacher's recalls of this question; empty if there are none.
+        on_policy: share of the chosen texts that the student wrote; the teacher's recalls replace the others.
     """
     chosen, rejected = chosen_and_rejected(chains, question)
     if not rejected:
@@ -106,7 +110,7 @@ def recall_pairs(
 
 
 def chosen_and_rejected(chains: Sequence[Chain], question: Question) -> tuple[list[str], list[str]]:
-    """The distinct recalls that led to the gold label and those that did not, without those that did both."""
+    """The distinct recalls that led to the gold label, and those that did not, except those in both."""
     right = list(dict.fromkeys(chain.recall or "" for chain in chains if chain.answer == question.gold))
     wrong = list(dict.fromkeys(chain.recall or "" for chain in chains if chain.answer != question.gold))
     return [text for text in right if text and text not in wrong], [
@@ -119,12 +123,13 @@ def analyze_pairs(
 ) -> list[PreferencePair]:
     """Pairs of analyses under one recall: from a set that led to the gold label, and from one that did not.
 
-    Each couple of sets gives the analyses of the gold option and of the wrongly picked option. Equal sets count once;
-    sets on both sides are dropped; unreadable answers are left out. The shorter side is topped up by re-drawing from it
-    with replacement (FIDELITY, defect 6). Couples that agree on an analysis give no pair of it.
+    Each couple of sets gives two pairs: the analyses of the gold option, and those of the option that was
+    wrongly picked. Equal sets count once, sets on both sides are dropped, and so are sets with an unreadable
+    answer. The shorter side is filled up by re-drawing from it with replacement (FIDELITY, defect 6). If the
+    two sets of a couple have the same analysis of an option, that analysis gives no pair.
 
     Args:
-        chains: sampled analyses under one and the same recall, with greedy summaries.
+        chains: chains with sampled analyses, all under the same recall, and a greedy summary.
     """
     right = {chain.analyses: chain for chain in chains if chain.answer == question.gold}
     wrong = {chain.analyses: chain for chain in chains if chain.answer is not None and chain.answer != question.gold}
@@ -150,7 +155,7 @@ def analyze_pairs(
 
 
 def _stretched(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
-    """The items in a random order, then as many re-drawn with replacement as are missing to `count`."""
+    """All items in random order, then more re-drawn with replacement until there are at least `count`."""
     shuffled = [items[i] for i in rng.permutation(len(items))]
     extra = [items[i] for i in rng.integers(len(items), size=max(0, count - len(items)))]
     return [*shuffled, *extra]

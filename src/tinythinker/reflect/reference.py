@@ -1,6 +1,6 @@
-"""What the frozen reference says of a round's pairs: asked once, before the first step, and kept on disk.
+"""A round's pairs scored by the frozen reference: once, before the first step, with the scores kept on disk.
 
-So no second model stands in memory while the student trains, with adapters or without.
+So there is no second model in memory while the student trains, with or without adapters.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from tinythinker.core import ranks
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import read_records, write_records
 from tinythinker.core.records import PreferencePair, Record
-from tinythinker.reflect.losses import ScoredPair, score_pairs
+from tinythinker.reflect.objective import ScoredPair, score_pairs
 from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
 from tinythinker.train.loop import save_memory, set_mode, wants_bf16
 
 MOST_DRIFT = 0.02
-"""How far a stored log-probability per token may lie from the student's own, in nats: what another machine or bfloat16
-may add, and far less than another student would."""
+"""Largest difference allowed between a stored log-probability per token and the student's own, in nats:
+another machine or bfloat16 may differ by this much; another student would differ by far more."""
 
 
 class PairReference(Record):
@@ -38,8 +38,9 @@ def score_reference(
 ) -> list[PairReference]:
     """Reference log-probabilities of every pair, dropout off.
 
-    Scored in the very batches the first epoch trains on, in the same precision and with gradients on, although none is
-    taken: the same kernels then add up the same shapes, and the margin before the first step is exactly 0.
+    Pairs are scored in exactly the batches of the first epoch, in the same precision and with gradients on,
+    although none is used. The same kernels then sum the same shapes, and the margin before the first step is
+    exactly 0.
     """
     set_mode(student.model, dropout=False)
     scored = []
@@ -56,21 +57,21 @@ def score_reference(
 def reference_scores(
     file: Path, load: Callable[[], Student], batches: Sequence[Sequence[PreferencePair]], settings: ReflectSettings
 ) -> dict[PreferencePair, ScoredPair]:
-    """Score every pair under the reference, or read the scores if that is done.
+    """Every pair with its scores under the reference, computed now or read if that is already done.
 
     Args:
-        load: loads the reference; called only if there is something to score.
+        load: loads the reference; called only if the pairs are not scored yet.
 
     Raises:
-        DataError: the stored scores are not those of these pairs.
+        DataError: the stored scores belong to other pairs.
     """
     pairs = [pair for batch in batches for pair in batch]
     if not ranks.on_first(file.exists):
         reference = load()
         save_memory(reference, settings)
         bf16 = wants_bf16(settings, reference)
-        own = [score_reference(reference, [batch], bf16=bf16) for batch in ranks.share(batches)]
-        scored = [one for batch in ranks.gather(own, len(batches)) for one in batch]
+        share = [score_reference(reference, [batch], bf16=bf16) for batch in ranks.share(batches)]
+        scored = [one for batch in ranks.gather(share, len(batches)) for one in batch]
         ranks.on_first(lambda: write_records(file, scored))
         del reference
     stored = read_records(file, PairReference)
@@ -82,7 +83,7 @@ def reference_scores(
 
 
 def check_reference(file: Path, student: Student, pairs: Sequence[ScoredPair], settings: ReflectSettings) -> None:
-    """Raise DataError unless these stored scores are those of the student that the round starts from."""
+    """Raise DataError unless the stored scores belong to the student that the round starts from."""
     student.model.eval()
     with torch.no_grad(), torch.autocast(student.device.type, torch.bfloat16, enabled=wants_bf16(settings, student)):
         policy, tokens, _ = score_pairs(student, Scorer(student.model), [one.pair for one in pairs])

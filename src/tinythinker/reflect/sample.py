@@ -1,36 +1,30 @@
-"""Sampling from the student, and the pairs of one round; every chain lands on disk as it comes."""
+"""Sampling from the student, and the pairs of one round; chains are written to disk as they are made."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinythinker.core import ranks
-from tinythinker.core.files import complete, read_records, write_json, write_records
+from tinythinker.core.files import complete, read_records, write_record, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Chain, PreferencePair, Question, Rationale, Stage
+from tinythinker.core.run import RoundFolder
 from tinythinker.core.seeds import stream
 from tinythinker.generate.think import Draws, Thought, think
-from tinythinker.reflect.pairs import (
-    PairCounts,
-    analyze_pairs,
-    chosen_and_rejected,
-    recall_pairs,
-    share_out,
-    solved,
-)
+from tinythinker.reflect.pairs import PairCounts, analyze_pairs, chosen_and_rejected, recall_pairs, share_out, solved
 from tinythinker.settings.schema import ReflectSettings, in_round
 from tinythinker.stages.plan import PLANS
 from tinythinker.student.encode import target_ids
 from tinythinker.student.student import Student
-from tinythinker.tasks.registry import draw
+from tinythinker.tasks.split import draw
 
 CHUNK = 512
 """Chains between two writes to disk."""
 MOST_EXTRA = 4
-"""A question that samples are spent on gets at most so many times the usual number on top."""
+"""Most extra samples that one question can get, as a multiple of the usual number."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +33,12 @@ class Sampler:
 
     student: Student
     settings: ReflectSettings
-    folder: Path
-    """The round's."""
+    folder: RoundFolder
+    """Folder of the round."""
     number: int
-    """The round's, from 1."""
+    """Number of the round, from 1."""
     seed: int
-    """The round's own."""
+    """Seed of the round."""
 
     @property
     def count(self) -> int:
@@ -59,41 +53,41 @@ class Sampler:
         if is_even:
             return chains
         budget = len(questions) * (self.count - first)
-        shares = [solved(own, question) for own, question in zip(chains, questions, strict=True)]
+        shares = [solved(some, question) for some, question in zip(chains, questions, strict=True)]
         extra = share_out(budget, shares, MOST_EXTRA * self.count)
         thoughts = [
             Thought(question, first + i) for question, more in zip(questions, extra, strict=True) for i in range(more)
         ]
-        added = iter(self._sample("more-chains.jsonl", thoughts, Stage.RECALL))
-        return [[*own, *(next(added) for _ in range(more))] for own, more in zip(chains, extra, strict=True)]
+        added = iter(self._sample(self.folder.more_chains, thoughts, Stage.RECALL))
+        return [[*some, *(next(added) for _ in range(more))] for some, more in zip(chains, extra, strict=True)]
 
     def _first(self, questions: Sequence[Question], count: int) -> list[list[Chain]]:
         thoughts = [Thought(question, i) for question in questions for i in range(count)]
-        return list(_groups(self._sample("chains.jsonl", thoughts, Stage.RECALL), count))
+        return list(_groups(self._sample(self.folder.chains, thoughts, Stage.RECALL), count))
 
     def analyses(self, recalled: Sequence[tuple[Question, str | None]]) -> list[list[Chain]]:
         """Chains with sampled analyses, by question and recall."""
-        # One number per chain of a question, also across its recalls, so that no two share a random stream.
+        # A question's chains are numbered across all its recalls, so that no two share a random stream.
         numbers: dict[str, int] = defaultdict(int)
         thoughts = []
         for question, recall in recalled:
             for _ in range(self.count):
                 thoughts.append(Thought(question, numbers[question.id], recall))
                 numbers[question.id] += 1
-        return list(_groups(self._sample("analyze-chains.jsonl", thoughts, Stage.ANALYZE), self.count))
+        return list(_groups(self._sample(self.folder.analyze_chains, thoughts, Stage.ANALYZE), self.count))
 
-    def _sample(self, file: str, thoughts: Sequence[Thought], stage: Stage) -> list[Chain]:
+    def _sample(self, file: Path, thoughts: Sequence[Thought], stage: Stage) -> list[Chain]:
         draws = Draws(in_round(self.settings.temperature, self.number), self.seed, frozenset({stage}))
 
         def work(some: Sequence[Thought]) -> list[Chain]:
             return think(self.student, some, draws=draws)
 
         name = f"{self.folder.name}: sampling to {stage}"
-        chains = complete(self.folder / file, Chain, thoughts, work, chunk=CHUNK, name=name)
+        chains = complete(file, Chain, thoughts, work, chunk=CHUNK, name=name)
         if cut := sum(chain.count_cut > 0 for chain in chains):
             say(
-                f"{self.folder.name}: {cut} of {len(chains)} chains had a prompt that lost its front "
-                "(student.max_prompt_tokens)"
+                f"{self.folder.name}: {cut} of {len(chains)} chains had too long a prompt, "
+                "which lost its front (student.max_prompt_tokens)"
             )
         return chains
 
@@ -104,7 +98,7 @@ def _groups(chains: Sequence[Chain], size: int) -> Iterator[list[Chain]]:
 
 
 def draw_questions(questions: Sequence[Question], settings: ReflectSettings, seed: int) -> list[Question]:
-    """The questions of one round: those with a known answer, or a seeded draw of them in their own order."""
+    """The questions of one round: all with a known gold label, or a seeded draw of them, in order."""
     return draw([question for question in questions if question.gold is not None], settings.questions, seed, "round")
 
 
@@ -114,23 +108,23 @@ def make_pairs(
     rationales: Sequence[Rationale],
     earlier: Sequence[PreferencePair],
 ) -> list[PreferencePair]:
-    """Sample and pair, or read the pairs if that is done.
+    """The pairs to train on in a round, sampled now or read if that is already done.
 
     Args:
-        questions: of the training split.
-        earlier: pairs of earlier rounds to train on, too.
+        questions: the training split.
+        earlier: pairs of earlier rounds to train on as well.
 
     Returns:
-        The round's own pairs, which are also in `pairs.jsonl`, then those of the earlier rounds; no pair twice.
+        The round's own pairs, which are also in `pairs.jsonl`, then those of earlier rounds, without repeats.
     """
-    file = sampler.folder / "pairs.jsonl"
+    file = sampler.folder.pairs
     if not ranks.on_first(file.exists):
         _write_pairs(file, sampler, questions, rationales, earlier)
     return _distinct([*read_records(file, PreferencePair), *earlier])
 
 
 def _distinct(pairs: Iterable[PreferencePair]) -> list[PreferencePair]:
-    """The pairs, the first one of those that say the same."""
+    """Pairs without repeats: of equal texts, the first pair stays."""
     first: dict[tuple[str, str, str], PreferencePair] = {}
     for pair in pairs:
         first.setdefault((pair.prompt, pair.chosen, pair.rejected), pair)
@@ -144,44 +138,68 @@ def _write_pairs(
     rationales: Sequence[Rationale],
     earlier: Sequence[PreferencePair],
 ) -> None:
-    student, settings, seed = sampler.student, sampler.settings, sampler.seed
-    asked = draw_questions(questions, settings, seed)
-    stages, template = PLANS[student.recipe.stages.plan], student.recipe.template
+    settings = sampler.settings
+    asked = draw_questions(questions, settings, sampler.seed)
+    stages = PLANS[sampler.student.recipe.stages.plan]
     pairs: list[PreferencePair] = []
     sampled: list[list[Chain]] = []
     chosen: list[tuple[Question, str | None]] = [(question, None) for question in asked]
-
     if Stage.RECALL in stages:
-        teacher: Mapping[str, list[str]] = defaultdict(list)
-        for rationale in rationales:
-            teacher[rationale.question_id].append(rationale.recall)
-        chosen = []
-        by_question = sampler.recalls(asked)
-        sampled += by_question
-        for question, own in zip(asked, by_question, strict=True):
-            chosen += [(question, recall) for recall in chosen_and_rejected(own, question)[0]]
-            if "recall" in settings.stages:
-                rng, known = stream(seed, "pairs", "recall", question.id), teacher.get(question.id, [])
-                pairs += recall_pairs(question, own, known, template, rng, on_policy=settings.on_policy)
-
+        chains = sampler.recalls(asked)
+        sampled += chains
+        chosen = [
+            (question, recall)
+            for question, some in zip(asked, chains, strict=True)
+            for recall in chosen_and_rejected(some, question)[0]
+        ]
+        if "recall" in settings.stages:
+            pairs += _pairs_of_recalls(sampler, asked, chains, rationales)
     if Stage.ANALYZE in stages and "analyze" in settings.stages:
-        by_recall = sampler.analyses(chosen)
-        sampled += by_recall
-        for i, ((question, _), own) in enumerate(zip(chosen, by_recall, strict=True)):
-            pairs += analyze_pairs(question, own, template, stream(seed, "pairs", "analyze", question.id, i))
-
+        chains = sampler.analyses(chosen)
+        sampled += chains
+        pairs += _pairs_of_analyses(sampler, [question for question, _ in chosen], chains)
     pairs = _distinct(pairs)
-    counts = _count(student, len(asked), sampled, pairs, len(_distinct([*pairs, *earlier])) - len(pairs))
+    counts = _count(sampler.student, len(asked), sampled, pairs, len(_distinct([*pairs, *earlier])) - len(pairs))
 
     def write() -> None:
-        write_json(sampler.folder / "counts.json", counts.model_dump())
-        write_records(file, pairs)  # last: with it the sampling is done
+        write_record(sampler.folder.counts, counts)
+        write_records(file, pairs)  # last: this file marks the sampling as done
 
     ranks.on_first(write)
     say(
         f"{sampler.folder.name}: {counts.recall_pairs} recall and {counts.analyze_pairs} analyze pairs from "
         f"{counts.questions_with_pairs} of {counts.questions} questions"
     )
+
+
+def _pairs_of_recalls(
+    sampler: Sampler,
+    questions: Sequence[Question],
+    chains: Sequence[Sequence[Chain]],
+    rationales: Sequence[Rationale],
+) -> list[PreferencePair]:
+    """Recall pairs of all questions; `chains` by question."""
+    template, on_policy = sampler.student.recipe.template, sampler.settings.on_policy
+    recalls: dict[str, list[str]] = defaultdict(list)
+    for rationale in rationales:
+        recalls[rationale.question_id].append(rationale.recall)
+    pairs: list[PreferencePair] = []
+    for question, some in zip(questions, chains, strict=True):
+        rng = stream(sampler.seed, "pairs", "recall", question.id)
+        known = recalls.get(question.id, [])
+        pairs += recall_pairs(question, some, known, template, rng, on_policy=on_policy)
+    return pairs
+
+
+def _pairs_of_analyses(
+    sampler: Sampler, questions: Sequence[Question], chains: Sequence[Sequence[Chain]]
+) -> list[PreferencePair]:
+    """Analyze pairs; a question and its chains for every chosen recall."""
+    template = sampler.student.recipe.template
+    pairs: list[PreferencePair] = []
+    for i, (question, some) in enumerate(zip(questions, chains, strict=True)):
+        pairs += analyze_pairs(question, some, template, stream(sampler.seed, "pairs", "analyze", question.id, i))
+    return pairs
 
 
 def _count(
@@ -198,8 +216,8 @@ def _count(
         questions=questions,
         questions_with_pairs=len({pair.question_id for pair in pairs}),
         samples=sum(map(len, sampled)),
-        repeated=sum(len(own) - len({(chain.recall, chain.analyses) for chain in own}) for own in sampled),
-        unreadable=sum(chain.answer is None for own in sampled for chain in own),
+        repeated=sum(len(some) - len({(chain.recall, chain.analyses) for chain in some}) for some in sampled),
+        unreadable=sum(chain.answer is None for some in sampled for chain in some),
         recall_pairs=sum(pair.stage is Stage.RECALL for pair in pairs),
         analyze_pairs=sum(pair.stage is Stage.ANALYZE for pair in pairs),
         from_teacher=sum(pair.is_from_teacher for pair in pairs),

@@ -1,4 +1,4 @@
-"""One self-contained HTML file from whatever a run directory holds, half-finished or not."""
+"""One self-contained HTML report from a run directory, finished or not."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from importlib import resources
 import yaml
 from jinja2 import Environment
 
-from tinythinker.core.files import iterate_records, read_json, read_record, read_records, write_text
-from tinythinker.core.metrics import Validation, best_validation, read_metrics, validations
+from tinythinker.core.files import iterate_records, read_record, read_records, write_text
+from tinythinker.core.metrics import TrainingData, Validation, read_metrics
 from tinythinker.core.records import Question, Rationale, Rejected, Verdict
 from tinythinker.core.run import VERBS, Manifest, RunDirectory
 from tinythinker.evaluate.faithfulness import Faithfulness
@@ -24,25 +24,27 @@ from tinythinker.report.charts import (
     training_curves,
     vote_curves,
 )
+from tinythinker.settings.resolve import validate
 from tinythinker.teacher.quality import read_quality
 from tinythinker.teacher.rationales import read_header, read_rationales
+from tinythinker.teacher.usage import read_usage
 
 MOST_RATIONALES = 5
-"""Rationales that are shown."""
+"""Number of kept rationales that the page shows."""
 MOST_CHAINS = 60
-"""Questions whose reasoning is shown."""
+"""Number of questions whose reasoning the page shows."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One question as the page shows it: what each student wrote."""
+    """One question as the page shows it, with what each student wrote."""
 
     question: Question
     verdicts: Mapping[str, Verdict]
 
     @property
     def is_correct(self) -> bool:
-        """Was the last student right?"""
+        """Whether the last student answered correctly."""
         return list(self.verdicts.values())[-1].is_correct
 
 
@@ -53,74 +55,73 @@ class Round:
     number: int
     counts: PairCounts
     start: Validation | None
-    """Validation of the student it began with, where that one competes."""
+    """Validation of the student that the round started from; None if it does not compete (no rollback)."""
     best: Validation | None
     is_finished: bool
 
     @property
     def outcome(self) -> str:
-        """What came of it."""
+        """The result in words."""
         if self.best is None:
             return "nothing to learn from" if self.is_finished else "under way"
         if self.start is None:
-            return f"{100 * self.best.accuracy:.1f}% (step {self.best.step})"
-        gained = f"{100 * self.start.accuracy:.1f}% → {100 * self.best.accuracy:.1f}%"
+            return f"{100 * self.best.valid_accuracy:.1f}% (step {self.best.step})"
+        start, best = f"{100 * self.start.valid_accuracy:.1f}%", f"{100 * self.best.valid_accuracy:.1f}%"
         if self.best.step:
-            return f"{gained} (step {self.best.step})"
-        return f"{100 * self.start.accuracy:.1f}%, " + ("rolled back" if self.is_finished else "nothing better yet")
+            return f"{start} → {best} (step {self.best.step})"
+        return f"{start}, " + ("rolled back" if self.is_finished else "nothing better yet")
 
 
 def read_rounds(run: RunDirectory) -> list[Round]:
-    """The rounds whose pairs are made, in order."""
+    """The rounds that have their pairs, in order."""
     shown = []
     for number in run.begun_rounds():
         folder = run.round(number)
-        if not (folder / "counts.json").exists():
+        if not folder.counts.exists():
             continue
-        lines = read_metrics(folder / "metrics.jsonl")
-        start = [own for own in validations(lines) if own.step == 0]
-        counts = read_record(folder / "counts.json", PairCounts)
-        is_finished = (folder / "student").exists()
-        shown.append(Round(number, counts, start[0] if start else None, best_validation(lines), is_finished))
+        metrics = read_metrics(folder.metrics)
+        start = next((validation for validation in metrics.validations if validation.step == 0), None)
+        counts = read_record(folder.counts, PairCounts)
+        shown.append(Round(number, counts, start, metrics.best, folder.is_finished))
     return shown
 
 
 def read_verdicts(run: RunDirectory) -> dict[str, list[Verdict]]:
-    """All verdicts of a run by the name of their file, students in order, empty files left out."""
+    """All verdicts of a run by file name, in the order of the students, without empty files."""
     files = sorted(run.verdicts_folder.glob("*.jsonl"), key=lambda path: _order(path.stem))
     found = {file.stem: read_records(file, Verdict, is_growing=True) for file in files}
     return {name: verdicts for name, verdicts in found.items() if verdicts}
 
 
 def _order(name: str) -> tuple[int, int, str]:
-    """Phase 1 first, then the rounds by number."""
+    """Sort key: phase 1 first, then the rounds by number."""
     student, _, how = name.partition(".")
     phase, _, number = student.partition("-")
     return (0 if phase == "phase" else 1, int(number) if number.isdecimal() else 0, how)
 
 
 def scores_beside(run: RunDirectory) -> dict[str, Score]:
-    """Scores of every verdict file of a run, after those of the runs that lie inside its directory."""
+    """Scores of the runs inside a run's directory, then scores of the run itself, by verdict file."""
     scores = {}
-    for inner in sorted(run.root.glob("*/manifest.json")):
-        for name, verdicts in read_verdicts(RunDirectory(inner.parent)).items():
-            scores[f"{inner.parent.name} ({name})"] = score(verdicts)
+    for inner in run.inner_runs():
+        for name, verdicts in read_verdicts(inner).items():
+            scores[f"{inner.root.name} ({name})"] = score(verdicts)
     for name, verdicts in read_verdicts(run).items():
         scores[name] = score(verdicts)
     return _short(scores)
 
 
 def _short(scores: Mapping[str, Score]) -> dict[str, Score]:
-    """Plain names where everything was tested in the one usual way."""
+    """Shorter names if all students answered the test questions greedily; the names unchanged otherwise."""
     if all(name.rstrip(")").endswith(".test.greedy") for name in scores):
         plain = {name: name.replace(".test.greedy", "").replace(" (phase-1)", "") for name in scores}
         if len(set(plain.values())) == len(plain):
-            return {plain[name]: own for name, own in scores.items()}
+            return {plain[name]: found for name, found in scores.items()}
     return dict(scores)
 
 
 def write_page(run: RunDirectory) -> None:
-    """Write `report.html`. Raises DataError if the directory is no run or a file in it is damaged."""
+    """Write `report.html`. Raises DataError if the directory is not a run or a file in it is damaged."""
     manifest = run.manifest()
     scores = scores_beside(run)
     template = resources.files("tinythinker") / "report" / "page.jinja"
@@ -135,32 +136,31 @@ def write_page(run: RunDirectory) -> None:
             task=manifest.settings["task"],
             progress=_progress(run, manifest),
             scores=scores,
-            has_facts=any(own.analyze_facts is not None for own in scores.values()),
+            has_facts=any(found.analyze_facts is not None for found in scores.values()),
             figures=[figure for figure in _figures(run, scores) if figure],
             shown=_chains(run),
             rounds=read_rounds(run),
             probes=_probes(run),
             quality=read_quality(run.quality) if run.quality.exists() else None,
-            usage=read_json(run.usage) if run.usage.exists() else {},
+            usage=read_usage(run.usage),
             header=read_header(run.rationales) if run.rationales.exists() else None,
             taught=_taught(run),
-            data=read_json(run.phase_1 / "data.json") if (run.phase_1 / "data.json").exists() else {},
+            data=read_record(run.phase_1.data, TrainingData) if run.phase_1.data.exists() else None,
             settings=yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True),
         ),
     )
 
 
 def _progress(run: RunDirectory, manifest: Manifest) -> list[tuple[str, str]]:
-    """Every verb with `done`, `begun` or `not yet`, and its seconds."""
-    rounds = manifest.settings["reflect"]
-    wanted = int(str(rounds["rounds"])) if isinstance(rounds, dict) else 0
-    verdicts = {name: own for name, own in read_verdicts(run).items() if ".test." in name}
+    """The state of every verb (`done`, `begun` or `not yet`) and its seconds."""
+    wanted = validate(manifest.settings).reflect.rounds
+    verdicts = {name: some for name, some in read_verdicts(run).items() if ".test." in name}
     count_questions = len(read_records(run.questions("test"), Question)) if verdicts else 0
     done = {
         "teach": run.quality.exists(),
-        "train": (run.phase_1 / "student").exists(),
+        "train": run.phase_1.is_finished,
         "reflect": "reflect" in manifest.begun and len(run.rounds()) >= wanted,
-        "evaluate": bool(verdicts) and all(len(own) == count_questions for own in verdicts.values()),
+        "evaluate": bool(verdicts) and all(len(some) == count_questions for some in verdicts.values()),
     }
     lines = []
     for verb in VERBS:
@@ -175,8 +175,8 @@ def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]
     figures: list[str | None] = []
     if scores:
         figures += [accuracy_bars(scores), token_bars(scores), first_wrong_bars(scores), vote_curves(scores)]
-    figures.append(training_curves(read_metrics(run.phase_1 / "metrics.jsonl"), "Phase 1: reasoning acquisition"))
-    rounds = {number: read_metrics(run.round(number) / "metrics.jsonl") for number in run.begun_rounds()}
+    figures.append(training_curves(read_metrics(run.phase_1.metrics), "Phase 1: reasoning acquisition"))
+    rounds = {number: read_metrics(run.round(number).metrics) for number in run.begun_rounds()}
     figures.append(preference_curves(rounds))
     for number, lines in rounds.items():
         figures.append(training_curves(lines, f"Phase 2: self-reflection, round {number}"))
@@ -184,7 +184,7 @@ def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]
 
 
 def _chains(run: RunDirectory) -> list[Shown]:
-    """A sample of test questions with the chains of the first and the last student; wrong and right ones mixed."""
+    """A sample of test questions, some answered wrong, with the chains of the first and the last student."""
     verdicts = read_verdicts(run)
     questions = {
         question.id: question
@@ -198,20 +198,20 @@ def _chains(run: RunDirectory) -> list[Shown]:
     names = names if len(names) < 3 else [names[0], names[-1]]
     by_name = {name: {verdict.question_id: verdict for verdict in verdicts[name]} for name in names}
     shown = [
-        Shown(questions[id_], {name.split(".")[0]: own[id_] for name, own in by_name.items() if id_ in own})
+        Shown(questions[id_], {name.split(".")[0]: by_id[id_] for name, by_id in by_name.items() if id_ in by_id})
         for id_ in (by_name[names[-1]] if names else {})
     ]
     return _mixed(shown)
 
 
 def _probes(run: RunDirectory) -> list[Faithfulness]:
-    """What was found out about the run's students, in their order."""
+    """Results of probing the run's students, in the order of the students."""
     files = sorted(run.probes.glob("*.json"), key=lambda path: _order(path.stem))
     return [read_record(file, Faithfulness) for file in files]
 
 
 def _taught(run: RunDirectory) -> list[tuple[Question, Rationale | Rejected]]:
-    """A few rationales that were kept, then one that was rejected for every reason, each with its question."""
+    """A few kept rationales, then one rejected completion per flaw, each with its question."""
     if not run.quality.exists():
         return []
     questions = {question.id: question for question in read_records(run.questions("train"), Question)}
@@ -221,11 +221,11 @@ def _taught(run: RunDirectory) -> list[tuple[Question, Rationale | Rejected]]:
     for rejected in iterate_records(run.rejected, Rejected):
         flaws.setdefault(rejected.flaw, rejected)
     shown: list[Rationale | Rejected] = [*kept[::step][:MOST_RATIONALES], *flaws.values()]
-    return [(questions[own.question_id], own) for own in shown if own.question_id in questions]
+    return [(questions[one.question_id], one) for one in shown if one.question_id in questions]
 
 
 def _mixed(shown: Sequence[Shown]) -> list[Shown]:
-    """At most `MOST_CHAINS`, up to half of them wrong, in their own order."""
+    """At most `MOST_CHAINS` questions, up to half of them answered wrong, in their original order."""
     wrong = [i for i, one in enumerate(shown) if not one.is_correct][: MOST_CHAINS // 2]
     right = [i for i, one in enumerate(shown) if one.is_correct][: MOST_CHAINS - len(wrong)]
     return [shown[i] for i in sorted([*wrong, *right])]

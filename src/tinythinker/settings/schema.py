@@ -1,39 +1,42 @@
-"""Every setting of the product: one frozen model per verb, and nothing else holds a default.
+"""Every setting of the product, one frozen model per verb. No other file holds a default.
 
-A field is a YAML key is an override: `reflect.rounds=3`. Settings come, later over earlier, from the defaults here, the
-task's preset (`presets/*.yaml`), a `--config` file, and `key.path=value` overrides.
+Each field is also a YAML key and a command-line override: `reflect.rounds=3`. Settings are merged from the
+defaults here, the task's preset (`presets/*.yaml`), a `--config` file, and `key.path=value` overrides; later
+ones win (`settings.resolve`). Settings that only make sense together form a group that exists or is null.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from tinythinker.core.errors import SettingsError, expected
-from tinythinker.core.files import Json, read_text
-from tinythinker.core.run import Bound
+from tinythinker.core.errors import expected
+from tinythinker.core.files import Json
+from tinythinker.core.registry import Names
+
+TASKS = Names("task", ("csqa", "obqa", "strategyqa", "storeroom"))
+"""Benchmarks; what they stand for is in `tasks.registry`."""
+SOURCES = Names("teacher.source", ("openai", "ecqa", "facts", "recorded", "scripted"))
+"""Teacher sources; what they stand for is in `teacher.sources`."""
+LOSSES = Names("reflect.loss", ("dpo", "ipo", "dpo_norm", "none"))
+"""Preference losses; what they stand for is in `reflect.losses`."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Folder = Annotated[Path, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
-"""A path; a folder called 2024 is no number."""
+"""A path. YAML reads a folder name such as 2024 as a number; here it becomes text again."""
 
 
 def _is_env_name(value: object) -> object:
-    """Refuse what cannot name an environment variable, without repeating it: it may be a key."""
+    """Refuse a value that cannot name an environment variable, without repeating it: it may be a key."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError(
-            "setting teacher.key_env: found something else than the name of an environment variable (not shown), "
-            "expected a name such as OPENAI_API_KEY; never the key itself"
+            "setting teacher.llm.key_env: found a value that cannot name an environment variable (not shown), "
+            "expected a name such as OPENAI_API_KEY, never the key itself"
         )
     return value
 
@@ -44,9 +47,9 @@ EnvName = Annotated[str, BeforeValidator(_is_env_name)]
 
 _one_or_more = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
 SamplesPerRound = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1), _one_or_more]
-"""A number of samples for every round of phase 2, or for each."""
+"""A number of samples: one for all rounds of phase 2, or a list with one per round."""
 TemperaturePerRound = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), _one_or_more]
-"""A temperature for every round of phase 2, or for each."""
+"""A temperature: one for all rounds of phase 2, or a list with one per round."""
 
 N = TypeVar("N", int, float)
 
@@ -60,27 +63,27 @@ class Settings(BaseModel):
 
 
 class LimitSettings(Settings):
-    """Use fewer questions than there are: a seeded draw, kept in file order."""
+    """Use only some of the questions: a seeded draw, kept in file order."""
 
     train: int | None = Field(None, ge=1)
     """Training questions to keep; null keeps all."""
     valid: int | None = Field(None, ge=1)
-    """Validation questions to keep; null keeps all, or as many as limit.train where that is set."""
+    """Validation questions to keep; null keeps as many as limit.train, or all if that is null too."""
     test: int | None = Field(None, ge=1)
     """Test questions to keep; null keeps all."""
 
 
 class SplitSettings(Settings):
-    """How questions without an official split are divided; a seeded shuffle."""
+    """How to divide questions that have no official split, after a seeded shuffle."""
 
     valid: float = Field(0.1, gt=0, lt=1)
-    """Share of the questions that becomes validation data."""
+    """Share of the questions used for validation."""
     test: float = Field(0.1, gt=0, lt=1)
-    """Share of the questions that becomes test data."""
+    """Share of the questions used for testing."""
     valid_file: Path | None = None
-    """Your own validation questions, instead of a share."""
+    """File with your own validation questions, used instead of a share; null takes the share."""
     test_file: Path | None = None
-    """Your own test questions, instead of a share."""
+    """File with your own test questions, used instead of a share; null takes the share."""
 
     @model_validator(mode="after")
     def _leaves_some_to_train_on(self) -> Self:
@@ -90,107 +93,98 @@ class SplitSettings(Settings):
 
 
 class StoreroomSettings(Settings):
-    """The embedded benchmark: invented things, containers, and facts about them, made in memory from the seed."""
+    """The built-in benchmark: invented things, containers and facts about them, generated from the seed."""
 
     things: int = Field(40, ge=2, le=400)
-    """Invented things; each has a property."""
+    """Number of invented things; each has a property."""
     containers: int = Field(40, ge=8, le=400)
-    """Invented containers; each is made of a material."""
+    """Number of invented containers; each is made of a material."""
     materials: int = Field(5, ge=2, le=8)
-    """Materials, and as many properties: every property needs one material."""
+    """Number of materials, and of properties: each property needs one material."""
     options: int = Field(4, ge=2, le=26)
-    """Containers offered per question; one of them fits."""
+    """Containers offered per question; exactly one fits."""
     train: int = Field(1500, ge=1)
-    """Training questions."""
+    """Number of training questions."""
     valid: int = Field(200, ge=1)
-    """Validation questions: combinations of thing and container that no other split has."""
+    """Number of validation questions. Their combinations of thing and container occur in no other split."""
     test: int = Field(400, ge=1)
-    """Test questions: combinations of thing and container that no other split has."""
+    """Number of test questions. Their combinations of thing and container occur in no other split."""
     annotated: Share = 0.7
-    """Share of the things that any rationale mentions; the others occur in labelled questions only."""
+    """Share of the things that rationales mention. The other things occur only in labelled questions."""
     rationales: int = Field(1, ge=1, le=20)
-    """Rationales per annotated question, each in a wording of its own."""
+    """Rationales per annotated question, each worded differently."""
     hops: int = Field(1, ge=1, le=3)
-    """Facts from a thing to its property. 1: the thing has it; 2: the thing is of a kind that has it; 3: of a kind of a
-    kind. A recall names them all."""
-
-
-class TeacherSettings(Settings):
-    """Where rationales come from."""
-
-    source: Literal["openai", "ecqa", "facts", "recorded", "scripted"] = "recorded"
-    """openai: a language model behind an OpenAI-compatible endpoint; ecqa: human explanations of CommonsenseQA; facts:
-    the facts in OpenBookQA's and StrategyQA's own files (recall only); recorded: a file of rationales; scripted:
-    Storeroom's."""
-    path: Folder | None = None
-    """ecqa: the folder with ecqa_*.jsonl; recorded: the rationales file."""
-    licence: str | None = None
-    """Note on the licence of the rationales, kept in the header of their file; null: what is known of the source."""
-    label_policy: Literal["gold", "teacher"] = "gold"
-    """Rationales whose verdicts contradict the gold label: gold drops them; teacher lets them replace the label where
-    they are most of a question's (FIDELITY, defect 12)."""
+    """Facts that lead from a thing to its property. 1: the thing has it; 2: its kind has it; 3: the kind of
+    its kind has it. A recall names all of these facts."""
     wrong: Share = 0.0
-    """scripted: share of the rationales that state a wrong fact and still defend the right answer."""
+    """Share of the rationales that state a wrong fact and still defend the right answer."""
     malformed: Share = 0.0
-    """scripted: share of the completions that are garbled."""
-    model: str | None = None
-    """openai: the model, as the endpoint names it."""
-    base_url: str = "https://api.openai.com/v1"
-    """openai: address of the endpoint, such as http://localhost:11434/v1 (Ollama)."""
-    key_env: EnvName = "OPENAI_API_KEY"
-    """openai: the environment variable that holds the API key; the key itself is never a setting."""
-    prompt: Folder | None = None
-    """openai: a YAML file with your own instruction and worked examples; null: those of the task's family."""
-    show_gold: bool = True
-    """openai: tell the teacher the right answer, so that it explains a known one (the paper)."""
-    examples: int = Field(7, ge=0)
-    """openai: worked examples to show, a seeded draw from those there are."""
-    structured: bool = False
-    """openai: ask for JSON by schema (response_format), for endpoints that have it."""
-    samples: int = Field(8, ge=1, le=128)
-    """openai: usable completions wanted per question."""
-    temperature: float | None = Field(0.8, ge=0)
-    """openai: sampling temperature; null leaves it to the endpoint."""
-    max_tokens: int = Field(256, ge=1)
-    """openai: most tokens of a completion; doubled, up to eightfold, for a question whose completion was cut off."""
-    waves: int = Field(3, ge=0)
-    """openai: how often to ask, each time only for what is missing; 0 asks nothing and uses what has been received."""
-    keep: int | None = Field(None, ge=1)
-    """openai: most rationales to keep per question; null: as many as teacher.samples."""
-    duplicate_distance: int = Field(10, ge=0)
-    """openai: a recall within this many edited characters of one already kept is a duplicate; 0: only if equal."""
-    reject_leaks: bool = False
-    """openai: reject rationales whose recall names the text of the option they argue for."""
-    mode: Literal["direct", "batch"] = "direct"
-    """openai: direct asks request by request; batch hands in batch jobs (half the price at OpenAI, up to a day)."""
-    poll_seconds: float = Field(60.0, gt=0)
-    """openai, batch: seconds between looks at a job."""
-    concurrency: int = Field(32, ge=1, le=1000)
-    """openai: most requests under way at once."""
-    requests_per_minute: int | None = Field(None, ge=1)
-    """openai: the endpoint's limit on requests; null: none."""
-    tokens_per_minute: int | None = Field(None, ge=1)
-    """openai: the endpoint's limit on tokens, prompt and most completion tokens together; null: none."""
-    timeout_seconds: float = Field(120.0, gt=0)
-    """openai: longest a request may take in all."""
-    attempts: int = Field(10, ge=1)
-    """openai: how often a request is tried before it is passed over."""
-    backoff_seconds: float = Field(1.0, gt=0)
-    """openai: wait before the second try; doubles up to a minute, with jitter. A server's Retry-After goes first."""
-    budget: float | None = Field(None, ge=0)
-    """openai: most US dollars to spend; the run stops before a request that could exceed it. null: no limit."""
-    budget_tokens: int | None = Field(None, ge=0)
-    """openai: most tokens to use, prompts and completions together. null: no limit."""
-    input_price: float | None = Field(None, ge=0)
-    """openai: US dollars per million prompt tokens; null: from the price table, if it has the model."""
-    output_price: float | None = Field(None, ge=0)
-    """openai: US dollars per million completion tokens; null: from the price table, if it has the model."""
+    """Share of the teacher's completions that are garbled, and so rejected."""
 
-    @model_validator(mode="after")
-    def _asks_the_model_it_names(self) -> Self:
-        if self.model is not None and self.source != "openai":
-            raise ValueError(expected(f"setting teacher.source with teacher.model={self.model}", self.source, "openai"))
-        return self
+
+class LlmSettings(Settings):
+    """A language model as teacher, behind an OpenAI-compatible endpoint (`teacher.source=openai`)."""
+
+    model: str = Field(min_length=1)
+    """Name of the language model, as the endpoint knows it."""
+    base_url: str = "https://api.openai.com/v1"
+    """Address of the endpoint, such as http://localhost:11434/v1 for Ollama."""
+    key_env: EnvName = "OPENAI_API_KEY"
+    """Environment variable that holds the API key. The key itself is never a setting."""
+    prompt: Folder | None = None
+    """YAML file with your own instruction and worked examples; null uses the built-in ones for the task."""
+    show_gold: bool = True
+    """Tell the teacher the right answer and have it explain that answer, as in the paper."""
+    examples: int = Field(7, ge=0)
+    """Worked examples in the prompt, a seeded draw from the available ones."""
+    structured: bool = False
+    """Request JSON that follows a schema (response_format). Not every endpoint supports it."""
+    samples: int = Field(8, ge=1, le=128)
+    """Usable completions to collect per question."""
+    temperature: float | None = Field(0.8, ge=0)
+    """Sampling temperature of the teacher; null uses the endpoint's default."""
+    max_tokens: int = Field(256, ge=1)
+    """Maximum tokens per completion. If a question's completion is cut off, later requests for that question
+    double the limit, up to eight times this number."""
+    waves: int = Field(3, ge=0)
+    """Waves of requests; each wave requests only the completions that are still missing. 0 sends nothing and
+    uses the answers received so far."""
+    keep: int | None = Field(None, ge=1)
+    """Maximum rationales to keep per question; null keeps up to teacher.llm.samples."""
+    duplicate_distance: int = Field(10, ge=0)
+    """A recall is a duplicate if at most this many character edits separate it from one already kept; 0 drops
+    only equal ones."""
+    reject_leaks: bool = False
+    """Reject rationales whose recall contains the text of the option they argue for."""
+    mode: Literal["direct", "batch"] = "direct"
+    """How requests are sent. direct: one by one; batch: as batch jobs, which take up to a day and cost half
+    at OpenAI."""
+    poll_seconds: float = Field(60.0, gt=0)
+    """Seconds between checks on a batch job."""
+    concurrency: int = Field(32, ge=1, le=1000)
+    """Maximum requests in flight at once."""
+    requests_per_minute: int | None = Field(None, ge=1)
+    """Maximum requests per minute; null sets no limit."""
+    tokens_per_minute: int | None = Field(None, ge=1)
+    """Maximum tokens per minute, counting the prompt and the most that a request may generate; null sets no
+    limit."""
+    timeout_seconds: float = Field(120.0, gt=0)
+    """Maximum seconds that one try of a request may take in total."""
+    attempts: int = Field(10, ge=1)
+    """Tries per request before the request is skipped."""
+    backoff_seconds: float = Field(1.0, gt=0)
+    """Seconds to wait before the second try. The wait doubles with each try, up to a minute, with jitter; a
+    server's Retry-After takes precedence."""
+    budget: float | None = Field(None, ge=0)
+    """Spending limit in US dollars; the run stops before a request that could exceed it. null sets no
+    limit."""
+    budget_tokens: int | None = Field(None, ge=0)
+    """Limit on tokens used, prompts and completions together; the run stops before a request that could
+    exceed it. null sets no limit."""
+    input_price: float | None = Field(None, ge=0)
+    """US dollars per million prompt tokens; null looks the model up in the price table."""
+    output_price: float | None = Field(None, ge=0)
+    """US dollars per million completion tokens; null looks the model up in the price table."""
 
     @field_validator("base_url")
     @classmethod
@@ -200,124 +194,169 @@ class TeacherSettings(Settings):
             parts = urlsplit(value)
             _ = parts.port
         except ValueError:
-            raise ValueError(expected("setting teacher.base_url", value, wanted)) from None
+            raise ValueError(expected("setting teacher.llm.base_url", value, wanted)) from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(expected("setting teacher.base_url", value, wanted))
+            raise ValueError(expected("setting teacher.llm.base_url", value, wanted))
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError(
-                "setting teacher.base_url: found a user, password or query in it, expected a plain address: settings "
-                "are written to files; put the key into the environment (teacher.key_env)"
+                "setting teacher.llm.base_url: found a user, password or query in it, expected a plain address: "
+                "settings are written to files, so put the key into the environment (teacher.llm.key_env)"
             )
         return value.rstrip("/")
 
 
+class TeacherSettings(Settings):
+    """Where rationales come from."""
+
+    source: Annotated[str, SOURCES] = "recorded"
+    """Who writes the rationales. openai: a language model behind an OpenAI-compatible endpoint; ecqa: human
+    explanations of CommonsenseQA; facts: the facts in OpenBookQA's and StrategyQA's files (recall only);
+    recorded: a file of rationales; scripted: Storeroom's built-in teacher."""
+    path: Folder | None = None
+    """Folder with ecqa_*.jsonl (source ecqa), or file of rationales (source recorded)."""
+    licence: str | None = None
+    """Note on the licence of the rationales, written into the header of their file; null writes what is known
+    about the source."""
+    label_policy: Literal["gold", "teacher"] = "gold"
+    """What to do with rationales whose verdicts contradict the gold label. gold: drop them; teacher: let
+    their label replace the gold label if more than half of the question's rationales agree on it (FIDELITY,
+    defect 12)."""
+    llm: LlmSettings | None = None
+    """The language model, with source openai; null with any other source."""
+
+    @model_validator(mode="after")
+    def _asks_the_model_it_names(self) -> Self:
+        if self.llm is not None and self.source != "openai":
+            where = f"setting teacher.source with teacher.llm.model={self.llm.model}"
+            raise ValueError(expected(where, self.source, "openai"))
+        if self.llm is None and self.source == "openai":
+            raise ValueError("setting teacher.llm.model: found nothing, expected the name of a model")
+        return self
+
+
 class StageSettings(Settings):
-    """What the student is taught and in what wording."""
+    """What the student learns, and in which wording."""
 
     plan: Literal["full", "summarize", "recall_summarize", "analyze_summarize", "cot", "multitask"] = "full"
-    """Stages to train and to answer with: all three, or an ablation. Baselines: summarize learns from labels alone, cot
-    writes recall, analyses and answer as one text, multitask learns label and rationale as two tasks."""
+    """Stages to train and to answer with. full: all three; recall_summarize and analyze_summarize leave one
+    out. Baselines: summarize learns from labels alone; cot writes recall, analyses and answer as one text;
+    multitask learns label and rationale as two tasks."""
     template: Literal["paper", "named"] = "paper"
-    """paper: the published wording; named: the analyze prompt also says the option's text."""
+    """Wording of the prompts. paper: as published; named: the analyze prompt also gives the option's text."""
     interval: int = Field(100, ge=1)
-    """Optimizer steps of recall, and of summarize, before the next stage's turn; analyze: times the options."""
+    """Optimizer steps per turn of a stage; a turn of analyze has this many steps for every option."""
     order: Literal["interleaved", "shuffled", "sequential"] = "interleaved"
-    """interleaved: the stages take turns (the paper); shuffled: every batch mixes all stages; sequential: one stage's
-    whole share of the training after the other's."""
+    """How the stages share the training. interleaved: they take turns (the paper); shuffled: every batch
+    mixes all stages; sequential: each stage gets its whole share of the steps before the next one starts."""
     rationale_weight: float = Field(1.0, gt=0)
-    """plan multitask: weight of the rationale task's loss beside the label task's."""
+    """Weight of the rationale loss relative to the label loss (plan multitask)."""
     rationales: int | None = Field(None, ge=1)
-    """Most rationales to learn from per question; null: all there are."""
+    """Maximum rationales to learn from per question; null uses all."""
     shuffle_rationales: bool = False
-    """A control that should fail: deal every question the rationale of another one with as many options."""
+    """Give every question the rationales of another one with as many options: a control that should fail."""
     permute_options: bool = False
-    """Show each training question with its options in a fresh seeded order every epoch."""
+    """Show each training question's options in a new seeded order every epoch."""
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters around frozen weights. Source: Hu et al. 2021, arXiv:2106.09685."""
+
+    rank: int = Field(ge=1)
+    """Rank of the adapters."""
+    alpha: float = Field(32.0, gt=0)
+    """Scale of the adapters: their output is multiplied by this number divided by the rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the adapters' input, in phase 1."""
+    targets: tuple[str, ...] | None = Field(None, min_length=1)
+    """Names of the layers to adapt, such as [q_proj, v_proj]; null adapts every linear layer except the
+    output layer."""
+    save: Literal["merged", "adapter"] = "merged"
+    """What a trained student's folder holds. merged: whole weights, and phase 2 starts with fresh adapters on
+    top of them; adapter: only the adapters, which load on top of `student.name`, and phase 2 continues to
+    train them."""
 
 
 class StudentSettings(Settings):
     """The model that learns."""
 
     init: Literal["pretrained", "scratch"] = "pretrained"
-    """pretrained: load `student.name`; scratch: random weights of `student.size`."""
+    """Initial weights. pretrained: load `student.name`; scratch: random weights of `student.size`."""
     name: str = "google-t5/t5-small"
-    """pretrained: a Hugging Face name or a folder with a model of either family: an encoder-decoder such as T5, or a
-    causal one such as Qwen, Llama, SmolLM, Gemma or GPT-2."""
+    """Pretrained model to load: a Hugging Face name or a folder. It may be an encoder-decoder such as T5, or
+    a causal model such as Qwen, Llama, SmolLM, Gemma or GPT-2."""
     family: Literal["seq2seq", "causal"] = "seq2seq"
-    """scratch: a T5, or a decoder of Qwen3's architecture."""
+    """Architecture of a student with random weights. seq2seq: a T5; causal: a decoder like Qwen3."""
     size: Literal["1m", "4m", "t5-small", "t5-base"] = "1m"
-    """scratch: the shape; 1m and 4m count the weights outside the vocabulary. The others are T5's alone."""
+    """Size of a student with random weights. 1m and 4m count the weights outside the vocabulary; t5-small and
+    t5-base exist only as a T5."""
     chat_template: bool = False
-    """causal: make every prompt the user's turn in the tokenizer's chat template, and every target the answer."""
+    """Format every prompt as the user's turn of the tokenizer's chat template, and every target as the reply
+    (causal students only)."""
     sentencepiece: Path | None = None
-    """scratch: a SentencePiece vocabulary file; null trains a word-level vocabulary on the task."""
+    """SentencePiece vocabulary file for a student with random weights; null trains a word-level vocabulary on
+    the task."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """Dropout in phase 1; phase 2 trains without (FIDELITY, defect 2)."""
+    """Dropout in phase 1. Phase 2 trains without dropout (FIDELITY, defect 2)."""
     max_prompt_tokens: int = Field(200, ge=8)
-    """Longer prompts are cut at the front, counted and reported."""
+    """Maximum tokens of a prompt. Longer prompts lose their front; the cuts are counted and reported."""
     max_target_tokens: int = Field(200, ge=4)
-    """Longer targets are cut at the end, counted and reported."""
-    lora_rank: int | None = Field(None, ge=1)
-    """Train low-rank adapters (LoRA) of this rank in both phases, and not the weights; needs the extra [peft]. null:
-    train all weights."""
-    lora_alpha: float = Field(32.0, gt=0)
-    """LoRA: what the adapters add is scaled by this over the rank."""
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
-    """LoRA: dropout before the adapters, in phase 1."""
-    lora_targets: tuple[str, ...] | None = Field(None, min_length=1)
-    """LoRA: names of the layers to adapt, such as [q_proj, v_proj]; null: every linear layer but the output layer."""
-    lora_save: Literal["merged", "adapter"] = "merged"
-    """LoRA: merged saves whole weights, and phase 2 begins with fresh adapters on them; adapter saves the adapters
-    alone, to be loaded on top of `student.name`, and phase 2 goes on with them."""
+    """Maximum tokens of a target. Longer targets lose their end; the cuts are counted and reported."""
+    lora: LoraSettings | None = None
+    """Low-rank adapters (LoRA) that both phases train instead of the weights; needs the extra [peft]. null trains
+    all weights."""
 
     @model_validator(mode="after")
     def _has_that_shape(self) -> Self:
         if self.init == "scratch" and self.family == "causal" and self.size.startswith("t5"):
             raise ValueError(expected("setting student.size with student.family=causal", self.size, "1m or 4m"))
-        if self.init == "scratch" and self.lora_rank is not None:
-            raise ValueError(expected("setting student.lora_rank with student.init=scratch", self.lora_rank, "null"))
+        if self.init == "scratch" and self.lora is not None:
+            where = "setting student.lora with student.init=scratch"
+            raise ValueError(expected(where, f"rank {self.lora.rank}", "null"))
         if self.init == "pretrained" and self.family != "seq2seq":
-            wanted = "no such setting: the model at student.name has a family of its own"
+            wanted = "no such setting: the model at student.name decides its family"
             raise ValueError(expected("setting student.family with student.init=pretrained", self.family, wanted))
-        if self.lora_rank is None:
-            for name in ("lora_alpha", "lora_dropout", "lora_targets", "lora_save"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    wanted = "student.lora_rank, too: without it there are no adapters"
-                    raise ValueError(expected(f"setting student.{name}", getattr(self, name), wanted))
         if self.init == "scratch" and self.chat_template:
             raise ValueError(expected("setting student.chat_template with student.init=scratch", True, "false"))
         return self
 
 
 class OptimSettings(Settings):
-    """What both phases of training have in common."""
+    """Settings that both training phases share."""
 
-    epochs: int = Field(10, ge=1)
-    """Passes over all examples (phase 2: over all pairs of a round)."""
+    epochs: int | None = Field(10, ge=1)
+    """Passes over all examples (phase 2: over all pairs of a round); null trains until max_steps."""
     max_steps: int | None = Field(None, ge=1)
-    """Stop after so many optimizer steps; the learning-rate schedule ends there too. null: all epochs."""
+    """Stop after this many optimizer steps; the learning-rate schedule ends there too. null: all epochs."""
     learning_rate: float = Field(5e-4, gt=0)
-    """Peak AdamW rate, reached after warm-up, per optimizer step."""
+    """Peak AdamW learning rate per optimizer step, reached at the end of warm-up."""
     warmup: Share = 0.1
-    """Share of the steps over which the rate rises from zero; it then falls along a cosine."""
+    """Share of the steps over which the learning rate rises from zero; after that it falls along a cosine."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW weight decay."""
     batch_size: int = Field(64, ge=1)
     """Examples (phase 2: pairs) per optimizer step."""
     micro_batch_size: int | None = Field(None, ge=1)
-    """Most examples (phase 2: pairs) per forward pass; null: as many as are worth padding to one length. Gradients add
-    up to the whole batch's either way."""
+    """Maximum examples (phase 2: pairs) per forward pass; null cuts each batch into pieces of similar length.
+    The gradient is that of the whole batch either way."""
     max_gradient_norm: float = Field(1.0, gt=0)
-    """Gradients are clipped to this norm."""
+    """Norm to which gradients are clipped."""
     validate_every: int | None = Field(None, ge=1)
-    """Optimizer steps between validations and checkpoints; null: once per cycle of the stages."""
+    """Optimizer steps between validations (each with a checkpoint); null: one cycle of the stages."""
     patience: int | None = Field(None, ge=1)
-    """Stop after so many validations in a row without a new best; null: train to the end."""
+    """Stop after this many validations in a row without a new best; null trains to the end."""
     bf16: Literal["auto", "always", "never"] = "auto"
-    """Mixed precision in bfloat16; auto: on GPUs that have it."""
+    """Train in mixed precision with bfloat16. auto: on GPUs that support it."""
     gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: less memory, about a third more time."""
+    """Compute activations twice instead of storing them: less memory, about a third more time."""
     shard: bool = False
-    """Share out weights, gradients and optimizer state over the processes (FSDP): less memory on each, more traffic."""
+    """Split weights, gradients and optimizer state across the processes (FSDP): less memory per process, more
+    traffic."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.epochs is None and self.max_steps is None:
+            raise ValueError("settings epochs and max_steps (of train or reflect): found null twice, expected a number")
+        return self
 
 
 class TrainSettings(OptimSettings):
@@ -325,47 +364,51 @@ class TrainSettings(OptimSettings):
 
 
 class ReflectSettings(OptimSettings):
-    """Phase 2, self-reflection: sample from the student, pair right with wrong, train on the difference, repeat."""
+    """Phase 2, self-reflection: sample from the student, pair right with wrong, train on the difference."""
 
     rounds: int = Field(5, ge=0)
-    """Sample-pair-train rounds. Each starts from the student of the one before."""
+    """Rounds of sampling, pairing and training. Each round starts from the student of the round before."""
     questions: int | None = Field(None, ge=1)
-    """Training questions to sample on per round, a fresh seeded draw; null: all."""
+    """Training questions to sample chains for in each round, a new seeded draw every time; null uses all."""
     samples_per_question: SamplesPerRound = (10,)
-    """Recalls drawn per question, and sets of analyses drawn per chosen recall. A list has a number for each round."""
+    """Recalls to draw per question, and sets of analyses to draw per chosen recall. A list gives one number
+    per round; its last number repeats."""
     temperature: TemperaturePerRound = (0.7,)
-    """Sampling temperature of the stage under reflection; the other stages decode greedily. A list has one for each
-    round."""
+    """Sampling temperature of the stage under reflection; the other stages decode greedily. A list gives one
+    value per round; its last value repeats."""
     sampling: Literal["even", "uncertain"] = "even"
-    """even: every question gets the same number of recalls; uncertain: half of them, and the other half goes to the
-    questions that were sometimes solved and sometimes not, as far as these can take it (at most four times the number
-    each); what they cannot is saved."""
+    """How recalls are spread over the questions. even: the same number for each. uncertain: half the number
+    (rounded up) for each, and the rest for the questions that were solved only sometimes, at most four times
+    the number more for each of them; samples that those questions cannot take are not drawn."""
     stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
-    """Which stages to make pairs of."""
+    """Stages to make pairs of."""
     on_policy: Share = 1.0
-    """Share of the chosen recalls that stay the student's own; the others give way to the teacher's, as far as the
-    question has some."""
+    """Share of the chosen recalls that the student wrote. The teacher's recalls replace the rest, or less of
+    it if the question has too few of them."""
     replay_rounds: int = Field(0, ge=0)
-    """Train on the pairs of so many earlier rounds, too."""
+    """Also train on the pairs of this many earlier rounds."""
     interval: int = Field(100, ge=1)
-    """Optimizer steps on recall pairs before the analyze pairs' turn, and the other way round."""
-    loss: Literal["dpo", "ipo", "dpo_norm", "none"] = "dpo"
-    """What the pairs teach (`reflect.dpo`): dpo; ipo; dpo_norm: dpo on log-probabilities per token; none: nothing, so
-    that only the chosen text is learned (self-training)."""
+    """Optimizer steps on recall pairs before the analyze pairs take their turn, and vice versa."""
+    loss: Annotated[str, LOSSES] = "dpo"
+    """Preference loss on the pairs (see `reflect.losses`). dpo, ipo: the published losses; dpo_norm: dpo on
+    log-probabilities per token; none: the student only learns the chosen texts (self-training)."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    """dpo, dpo_norm: the share of pairs that are taken to be the wrong way round."""
+    """Share of the pairs assumed to be mislabelled, with chosen and rejected swapped (losses dpo and
+    dpo_norm)."""
     reference: Literal["previous", "initial"] = "previous"
-    """The frozen reference: the student the round starts from (the paper), or phase 1's."""
+    """The frozen reference. previous: the student that the round starts from (the paper); initial: the
+    student of phase 1."""
     beta: float = Field(0.5, gt=0)
-    """Sharpness of the preference loss: margins are multiplied by it. A small one lets the student move further from
-    its reference."""
+    """Sharpness of the preference loss, which multiplies margins by this number. A smaller one lets the
+    student move further from the reference."""
     alpha: float = Field(0.5, ge=0)
-    """Weight of the chosen text's mean negative log-likelihood, added to the preference loss; 0 switches it off."""
+    """Weight of the chosen texts' mean negative log-likelihood, which is added to the preference loss; 0
+    turns it off."""
     rollback: bool = True
-    """Does the student that a round starts from compete for being the round's best? Then a round that does not help
-    changes nothing."""
+    """Let the student that a round starts from compete with the round's checkpoints, so that a round that
+    does not help changes nothing."""
     learning_rate: float = Field(5e-6, gt=0)
-    """Peak AdamW rate, reached after warm-up, per optimizer step."""
+    """Peak AdamW learning rate per optimizer step, reached at the end of warm-up."""
     batch_size: int = Field(32, ge=1)
     """Pairs per optimizer step."""
 
@@ -377,9 +420,9 @@ class ReflectSettings(OptimSettings):
             raise ValueError(expected(key, list(self.samples_per_question), wanted))
         if self.on_policy < 1 and "recall" not in self.stages:
             key = "setting reflect.on_policy without recall among reflect.stages"
-            raise ValueError(expected(key, self.on_policy, "1: it is about recalls"))
+            raise ValueError(expected(key, self.on_policy, "1: it only concerns recalls"))
         if self.loss == "none" and self.reference == "initial":
-            wanted = "previous: without a preference there is nothing to refer to"
+            wanted = "previous: without a preference loss there is no reference"
             raise ValueError(expected("setting reflect.reference with reflect.loss=none", self.reference, wanted))
         if self.loss == "none" and self.alpha == 0:
             raise ValueError(expected("setting reflect.alpha with reflect.loss=none", self.alpha, "more than 0"))
@@ -391,7 +434,7 @@ class ReflectSettings(OptimSettings):
 
 
 def in_round(values: tuple[N, ...], number: int) -> N:
-    """The value of a setting in a round, from 1; a list that is too short goes on with its last value."""
+    """The value of a setting in a round, counted from 1; a list that is too short repeats its last value."""
     return values[min(number, len(values)) - 1]
 
 
@@ -401,23 +444,24 @@ class GenerateSettings(Settings):
     batch_size: int = Field(128, ge=1)
     """Prompts decoded at once."""
     max_recall_tokens: int = Field(128, ge=1)
-    """Longest recall."""
+    """Maximum tokens of a recall."""
     max_analysis_tokens: int = Field(128, ge=1)
-    """Longest analysis of one option."""
+    """Maximum tokens of the analysis of one option."""
     answer: Literal["free", "constrained"] = "free"
-    """free: write the conclusion and read the label in it; constrained: take the likeliest of the labels."""
+    """How the student answers. free: it writes a conclusion, and the label is read from it; constrained: the
+    most likely label is taken."""
     bf16: Literal["auto", "always", "never"] = "auto"
-    """Decode in bfloat16; auto: sampled chains, on GPUs that have it and on CPUs with AMX or AVX512-BF16. Greedy
-    chains are decoded in float32 unless always."""
+    """Decode in bfloat16. auto: sampled chains only, on GPUs that support it and on CPUs with AMX or
+    AVX512-BF16; always: greedy chains too."""
 
 
 class EvaluateSettings(Settings):
-    """Testing. Nothing here changes a student; every choice is part of the verdict file's name."""
+    """Testing. None of these settings changes a student; each is part of the verdict file's name."""
 
     split: Literal["test", "valid"] = "test"
-    """Which questions to answer."""
+    """Questions to answer: the test or the validation split."""
     votes: int = Field(1, ge=1)
-    """1: one greedy chain; more: self-consistency, a majority over that many sampled chains."""
+    """Chains per question. 1: a greedy chain; more: a majority vote over sampled ones (self-consistency)."""
     temperature: float = Field(0.7, gt=0)
     """Sampling temperature of recall and analyze when votes > 1; summarize is greedy."""
 
@@ -426,9 +470,9 @@ class RunSettings(Settings):
     """All settings of a run."""
 
     task: str
-    """csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file of your own questions."""
+    """csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file with your own questions."""
     data_dir: Folder | None = None
-    """Folder with the benchmark's official files; null fetches them from the Hugging Face Hub."""
+    """Folder with the benchmark's official files; null downloads them from the Hugging Face Hub."""
     seed: int = Field(42, ge=0)
     """Seed of every random stream: splits, draws, weights, dropout, samples."""
     limit: LimitSettings = LimitSettings()
@@ -446,19 +490,6 @@ class RunSettings(Settings):
         """All settings as JSON values."""
         return self.model_dump(mode="json")
 
-    def bound(self) -> Bound:
-        """The settings that may not change once their verb has begun."""
-        plain = self.plain()
-        by_verb = {
-            verb: {
-                key: value
-                for key, value in flatten({name: plain[name] for name in names if name != "evaluate"}).items()
-                if key not in EXTENDABLE
-            }
-            for verb, names in SECTIONS.items()
-        }
-        return Bound(by_verb, flatten(RunSettings(task=self.task).plain()))
-
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "teach": ("task", "data_dir", "seed", "limit", "split", "storeroom", "teacher"),
@@ -466,244 +497,11 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "reflect": ("reflect",),
     "evaluate": ("evaluate",),
 }
-"""Which settings each verb reads first; later verbs build on what earlier ones read."""
+"""The settings that each verb is the first to read; later verbs read those of earlier ones too."""
 
 _HOW_TO_ASK = (
     "base_url key_env mode poll_seconds concurrency requests_per_minute tokens_per_minute timeout_seconds attempts "
     "backoff_seconds budget budget_tokens input_price output_price waves"
 )
-EXTENDABLE = frozenset({"reflect.rounds", *(f"teacher.{name}" for name in _HOW_TO_ASK.split())})
-"""Settings that may change on a run that has begun: they add work or say how to do it, and change nothing done."""
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """`{"reflect": {"beta": 0.5}}` as `{"reflect.beta": 0.5}`."""
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-class FieldLine(Settings):
-    """One setting as a person reads it."""
-
-    key: str
-    default: str
-    allowed: str
-    meaning: str
-
-
-def describe_settings(verb: str | None = None) -> Iterator[FieldLine]:
-    """Every setting (of one verb), in order: key, default, allowed values, meaning."""
-    sections = RunSettings.model_fields if verb is None else SECTIONS[verb]
-    for name in sections:
-        yield from _lines(name, RunSettings.model_fields[name])
-
-
-def _lines(key: str, field: FieldInfo) -> Iterator[FieldLine]:
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-        for name, inner in field.annotation.model_fields.items():
-            yield from _lines(f"{key}.{name}", inner)
-        return
-    default = "required" if field.is_required() else as_yaml(field.default)
-    meaning = " ".join((field.description or "").split())
-    yield FieldLine(key=key, default=default, allowed=_allowed(field), meaning=meaning)
-
-
-def as_yaml(value: object) -> str:
-    """A setting's value on one line, as one would write it in a file."""
-    plain = list(value) if isinstance(value, tuple) else value
-    return str(yaml.safe_dump(plain, default_flow_style=True)).split("\n")[0]
-
-
-def _allowed(field: FieldInfo) -> str:
-    return " ".join([_type_name(field.annotation), *_bounds(field)])
-
-
-def _bounds(field: FieldInfo) -> list[str]:
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    return [
-        f"{sign} {getattr(rule, name):g}"
-        for rule in field.metadata
-        for name, sign in signs.items()
-        if hasattr(rule, name)
-    ]
-
-
-def _type_name(annotation: Any) -> str:
-    if get_origin(annotation) is Annotated:
-        plain, *rules = get_args(annotation)
-        return " ".join(
-            [_type_name(plain), *(bound for own in rules if isinstance(own, FieldInfo) for bound in _bounds(own))]
-        )
-    if get_origin(annotation) is Literal:
-        return " | ".join(get_args(annotation))
-    if get_origin(annotation) is tuple:
-        return f"list of {_type_name(get_args(annotation)[0])}"
-    if inner := get_args(annotation):
-        return " | ".join(_type_name(part) for part in inner)
-    return {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path", type(None): "null"}[
-        annotation
-    ]
-
-
-def known_keys() -> list[str]:
-    """Every `key.path` that can be set."""
-    return [line.key for line in describe_settings()]
-
-
-def unknown_setting(key: str) -> SettingsError:
-    """What to say of a setting that there is not, with the nearest that there is."""
-    keys = known_keys()
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
-    if not near:
-        near = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    if key.split(".")[-1] in ("key", "api_key", "token"):
-        hint = "; an API key is read from the environment variable that teacher.key_env names, and from nowhere else"
-    return SettingsError(
-        f"setting {key!r}: found no such setting, expected one of those that `tinythinker settings` lists{hint}"
-    )
-
-
-def _check_keys(tree: Json, where: str) -> None:
-    """Refuse unknown keys with the nearest known one, before pydantic sees them."""
-    for key in _all_keys(tree):
-        if not isinstance(key, str):
-            raise SettingsError(expected(f"{where}, key", key, "the name of a setting"))
-    if "task" in tree:
-        raise SettingsError(
-            expected(f"{where}, task", tree["task"], "no such key: the task is the command's first word")
-        )
-    keys = set(known_keys())
-    sections = {key.split(".")[0] for key in keys if "." in key}
-    for key, value in flatten(tree).items():
-        if key in sections:
-            raise SettingsError(expected(f"{where}, {key}", value, f"a group of settings, such as {key}.x=..."))
-        if key not in keys:
-            raise unknown_setting(key)
-
-
-def _all_keys(tree: Mapping[Any, Any]) -> Iterator[object]:
-    for key, value in tree.items():
-        yield key
-        if isinstance(value, Mapping):
-            yield from _all_keys(value)
-
-
-def parse_override(text: str) -> tuple[str, object]:
-    """`reflect.rounds=3` as `("reflect.rounds", 3)`; the value is read as YAML.
-
-    Raises:
-        SettingsError: there is no `=`, or the value is not YAML.
-    """
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise SettingsError(expected("setting", text, "key.path=value"))
-    try:
-        return key.strip(), _yaml(value)
-    except (yaml.YAMLError, ValueError):
-        return key.strip(), value
-
-
-def _yaml(text: str) -> Any:
-    """YAML 1.1 reads `1e-4` as text and `yes` as true; settings want the number and the word."""
-    value = yaml.safe_load(text)
-    if isinstance(value, date):  # a folder named like a day
-        return text.strip()
-    if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
-        return text.strip()
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        inner = merged.get(key)
-        merged[key] = _merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _nested(pairs: Sequence[tuple[str, object]]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, value in pairs:
-        here: dict[str, Any] = {}
-        leaf = here
-        *groups, name = key.split(".")
-        for group in groups:
-            leaf = leaf.setdefault(group, {})
-        leaf[name] = value
-        tree = _merge(tree, here)
-    return tree
-
-
-def _read_yaml(text: str, where: str) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise SettingsError(f"{where}{line}: found malformed YAML, expected `key: value` lines") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise SettingsError(expected(where, tree, "a mapping of settings"))
-    _check_keys(tree, where)
-    return tree
-
-
-def presets() -> list[str]:
-    """Names of the tasks that have a preset."""
-    folder = resources.files("tinythinker") / "settings" / "presets"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-
-
-def preset(task: str) -> dict[str, Any]:
-    """The preset of a task; empty for a file of one's own. Raises SettingsError for what is neither."""
-    if task in presets():
-        file = resources.files("tinythinker") / "settings" / "presets" / f"{task}.yaml"
-        return _read_yaml(file.read_text(encoding="utf-8"), f"preset {task}")
-    if Path(task).suffix.lower() in (".jsonl", ".csv"):
-        return {}
-    near = difflib.get_close_matches(task, presets(), n=1)
-    wanted = f"one of {', '.join(presets())}, or a .jsonl or .csv file" + (
-        f" (did you mean {near[0]!r}?)" if near else ""
-    )
-    raise SettingsError(expected("task", task, wanted))
-
-
-def validate(tree: Mapping[str, Any]) -> RunSettings:
-    """Check a tree of settings. Raises SettingsError in one line that names the key."""
-    try:
-        return RunSettings.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        # A model's own check has no key of its own; its message names the keys.
-        if first["type"] == "value_error":
-            raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
-        key = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
-        wanted = first["msg"].removeprefix("Input should be ")
-        raise SettingsError(expected(f"setting {key}", first["input"], wanted)) from None
-
-
-def override(settings: RunSettings, overrides: Sequence[str]) -> RunSettings:
-    """Settings with `key.path=value` overrides on top. Raises SettingsError."""
-    tree = _nested([parse_override(text) for text in overrides])
-    _check_keys(tree, "settings")
-    return validate(_merge(settings.plain(), tree))
-
-
-def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None = None) -> RunSettings:
-    """Resolve the settings of a task: defaults < preset < config file < overrides. Raises SettingsError, DataError."""
-    tree: dict[str, Any] = _merge({"task": task}, preset(task))
-    if config is not None:
-        tree = _merge(tree, _read_yaml(read_text(config), str(config)))
-    return override(validate(tree), overrides)
+EXTENDABLE = frozenset({"reflect.rounds", *(f"teacher.llm.{name}" for name in _HOW_TO_ASK.split())})
+"""Settings that may change after a run has begun: they add work or say how to do it, and undo nothing."""

@@ -1,4 +1,4 @@
-"""Which stages a method has, and in which order optimizer steps visit them: both are values that can be printed."""
+"""Which stages a method has, and in which order optimizer steps visit them; you can print both."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ PLANS: Mapping[str, tuple[Stage, ...]] = {
     "cot": (Stage.REASON,),
     "multitask": (Stage.REASON, Stage.SUMMARIZE),
 }
-"""Stages to train: the method's, the paper's ablations, and the baselines'. `summarize` is fine-tuning on labels; `cot`
-is single-target chain of thought (Fine-tune-CoT, Ho et al. 2023): recall, analyses and answer in one text; `multitask`
-learns the label and the rationale as two tasks (Distilling step-by-step, Hsieh et al. 2023)."""
+"""Stages to train, for the method, the paper's ablations and the baselines. `summarize` is fine-tuning on
+labels; `cot` is single-target chain of thought (Fine-tune-CoT, Ho et al. 2023): recall, analyses and answer
+in one text; `multitask` learns the label and the rationale as two tasks (Distilling step-by-step, Hsieh et
+al. 2023)."""
 
 ANSWERED_WITH: Mapping[str, tuple[Stage, ...]] = {**PLANS, "multitask": (Stage.SUMMARIZE,)}
-"""Stages to answer with: those that were trained, but that a multi-task student answers without its rationale."""
+"""Stages to answer with: the trained ones, except that a multi-task student answers without a rationale."""
 
 K = TypeVar("K", bound=str)
 T = TypeVar("T")
 
 
 def interleave(turn: Mapping[K, int], budget: Mapping[K, int]) -> Iterator[K]:
-    """Yield the stage of every optimizer step of one epoch, round-robin by turns (METHOD section 3).
+    """Yield the stage of every optimizer step of one epoch; the stages take turns (METHOD section 3).
 
     Args:
-        turn: optimizer steps a stage keeps the floor before passing it on.
-        budget: optimizer steps a stage has in this epoch.
+        turn: optimizer steps in each stage's turn.
+        budget: optimizer steps of each stage in this epoch.
 
-    A stage that runs out passes the floor at once; the others keep their full turns (FIDELITY, defect 5).
+    A stage that runs out ends its turn at once; the others keep their full turns (FIDELITY, defect 5).
 
     Raises:
-        SettingsError: a turn shorter than one step.
+        SettingsError: a turn is shorter than one step.
 
     >>> "".join(stage[0] for stage in interleave({"recall": 1, "analyze": 2}, {"recall": 2, "analyze": 5}))
     'raaraaa'
@@ -60,10 +61,11 @@ def order_batches(
 
     Args:
         items: what to train on, by stage.
-        turn: optimizer steps of each stage's turn (see `interleave`).
+        turn: optimizer steps in each stage's turn (see `interleave`).
+        batch_size: most items in a batch; a stage's last batch may be smaller.
     """
-    queues = {stage: iter(_batches(own, batch_size, seed, epoch, stage)) for stage, own in items.items()}
-    budget = {stage: -(-len(own) // batch_size) for stage, own in items.items()}
+    queues = {stage: iter(_batches(some, batch_size, seed, epoch, stage)) for stage, some in items.items()}
+    budget = {stage: -(-len(some) // batch_size) for stage, some in items.items()}
     return [(stage, next(queues[stage])) for stage in interleave(turn, budget)]
 
 

@@ -1,4 +1,4 @@
-"""The prompt grammar: every word a student reads or writes around the knowledge itself. Its sole owner."""
+"""The prompt grammar, defined only here: every word that a student reads or writes around the knowledge."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _ANSWER = re.compile(r"(?i:the answer is option) ([A-Z])\b")
 
 
 class Reasoning(NamedTuple):
-    """A chain that was written as one text, taken apart."""
+    """The parts of a chain that was written as one text."""
 
     recall: str | None
     analyses: tuple[str, ...]
-    """One per option in the question's order, or none at all."""
+    """One per option in the question's order, or empty."""
     conclusion: str
 
 
@@ -27,7 +27,7 @@ class Reasoning(NamedTuple):
 class Template:
     """The published wording (`paper`), or the same with the option's text in the analyze prompt (`named`).
 
-    Source: METHOD section 1. Parts that a plan leaves out (no recall, no analyses) leave no trace in the prompts.
+    Source: METHOD section 1. If a plan has no recall or no analyses, the prompts do not mention them.
     """
 
     name: Literal["paper", "named"] = "paper"
@@ -44,8 +44,8 @@ class Template:
         """What the student reads before it answers.
 
         Args:
-            recall: general knowledge, None where the plan has none.
-            analyses: one per option in the question's order, empty where the plan has none.
+            recall: general knowledge; None if the plan has none.
+            analyses: one per option in the question's order; empty if the plan has none.
         """
         known = _known(question, recall)
         if analyses:
@@ -57,7 +57,7 @@ class Template:
         return f"{known}\n{_SUMMARIZE}"
 
     def reasoning(self, question: Question, recall: str, analyses: Sequence[str], label: str | None) -> str:
-        """Everything a chain says, as the one text that follows the recall prompt (plans `cot`, `multitask`).
+        """A whole chain as one text that follows the recall prompt (plans `cot` and `multitask`).
 
         Args:
             label: the answer to end with; None leaves the answer out.
@@ -66,9 +66,9 @@ class Template:
         return whole.removesuffix(_SUMMARIZE).strip() if label is None else f"{whole} {conclusion(label)}"
 
     def read_reasoning(self, question: Question, text: str) -> Reasoning:
-        """Take a text that `reasoning` describes apart, as a student wrote it: white space does not matter.
+        """Split a student's text in the form of `reasoning` into its parts; white space does not matter.
 
-        A part that is not there, or not in its place, is None or empty; the conclusion of a text without one is empty.
+        A part that is missing or misplaced is None (recall) or empty (analyses, conclusion).
         """
         known, _, concluded = " ".join(text.split()).partition(f" {_SUMMARIZE} ")
         recall, _, analyzed = known.partition(f" {_ANALYZE} ")
@@ -101,10 +101,10 @@ def conclusion(label: str) -> str:
 
 
 def parse_answer(text: str, labels: Sequence[str]) -> str | None:
-    """Read the chosen option label out of a generated conclusion.
+    """Read the label of the chosen option from a generated conclusion.
 
-    Returns None, never a guess, if the sentence is malformed or names a label this question does not have: an
-    unreadable answer is scored wrong and counted as unreadable.
+    Returns None, never a guess, if the sentence is malformed or names a label that the question does not
+    have: an unreadable answer counts as wrong and as unreadable.
 
     >>> parse_answer("So the answer is option B.", labels=("A", "B"))
     'B'

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA) around a student's frozen weights. Source: Hu et al. 2021, arXiv:2106.09685."""
+"""Low-rank adapters (LoRA) on a student's frozen weights. Source: Hu et al. 2021, arXiv:2106.09685."""
 
 from __future__ import annotations
 
@@ -6,48 +6,45 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from tinythinker.core.errors import StudentError, expected
 from tinythinker.core.seeds import seed_torch
-
-if TYPE_CHECKING:
-    from tinythinker.student.student import Recipe, Student
+from tinythinker.settings.schema import LoraSettings
 
 ADAPTER_FILE = "adapter_config.json"
 
 
 def require_peft() -> Any:
-    """The library, which most do not need. Raises StudentError."""
+    """The optional package peft. Raises StudentError if it is not installed."""
     try:
         import peft
     except ModuleNotFoundError:
         raise StudentError(
-            "student.lora_rank: found no package peft, expected it; install it with `pip install 'tinythinker[peft]'`"
+            "student.lora.rank: found no package peft, expected it; install it with `pip install 'tinythinker[peft]'`"
         ) from None
     return peft
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the library warns its own users of: names that will change, flags it sets right by itself."""
+    """Hide peft's warnings to its direct users: names that will change, flags that it corrects itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def add_adapters(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTrainedModel:
-    """The model with fresh adapters, which change nothing yet; its own weights are frozen.
+def add_adapters(model: PreTrainedModel, how: LoraSettings, seed: int) -> PreTrainedModel:
+    """The model with fresh adapters, which change nothing yet; its other weights are frozen.
 
     Raises:
-        StudentError: peft is not installed, or the model has no such layers.
+        StudentError: peft is not installed, or the model has no layers with these names.
     """
     peft = require_peft()
-    how = recipe.lora
-    if how is None or isinstance(model, peft.PeftModel):
+    if is_adapted(model):
         return model
     seed_torch(seed, "adapters")
     config = peft.LoraConfig(
@@ -64,17 +61,17 @@ def add_adapters(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTraine
         reason = str(error).split("\n")[0]
         found = list(how.targets or ())
         raise StudentError(
-            expected("student.lora_targets", found, f"names of layers of a {model.config.model_type} model ({reason})")
+            expected("student.lora.targets", found, f"names of layers of a {model.config.model_type} model ({reason})")
         ) from None
 
 
 def is_adapted(model: PreTrainedModel) -> bool:
-    """Does the model wear adapters?"""
+    """Does the model have adapters?"""
     return hasattr(model, "peft_config")
 
 
 def merged(model: PreTrainedModel) -> PreTrainedModel:
-    """A model with its adapters made part of its weights, all of which can be trained again."""
+    """The model with its adapters merged into its weights, all of which are trainable again."""
     with _quiet():
         whole = cast(PreTrainedModel, cast(Any, model).merge_and_unload())
     whole.requires_grad_(True)
@@ -82,13 +79,13 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def load_adapters(base: PreTrainedModel, folder: str) -> PreTrainedModel:
-    """A model with the adapters saved in a folder, ready to be trained on. Raises StudentError."""
+    """The base model with the adapters saved in a folder, ready for more training. Raises StudentError."""
     with _quiet(), _folder_errors(folder):
         return cast(PreTrainedModel, require_peft().PeftModel.from_pretrained(base, folder, is_trainable=True))
 
 
 def base_of(folder: Path) -> str | None:
-    """Name of the model that a folder's adapters belong on; None if it holds whole weights. Raises StudentError."""
+    """Name of the base model of a folder's adapters; None if it holds whole weights. Raises StudentError."""
     if not (folder / ADAPTER_FILE).is_file():
         return None
     with _folder_errors(folder):
@@ -97,19 +94,19 @@ def base_of(folder: Path) -> str | None:
 
 @contextmanager
 def _folder_errors(folder: str | Path) -> Iterator[None]:
-    """Turn what the libraries say of a damaged folder into one line."""
+    """Turn the libraries' errors about a damaged folder into a one-line StudentError."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise StudentError(
-            f"student {folder}: found damaged adapters ({reason}), expected those of a training"
+            f"student {folder}: found damaged adapters ({reason}), expected adapters saved by a training"
         ) from None
 
 
-def merge(student: Student, adapters: Path) -> None:
-    """Load the adapters of a folder into a student that has some, and make them part of its weights, in place."""
+def merged_from(model: PreTrainedModel, adapters: Path) -> PreTrainedModel:
+    """A model that has adapters, with those of a folder in their place and made part of its weights."""
     from safetensors.torch import load_file
 
-    require_peft().set_peft_model_state_dict(student.model, load_file(adapters / "adapter_model.safetensors"))
-    student.model = merged(student.model)
+    require_peft().set_peft_model_state_dict(model, load_file(adapters / "adapter_model.safetensors"))
+    return merged(model)

@@ -1,4 +1,4 @@
-"""Texts -> tensors. The only place where a text can be cut, and it says so."""
+"""Texts -> tensors. Texts are cut nowhere else, and the result says which ones were."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import Tensor
 from tinythinker.student.student import Student
 
 IGNORED = -100
-"""Label of a position that no loss looks at."""
+"""Label of a position that every loss ignores."""
 
 
 class Encoded(NamedTuple):
-    """Padded token ids and their mask (1 where there is a token), both (texts, tokens)."""
+    """Padded token ids and their mask (1 for a token, 0 for padding), both (texts, tokens)."""
 
     ids: Tensor
     mask: Tensor
 
 
 class Rows(NamedTuple):
-    """Token ids of some texts, and how many of the texts had to be cut."""
+    """Token ids of texts, and whether each text was cut."""
 
     ids: list[list[int]]
     is_cut: list[bool]
 
 
 def prompt_ids(student: Student, prompts: Sequence[str]) -> Rows:
-    """Token ids of prompts. One that is too long loses its front: its end says which stage is asked for.
+    """Token ids of prompts. A prompt that is too long loses its front, because its end names the stage.
 
-    A causal student writes on where its prompt ends: so no end of sequence, and a token that marks the beginning of the
-    sequence stays.
+    A causal student continues its prompt, so the prompt has no end-of-sequence token. A beginning-of-sequence
+    token is kept even if the prompt is cut.
     """
     limit = student.recipe.max_prompt_tokens
     rows = _causal_prompts(student, prompts) if student.is_causal else _tokens(student, prompts)
@@ -68,9 +68,9 @@ def _causal_prompts(student: Student, prompts: Sequence[str]) -> list[list[int]]
 
 
 def whole_target_ids(student: Student, targets: Sequence[str]) -> list[list[int]]:
-    """Token ids of targets however long, end-of-sequence last.
+    """Token ids of targets of any length, end-of-sequence last.
 
-    What a causal student writes begins with the space that parts it from its prompt; in a chat nothing does.
+    A causal student's text begins with a space that separates it from the prompt, except in a chat template.
     """
     if not student.is_causal:
         return _tokens(student, targets)
@@ -80,7 +80,7 @@ def whole_target_ids(student: Student, targets: Sequence[str]) -> list[list[int]
 
 
 def target_ids(student: Student, targets: Sequence[str]) -> Rows:
-    """Token ids of targets, end-of-sequence last. One that is too long loses its end, not its end-of-sequence."""
+    """Token ids of targets. One that is too long loses its end, but keeps its end-of-sequence token."""
     limit = student.recipe.max_target_tokens
     rows = whole_target_ids(student, targets)
     kept = [row if len(row) <= limit else [*row[: limit - 1], row[-1]] for row in rows]
@@ -88,7 +88,7 @@ def target_ids(student: Student, targets: Sequence[str]) -> Rows:
 
 
 def pad(rows: Sequence[Sequence[int]], value: int, device: torch.device, *, left: bool = False) -> Encoded:
-    """Pad rows of token ids to the longest, on the right unless said otherwise."""
+    """Pad rows of token ids to the longest row, on the right unless `left`."""
     width = max(len(row) for row in rows)
 
     def filled(row: Sequence[int], filler: int) -> list[int]:
@@ -101,7 +101,7 @@ def pad(rows: Sequence[Sequence[int]], value: int, device: torch.device, *, left
 
 
 def pad_prompts(student: Student, rows: Sequence[Sequence[int]]) -> Encoded:
-    """Prompts as the student reads them, (prompts, tokens): padded where it does not write on."""
+    """Prompts as the student reads them, (prompts, tokens): padded left if causal, else right."""
     return pad(rows, student.pad_id, student.device, left=student.is_causal)
 
 
@@ -111,15 +111,15 @@ def encode_prompts(student: Student, prompts: Sequence[str]) -> Encoded:
 
 
 class Unique(NamedTuple):
-    """Prompts, each once."""
+    """Prompts without repeats."""
 
     prompts: Encoded
     prompt_of: Tensor | None
-    """The row of each asked prompt, (asked,); None if that is its own position."""
+    """Row of each given prompt in `prompts`, (given,); None if no prompt was repeated."""
 
 
 def encode_unique_prompts(student: Student, prompts: Sequence[str]) -> Unique:
-    """Prompts as the student reads them, equal ones once."""
+    """Prompts as the student reads them, without repeats."""
     distinct = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
     encoded = encode_prompts(student, list(distinct))
     if len(distinct) == len(prompts):

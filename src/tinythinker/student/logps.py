@@ -23,7 +23,7 @@ class TargetLogps(NamedTuple):
 
 
 class Scorer(torch.nn.Module):
-    """`target_logps` of one model as a module of its own, so that what spreads a model over devices wraps one call."""
+    """`target_logps` of one model as a module, so that DDP or FSDP has a single call to wrap."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -37,14 +37,14 @@ class Scorer(torch.nn.Module):
 def target_logps(
     model: PreTrainedModel, prompts: Encoded, labels: Tensor, prompt_of: Tensor | None = None
 ) -> TargetLogps:
-    """Score targets token by token; padding counts nothing, neither in sums nor in counts (FIDELITY, defect 1).
+    """Log-probability of each target; padding adds to neither sums nor token counts (FIDELITY, defect 1).
 
-    The vocabulary is computed for real target tokens alone, and an encoder reads every prompt once.
+    Logits are computed for real target tokens only, and an encoder reads every prompt once.
 
     Args:
-        prompts: shapes (prompts, prompt tokens); for a causal model padded on the left.
+        prompts: shapes (prompts, prompt tokens); padded on the left for a causal model.
         labels: (targets, target tokens), padding marked `IGNORED`.
-        prompt_of: the row of each target's prompt, (targets,); None: each target has its own, in order.
+        prompt_of: the row of each target's prompt, (targets,); None: one prompt per target, in order.
     """
     is_real = labels != IGNORED
     logits_of = _seq2seq_logits if model.config.is_encoder_decoder else _causal_logits
@@ -58,17 +58,17 @@ def _seq2seq_logits(
     model: PreTrainedModel, prompts: Encoded, labels: Tensor, is_real: Tensor, prompt_of: Tensor | None
 ) -> Tensor:
     """Logits of the real target tokens, (real tokens, vocabulary)."""
-    own = cast(Any, model)
-    read = own.get_encoder()(input_ids=prompts.ids, attention_mask=prompts.mask).last_hidden_state
+    network = cast(Any, model)
+    read = network.get_encoder()(input_ids=prompts.ids, attention_mask=prompts.mask).last_hidden_state
     mask = prompts.mask
     if prompt_of is not None:
-        read, mask = read[prompt_of], mask[prompt_of]
-    # Fed decoder inputs and not labels, the model computes no loss of its own.
+        read, mask = read.index_select(0, prompt_of), mask[prompt_of]
+    # Given decoder inputs instead of labels, the model computes no loss itself.
     with _vocabulary_for(model, is_real):
-        logits: Tensor = own(
+        logits: Tensor = network(
             encoder_outputs=BaseModelOutput(last_hidden_state=read),
             attention_mask=mask,
-            decoder_input_ids=own.prepare_decoder_input_ids_from_labels(labels),
+            decoder_input_ids=network.prepare_decoder_input_ids_from_labels(labels),
             use_cache=False,
         ).logits
     return logits
@@ -77,12 +77,12 @@ def _seq2seq_logits(
 def _causal_logits(
     model: PreTrainedModel, prompts: Encoded, labels: Tensor, is_real: Tensor, prompt_of: Tensor | None
 ) -> Tensor:
-    """The same: with prompts padded left, all targets begin in the same column."""
+    """The same for a causal model: prompts are padded left, so all targets begin in the same column."""
     if prompt_of is not None:
         prompts = Encoded(prompts.ids[prompt_of], prompts.mask[prompt_of])
     ids = torch.cat([prompts.ids, labels.clamp(min=0)], dim=1)
     mask = torch.cat([prompts.mask, is_real.long()], dim=1)
-    # A token's logits stand one before it; those of the last column foretell nothing.
+    # A token's logits are one position before it; those of the last column predict nothing.
     foretelling = torch.cat([is_real, torch.zeros_like(is_real[:, :1])], dim=1)
     with _vocabulary_for(model, foretelling):
         logits: Tensor = model(
@@ -97,7 +97,7 @@ def _causal_logits(
 
 @contextmanager
 def _vocabulary_for(model: PreTrainedModel, chosen: Tensor) -> Iterator[None]:
-    """Let the output layer see nothing but these positions of the hidden states, (targets, positions)."""
+    """Give the output layer only these positions of the hidden states, (targets, positions)."""
     head = cast(torch.nn.Module, model.get_output_embeddings())
     hook = head.register_forward_pre_hook(lambda _, args: (args[0][chosen],))
     try:
@@ -107,5 +107,5 @@ def _vocabulary_for(model: PreTrainedModel, chosen: Tensor) -> Iterator[None]:
 
 
 def positions(mask: Tensor) -> Tensor:
-    """Position of every token among those that count, from 0; shape and device of the mask."""
+    """Position of every token, from 0, not counting padding; shape and device of the mask."""
     return (mask.cumsum(dim=1) - 1).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Settings -> the student as it is before any training."""
+"""Settings -> a student before any training."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from tinythinker.core.records import Question, Rationale
 from tinythinker.settings.schema import RunSettings
 from tinythinker.stages.examples import build_examples
 from tinythinker.stages.template import Template
+from tinythinker.student.load import pretrained_student
 from tinythinker.student.scratch import scratch_student
-from tinythinker.student.student import Lora, Recipe, Student, pretrained_student
+from tinythinker.student.student import Recipe, Student
 
 
 def make_student(settings: RunSettings, questions: Sequence[Question], rationales: Sequence[Rationale]) -> Student:
     """A student ready for phase 1.
 
-    A word-level vocabulary is collected from everything the training split says, whatever the plan trains on: so all
-    plans of one seed start from the same vocabulary and the same weights.
+    A word-level vocabulary is collected from all texts of the training split, even those the plan does not
+    train on, so all plans of one seed start from the same vocabulary and the same weights.
 
     Raises:
         StudentError: the model, folder or vocabulary file does not load.
@@ -28,15 +29,7 @@ def make_student(settings: RunSettings, questions: Sequence[Question], rationale
         max_prompt_tokens=how.max_prompt_tokens,
         max_target_tokens=how.max_target_tokens,
         chat_template=how.chat_template,
-        lora=None
-        if how.lora_rank is None
-        else Lora(
-            rank=how.lora_rank,
-            alpha=how.lora_alpha,
-            dropout=how.lora_dropout,
-            targets=how.lora_targets,
-            save=how.lora_save,
-        ),
+        lora=how.lora,
     )
     if how.init == "pretrained":
         return pretrained_student(how, recipe)

@@ -1,4 +1,4 @@
-"""float32 or bfloat16 while decoding."""
+"""Decoding in float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tinythinker.student.student import Student
 
 
 def decoding(student: Student, *, is_sampled: bool) -> Student:
-    """The student to decode with, as `generate.bf16` has it: itself, or a copy in bfloat16 for the time being.
+    """The student to decode with, chosen by `generate.bf16`: itself, or a temporary copy in bfloat16.
 
     Args:
-        is_sampled: are texts drawn, or all greedy?
+        is_sampled: are any texts sampled, or is all decoding greedy?
     """
     how = student.recipe.generate.bf16
     if how == "never" or (how == "auto" and not (is_sampled and _pays(student))):
         return student
-    # Copied as bfloat16 at once, so that no second copy in float32 is ever held. Buffers stay as they are: rotary
-    # frequencies and the like need their precision.
+    # Weights are copied straight to bfloat16, so there is never a second copy in float32. Buffers keep their
+    # precision, which rotary frequencies and the like need.
     halves = {
-        id(own): torch.nn.Parameter(own.detach().to(torch.bfloat16), requires_grad=False)
-        for own in student.model.parameters()
+        id(weight): torch.nn.Parameter(weight.detach().to(torch.bfloat16), requires_grad=False)
+        for weight in student.model.parameters()
     }
     model = copy.deepcopy(student.model, halves)
     _fuse_norms(model)
@@ -31,7 +31,7 @@ def decoding(student: Student, *, is_sampled: bool) -> Student:
 
 
 def _fuse_norms(model: torch.nn.Module) -> None:
-    """T5 writes its normalisation out in eight operations; torch has the same as one."""
+    """Replace T5's normalisation, written as eight operations, by torch's, which is one."""
     for parent in model.modules():
         for name, child in parent.named_children():
             if isinstance(child, T5LayerNorm):

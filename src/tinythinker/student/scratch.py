@@ -24,7 +24,8 @@ from tinythinker.core.errors import StudentError
 from tinythinker.core.records import LABELS
 from tinythinker.core.seeds import seed_torch
 from tinythinker.settings.schema import StudentSettings
-from tinythinker.student.student import Recipe, Student, place
+from tinythinker.student.load import place
+from tinythinker.student.student import Recipe, Student
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "1m": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 2, "num_heads": 4, "feed_forward_proj": "relu"},
@@ -46,7 +47,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "feed_forward_proj": "relu",
     },
 }
-"""T5 shapes by `student.size`; the last two are those of the published models."""
+"""T5 shapes by `student.size`; the last two are the shapes of the published models."""
 
 CAUSAL_SHAPES: Mapping[str, Mapping[str, Any]] = {
     "1m": {"hidden_size": 128, "head_dim": 32, "intermediate_size": 384, "num_hidden_layers": 4, "heads": 4},
@@ -64,10 +65,10 @@ def scratch_student(settings: StudentSettings, recipe: Recipe, texts: Iterable[s
     """A student with random weights, the same for the same settings, texts and seed.
 
     Args:
-        texts: what a word-level vocabulary is collected from; unused with a SentencePiece file.
+        texts: source of a word-level vocabulary; unused with a SentencePiece file.
 
     Raises:
-        StudentError: the SentencePiece file is missing or is none.
+        StudentError: the SentencePiece file is missing or unreadable.
     """
     tokenizer = (
         word_tokenizer(texts) if settings.sentencepiece is None else sentencepiece_tokenizer(settings.sentencepiece)
@@ -89,10 +90,12 @@ def scratch_student(settings: StudentSettings, recipe: Recipe, texts: Iterable[s
 def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
     """A T5 that learns from scratch: three departures from the library's initial weights (docs/DECISIONS.md).
 
-    The output layer has weights of its own (transformers 5 ties them whatever T5's config says, so the attributes are
-    set after it has been made; models saved this way load untied). It starts small, or the first losses would be
-    several times log(vocabulary). And the relative position biases start wide, so that attention can tell near from
-    far at once: a step moves them by about the learning rate, too little to get there in a short training.
+    1. The output layer is not tied to the embeddings. (transformers 5 ties them regardless of the
+       arguments of T5's config, so the attributes are set on the finished config; models saved this way load
+       untied.)
+    2. The output layer starts small; otherwise the first losses would be several times log(vocabulary).
+    3. The relative position biases start wide, so that attention can tell near from far at once: a step moves
+       them by only about the learning rate, which is too little for a short training.
     """
     config.tie_word_embeddings = False
     config.scale_decoder_outputs = False
@@ -131,7 +134,8 @@ def _fresh_causal(
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A vocabulary of whole words, punctuation marks and option labels; unknown words become `<unk>`.
 
-    Spacing is kept exactly (runs of white space count as one space), so what a student writes reads like its targets.
+    Spacing is kept exactly, except that a run of white space becomes one space. So a student's text reads
+    like its targets.
     """
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()])
@@ -160,7 +164,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def sentencepiece_tokenizer(file: Path) -> PreTrainedTokenizerBase:
-    """T5's tokenizer over a SentencePiece file of one's own. Raises StudentError."""
+    """T5's tokenizer with the vocabulary of a SentencePiece file. Raises StudentError."""
     if not file.is_file():
         raise StudentError(f"student.sentencepiece: found no file {file}, expected a SentencePiece vocabulary")
     with tempfile.TemporaryDirectory() as folder:

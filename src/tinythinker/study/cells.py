@@ -1,4 +1,4 @@
-"""Doing the cells of a study: each a run directory of its own, none done twice, shared beginnings trained once."""
+"""Running the cells of a study: one run directory per cell, none run twice, a shared phase 1 trained once."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
-from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
 import torch
 
-from tinythinker import api
+from tinythinker import session
+from tinythinker.acquire.curriculum import Batch, curriculum_of
 from tinythinker.core.errors import SettingsError, StudentError, TinyThinkerError
 from tinythinker.core.files import read_records, whole_folder, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale
-from tinythinker.core.run import RunDirectory
-from tinythinker.evaluate.answer import verdicts_name
+from tinythinker.core.run import RunDirectory, StudyDirectory
+from tinythinker.evaluate.score import verdicts_name
 from tinythinker.evaluate.untrained import answer_untrained
-from tinythinker.settings.schema import RunSettings, load_settings, validate
-from tinythinker.stages.examples import Batch
+from tinythinker.settings.resolve import bound_of, load_settings, validate
+from tinythinker.settings.schema import RunSettings
 from tinythinker.student.encode import Rows, prompt_ids, target_ids
 from tinythinker.student.flops import weights_of
 from tinythinker.student.make import make_student
@@ -36,30 +36,33 @@ from tinythinker.teacher.rationales import read_rationales
 from tinythinker.train.loop import count_steps
 
 
-def do_cells(grid: Grid, out: Path, workers: int) -> None:
-    """Do every cell of a grid that is not done yet.
+def do_cells(grid: Grid, directory: StudyDirectory, workers: int) -> None:
+    """Run every cell of a grid that is not finished yet.
 
-    Cells that begin alike (same settings of teach and train, same seed) train phase 1 once.
+    Cells with the same seed and the same settings of teach and train share one training of phase 1.
 
     Args:
-        workers: processes at work at once, each with its share of the cores.
+        workers: number of parallel processes; they share the cores.
 
     Raises:
-        TinyThinkerError: a cell cannot be done; those that are done stay.
+        TinyThinkerError: a cell failed; the finished cells are kept.
     """
     groups = _groups(grid)
     count = sum(map(len, groups))
     done = 0
-    say(f"study: {count} cells, {len(groups)} trainings of phase 1 or none; budget: equal {_in_words(grid.budget)}")
+    say(
+        f"study: {count} cells in {len(groups)} groups (a group shares phase 1, or needs none); "
+        f"budget: equal {_in_words(grid.budget)}"
+    )
     if workers == 1:
         for group in groups:
-            _do_group(grid, out, group)
+            _do_group(grid, directory, group)
             done += len(group)
             say(f"study: {done} of {count} cells done")
         return
     started = (workers, os.getpid())
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker, initargs=started) as pool:
-        futures = {pool.submit(_do_group, grid, out, group): group for group in groups}
+        futures = {pool.submit(_do_group, grid, directory, group): group for group in groups}
         try:
             for future in as_completed(futures):
                 future.result()
@@ -67,8 +70,8 @@ def do_cells(grid: Grid, out: Path, workers: int) -> None:
                 say(f"study: {done} of {count} cells done")
         except BrokenProcessPool:
             raise StudentError(
-                "study: found a worker process ended from outside (out of memory?), expected it to finish; run the "
-                "same command again to go on, with fewer --workers"
+                "study: found a worker process killed from outside (out of memory?), expected it to finish; "
+                "run the same command again with fewer --workers to continue"
             ) from None
         except BaseException:
             for child in active_children():
@@ -76,26 +79,24 @@ def do_cells(grid: Grid, out: Path, workers: int) -> None:
             raise
 
 
-def refuse_other_settings(grid: Grid, out: Path) -> None:
-    """Raise SettingsError if a cell was begun with other settings than the grid's."""
+def refuse_other_settings(grid: Grid, directory: StudyDirectory) -> None:
+    """Raise SettingsError if a cell was begun with settings other than the grid's."""
     for place in grid.cells():
-        run = RunDirectory(out / place.folder)
+        run = directory.cell(place.folder)
         if run.exists:
             settings = load_settings(grid.task, (*grid.overrides(place), *_kept_budget(run)))
-            try:
-                run.refuse_changes(run.manifest().begun, settings.bound())
-            except SettingsError as error:
-                found = str(error).partition(" with other settings ")[2].partition("; use the same")[0]
+            found = run.changes(run.manifest().begun, bound_of(settings))
+            if found is not None:
                 raise SettingsError(
-                    f"{run.root}: found a cell of other settings {found}, expected the study's own; use the same "
-                    "settings, another directory, or delete the cell"
-                ) from None
+                    f"{run.root}: found a cell of other settings ({'; '.join(found[1])}), expected the study's own; "
+                    "use the same settings, another directory, or delete the cell"
+                )
 
 
-def count_other_cells(grid: Grid, out: Path) -> int:
-    """Cells that are there and that the grid has not."""
-    own = {out / place.folder / "manifest.json" for place in grid.cells()}
-    return len(set((out / "cells").rglob("seed-*/manifest.json")) - own)
+def count_other_cells(grid: Grid, directory: StudyDirectory) -> int:
+    """Number of cells on disk that are not in the grid."""
+    wanted = {directory.cell(place.folder).root for place in grid.cells()}
+    return len(directory.begun_cells() - wanted)
 
 
 def _in_words(budget: Budget) -> str:
@@ -103,7 +104,7 @@ def _in_words(budget: Budget) -> str:
 
 
 def _begin_worker(workers: int, parent: int) -> None:
-    """Take a share of the cores, leave Ctrl-C to the parent, and end with it whatever ends it."""
+    """Take a share of the cores, leave Ctrl-C to the parent, and exit when the parent ends for any reason."""
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -116,19 +117,19 @@ def _end_with(parent: int) -> None:
 
 
 def _groups(grid: Grid) -> list[list[Place]]:
-    """Cells that share a training of phase 1 together, in the order of the grid."""
+    """The cells in the order of the grid, grouped by the training of phase 1 that they share."""
     groups: dict[str, list[Place]] = {}
     for place in grid.cells():
-        bound = load_settings(grid.task, grid.overrides(place)).bound().by_verb
+        bound = bound_of(load_settings(grid.task, grid.overrides(place))).by_verb
         key = repr((place.value, place.seed, bound["teach"], bound["train"], grid.method(place.method).untrained))
         groups.setdefault(key, []).append(place)
     return list(groups.values())
 
 
-def _do_group(grid: Grid, out: Path, group: Sequence[Place]) -> None:
+def _do_group(grid: Grid, directory: StudyDirectory, group: Sequence[Place]) -> None:
     done: list[RunDirectory] = []
     for place in group:
-        run = RunDirectory(out / place.folder)
+        run = directory.cell(place.folder)
         say(f"study: {place.folder}")
         try:
             if grid.method(place.method).untrained:
@@ -141,24 +142,24 @@ def _do_group(grid: Grid, out: Path, group: Sequence[Place]) -> None:
 
 
 def _do_cell(grid: Grid, place: Place, run: RunDirectory, done: Sequence[RunDirectory]) -> None:
-    api.start(grid.task, run.root, *grid.overrides(place), *_kept_budget(run))
-    if done and not run.phase_1.exists():
+    session.start(grid.task, run.root, *grid.overrides(place), *_kept_budget(run))
+    if done and not run.phase_1.root.exists():
         _adopt(run, done)
-    api.teach(run)
-    api.train(run, *(_kept_budget(run) or _budget(grid, place, run)))
-    api.reflect(run)
-    api.evaluate(run)
+    session.teach(run)
+    session.train(run, *(_kept_budget(run) or _budget(grid, place, run)))
+    session.reflect(run)
+    session.evaluate(run)
 
 
 def _kept_budget(run: RunDirectory) -> tuple[str, ...]:
-    """The length of phase 1 as it was worked out when it began; empty before."""
+    """Settings for the length of phase 1, as computed when it began; empty if it has not begun."""
     begun = run.manifest().begun.get("train", {}) if run.exists else {}
     keys = ("train.epochs", "train.max_steps", "train.validate_every")
     return tuple(f"{key}={'null' if begun[key] is None else begun[key]}" for key in keys if key in begun)
 
 
 def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
-    """Begin with a copy of what a finished cell, which began alike, has made: to the end of phase 1, or of phase 2."""
+    """Copy phase 1 from a finished cell that shares it, and phase 2 if one has the same reflect settings."""
 
     def reflects(other: RunDirectory) -> object:
         return other.manifest().settings["reflect"]
@@ -166,67 +167,67 @@ def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
     alike = [other for other in done if reflects(other) == reflects(run)]
     other = [*alike, *done][0]
     verbs = ("teach", "train", "reflect") if alike else ("teach", "train")
-    theirs, own = other.manifest(), run.manifest()
+    theirs, ours = other.manifest(), run.manifest()
     update = {
-        "begun": {**own.begun, **{verb: theirs.begun[verb] for verb in verbs}},
+        "begun": {**ours.begun, **{verb: theirs.begun[verb] for verb in verbs}},
         "seconds": {verb: theirs.seconds.get(verb, 0.0) for verb in verbs},
         "inputs": theirs.inputs,
-        "settings": {**own.settings, "train": theirs.settings["train"]},
+        "settings": {**ours.settings, "train": theirs.settings["train"]},
     }
-    rounds = [f"round-{number}" for number in other.rounds()] if alike else []
-    for folder in ("questions", "teacher", *rounds, "phase-1"):  # last: with it all is there
-        shutil.rmtree(run.root / folder, ignore_errors=True)
-        with whole_folder(run.root / folder) as temporary:
-            shutil.copytree(other.root / folder, temporary, dirs_exist_ok=True)
+    rounds = other.trainings()[1:] if alike else []
+    for folder in ("questions", "teacher", *rounds, "phase-1"):  # phase-1 last: it marks the copy as complete
+        shutil.rmtree(run.part(folder), ignore_errors=True)
+        with whole_folder(run.part(folder)) as temporary:
+            shutil.copytree(other.part(folder), temporary, dirs_exist_ok=True)
         if folder == "teacher":
-            run.save(own.model_copy(update=update))
+            run.save(ours.model_copy(update=update))
 
 
 def _answer_untrained(grid: Grid, place: Place, run: RunDirectory) -> None:
-    """Verdicts of a method that trains nothing; it reads questions and needs no teacher."""
+    """Write the verdicts of a method that does not train; it reads the questions and needs no teacher."""
     how = str(grid.method(place.method).untrained)
-    api.start(grid.task, run.root, *grid.overrides(place))
+    session.start(grid.task, run.root, *grid.overrides(place))
     settings = validate(run.manifest().settings)
     file = run.verdicts(verdicts_name(how, settings.evaluate.model_copy(update={"votes": 1})))
     if file.exists():
         return
-    api.teach(run)
+    session.teach(run)
     questions = read_records(run.questions(settings.evaluate.split), Question)
     train = read_records(run.questions("train"), Question)
     write_records(file, answer_untrained(how, questions, train, settings))
 
 
 def _budget(grid: Grid, place: Place, run: RunDirectory) -> tuple[str, ...]:
-    """The length of phase 1 that spends what the stages of the study's own plan spend in the steps it gives them.
+    """Settings for a phase 1 as long as the budget allows: what the study's own plan spends in its steps.
 
-    A method with a length of its own keeps it.
+    Empty for a method that sets the length of phase 1 itself.
     """
-    if any(own.startswith(("train.max_steps=", "train.epochs=")) for own in grid.methods[place.method]):
+    if any(text.startswith(("train.max_steps=", "train.epochs=")) for text in grid.methods[place.method]):
         return ()
-    own = validate(run.manifest().settings)
+    settings = validate(run.manifest().settings)
     stages = load_settings(grid.task, grid.common(place))
     data = Data(read_records(run.questions("train"), Question), read_rationales(run.rationales)[1])
-    steps = count_steps(stages.train, len(api.curriculum_of(stages, *data).epoch(0)))
+    steps = count_steps(stages.train, len(curriculum_of(stages, *data).epoch(0)))
     longest = steps
     if grid.budget != "steps":
-        spender = Spender(make_student(own, *data), grid.budget)
-        longest = spender.steps_for(own, data, spender.spent(stages, data, steps))
+        spender = Spender(make_student(settings, *data), grid.budget)
+        longest = spender.steps_for(settings, data, spender.spent(stages, data, steps))
         spent = f"as many {_in_words(grid.budget)} as {steps} steps of stages.plan={stages.stages.plan}"
-        say(f"study: {place.folder}: {longest} steps take {spent}")
+        say(f"study: {place.folder}: {longest} steps use {spent}")
     every = stages.train.validate_every
     scaled = "null" if every is None else str(max(1, round(every * longest / steps)))
-    return (f"train.max_steps={longest}", "train.epochs=1000000", f"train.validate_every={scaled}")
+    return (f"train.max_steps={longest}", "train.epochs=null", f"train.validate_every={scaled}")
 
 
 class Data(NamedTuple):
-    """What phase 1 is made of."""
+    """The questions and rationales that phase 1 trains on."""
 
     questions: list[Question]
     rationales: list[Rationale]
 
 
 class Spender:
-    """Counts what training on batches costs, in the currency of a budget."""
+    """Counts what training on batches costs, in the unit of a budget."""
 
     def __init__(self, student: Student, budget: Budget) -> None:
         self._student = student
@@ -236,7 +237,7 @@ class Spender:
         self._targets: dict[str, int] = {}
 
     def cost(self, batch: Batch) -> int:
-        """Of one optimizer step."""
+        """Cost of one optimizer step."""
         _, examples = batch
         targets = self._count(self._targets, [example.target for example in examples], target_ids)
         if self._budget == "target_tokens":
@@ -248,17 +249,17 @@ class Spender:
     def _count(
         self, known: dict[str, int], texts: Sequence[str], rows_of: Callable[[Student, Sequence[str]], Rows]
     ) -> int:
-        """Tokens of texts, each text tokenized once."""
+        """Total tokens of the texts; tokenizes each distinct text only once."""
         if new := list({text for text in texts if text not in known}):
             known.update(zip(new, map(len, rows_of(self._student, new).ids), strict=True))
         return sum(known[text] for text in texts)
 
     def spent(self, settings: RunSettings, data: Data, steps: int) -> int:
-        """By so many steps."""
+        """Cost of the first `steps` optimizer steps."""
         return sum(self.cost(batch) for batch in itertools.islice(_batches(settings, data), steps))
 
     def steps_for(self, settings: RunSettings, data: Data, wanted: int) -> int:
-        """How many steps come nearest to spending so much; at least one."""
+        """The number of steps whose cost is closest to `wanted`, the larger number in a tie; at least one."""
         totals = itertools.accumulate(self.cost(batch) for batch in _batches(settings, data))
         before = 0
         for steps, total in enumerate(totals, start=1):
@@ -269,7 +270,10 @@ class Spender:
 
 
 def _batches(settings: RunSettings, data: Data) -> Iterator[Batch]:
-    """Of epoch after epoch; a sequence of stages spends in the end what taking turns does."""
-    curriculum = api.curriculum_of(settings, *data)
+    """The batches of epoch after epoch, without end.
+
+    Stages in sequence cost as much in total as stages that take turns.
+    """
+    curriculum = curriculum_of(settings, *data)
     for epoch in itertools.count():
         yield from curriculum.epoch(epoch)

@@ -1,4 +1,4 @@
-"""A study file, or a task and a few words -> the cells of a grid of methods, values and seeds."""
+"""A study file, or a task and command-line options -> the cells of a grid of methods, values and seeds."""
 
 from __future__ import annotations
 
@@ -14,38 +14,33 @@ from pydantic import Field, ValidationError, field_validator
 
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.files import describe, read_text
-from tinythinker.settings.schema import (
-    Settings,
-    as_yaml,
-    flatten,
-    known_keys,
-    load_settings,
-    parse_override,
-    unknown_setting,
-)
+from tinythinker.settings.describe import as_yaml, flatten, known_keys, unknown_setting
+from tinythinker.settings.resolve import load_settings, parse_override
+from tinythinker.settings.schema import Settings
 from tinythinker.study.methods import METHODS, Method
 
 Budget = Literal["steps", "target_tokens", "flops"]
 
 
 class Grid(Settings):
-    """What a study compares; also the keys of a study file."""
+    """What a study compares. The fields are also the keys of a study file."""
 
     task: str
-    """csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file."""
+    """csqa, obqa, strategyqa, storeroom, or the path of a .jsonl or .csv file."""
     settings: tuple[str, ...] = ()
-    """Settings of all cells, over the task's preset."""
+    """Settings of all cells; they override the task's preset."""
     methods: dict[str, tuple[str, ...]] = Field(min_length=1)
-    """Methods by name, each with settings of its own on top; a name that is not known is a method of one's own."""
+    """Methods by name, each with further settings. A new name with settings defines a new method."""
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
-    """Every seed has its own draws, weights and, on Storeroom, its own world."""
+    """Seeds to run every method with. A seed decides the draws, the weights and, on Storeroom, the world."""
     budget: Budget = "steps"
-    """What every method's phase 1 gets alike: optimizer steps (as the settings say), or as many target tokens or
-    floating-point operations as the stages of the study's own plan take in their steps."""
+    """Unit in which phase 1 of all methods gets an equal budget: optimizer steps (as many as the settings
+    say), or the target tokens or floating-point operations that the stages of the study's own plan use
+    in those steps."""
     vary: tuple[str, tuple[str, ...]] | None = None
-    """A setting and its values, for curves: the grid is done for each."""
+    """A setting and its values, for curves: the whole grid runs once per value."""
     reference: str | None = None
-    """The method that the others are compared with; null: tinythinker, or else phase_1, or else the last one."""
+    """The method that the others are compared with; null: tinythinker, else phase_1, else the last one."""
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -58,7 +53,7 @@ class Grid(Settings):
         if isinstance(value, list | tuple):
             return {str(name): () for name in value}
         if isinstance(value, Mapping):
-            return {str(name): as_overrides(own) for name, own in value.items()}
+            return {str(name): as_overrides(settings) for name, settings in value.items()}
         return value
 
     @field_validator("seeds", mode="before")
@@ -72,12 +67,12 @@ class Grid(Settings):
         if isinstance(value, Mapping) and len(value) == 1:
             ((key, values),) = value.items()
             listed = values if isinstance(values, list) else [values]
-            return key, tuple(own if isinstance(own, str) else as_yaml(own) for own in listed)
+            return key, tuple(one if isinstance(one, str) else as_yaml(one) for one in listed)
         return value
 
     def method(self, name: str) -> Method:
-        """The method of this name."""
-        return METHODS.get(name, Method("as the study file has it"))
+        """The method with this name; one without settings if the name is not built in."""
+        return METHODS.get(name, Method("defined in the study file"))
 
     @property
     def compared_with(self) -> str:
@@ -86,35 +81,34 @@ class Grid(Settings):
         return self.reference or [*usual, list(self.methods)[-1]][0]
 
     def cells(self) -> Iterator[Place]:
-        """Every cell: values outermost, then seeds, then methods in their order."""
+        """Every cell: values in the outermost loop, then seeds, then methods, each in the given order."""
         values = self.vary[1] if self.vary else (None,)
         for value, seed, name in itertools.product(values, self.seeds, self.methods):
             yield Place(name, seed, value)
 
     def overrides(self, place: Place) -> tuple[str, ...]:
-        """The settings of a cell, over the task's preset."""
-        own = (*self.method(place.method).settings, *self.methods[place.method])
-        return (*self.common(place), *own)
+        """All settings of a cell; they override the task's preset."""
+        return (*self.common(place), *self.method(place.method).settings, *self.methods[place.method])
 
     def common(self, place: Place) -> tuple[str, ...]:
-        """The settings that a cell has in common with every method."""
+        """The settings of a cell that do not depend on its method."""
         varied = (f"{self.vary[0]}={place.value}",) if self.vary else ()
         return (*self.settings, *varied, f"seed={place.seed}")
 
     def check(self) -> None:
-        """Refuse what would fail in the middle. Raises SettingsError, DataError."""
+        """Refuse a grid that would fail halfway. Raises SettingsError, DataError."""
         if self.reference is not None and self.reference not in self.methods:
             raise SettingsError(expected("reference", self.reference, f"one of {', '.join(self.methods)}"))
-        for name, own in self.methods.items():
-            if name not in METHODS and not own:
+        for name, overrides in self.methods.items():
+            if name not in METHODS and not overrides:
                 near = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.4)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                wanted = f"one of {', '.join(METHODS)}, or settings of its own{hint}"
+                wanted = f"one of {', '.join(METHODS)}, or a new name with settings{hint}"
                 raise SettingsError(expected("method", name, wanted))
         if len(set(self.seeds)) < len(self.seeds):
             raise SettingsError(expected("seeds", list(self.seeds), "different ones"))
-        for own in (self.settings, *self.methods.values(), (f"{self.vary[0]}=",) if self.vary else ()):
-            if any(setting.startswith("seed=") for setting in own):
+        for overrides in (self.settings, *self.methods.values(), (f"{self.vary[0]}=",) if self.vary else ()):
+            if any(setting.startswith("seed=") for setting in overrides):
                 raise SettingsError(expected("setting of a study", "seed", "the seeds with --seeds, or under `seeds:`"))
         if self.vary is not None and self.vary[0] not in known_keys():
             raise unknown_setting(self.vary[0])
@@ -128,28 +122,28 @@ class Grid(Settings):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell stands in the grid."""
+    """Position of a cell in the grid."""
 
     method: str
     seed: int
     value: str | None
-    """Of the setting that varies."""
+    """Value of the setting that varies; None if none does."""
 
     @property
     def folder(self) -> Path:
-        """Its run directory, from the study's."""
+        """Its run directory, relative to the study's directory."""
         varied = [] if self.value is None else [self.value.strip("[]").replace("/", "-").replace(", ", "-")]
         return Path("cells", *varied, self.method.replace(" ", "-").replace("/", "-"), f"seed-{self.seed}")
 
 
 def as_overrides(value: object) -> object:
-    """Settings as they stand in a file (nested), or as words, as `key.path=value` words."""
+    """Settings as `key.path=value` words, from a nested mapping or a list of such words."""
     if value is None:
         return ()
     if isinstance(value, Mapping):
-        return tuple(f"{key}={as_yaml(own)}" for key, own in flatten(value).items())
+        return tuple(f"{key}={as_yaml(one)}" for key, one in flatten(value).items())
     if isinstance(value, list | tuple):
-        return tuple(str(own) for own in value)
+        return tuple(str(one) for one in value)
     return value
 
 
@@ -163,26 +157,27 @@ def read_grid(
     vary: str | None = None,
     reference: str | None = None,
 ) -> Grid:
-    """A study from its file or its task, with what the command line adds.
+    """A study from its file or its task, with the additions of the command line.
 
     Args:
         source: a YAML study file, or a task.
-        settings: settings of all cells, over the file's.
-        methods: names; without any, the file's, or label_only, cot, multitask, phase_1 and tinythinker.
-        seeds: how many, from 0.
-        vary: `key.path=value,value`.
-        reference: the method that the others are compared with.
+        settings: settings of all cells; they override the file's.
+        methods: names; if empty, the file's, or else label_only, cot, multitask, phase_1 and tinythinker.
+        seeds: number of seeds, counted from 0; None: the file's, or the default.
+        budget: unit of the budget, see `Grid`; None: the file's, or the default.
+        vary: `key.path=value,value`; None: the file's, or nothing varies.
+        reference: the method that the others are compared with; None: the file's, or the default.
 
     Raises:
-        SettingsError, DataError: something in it cannot be done.
+        SettingsError, DataError: the study cannot run as described.
     """
     is_file = source.lower().endswith((".yaml", ".yml"))
     tree: dict[str, Any] = _read(Path(source)) if is_file else {"task": source}
     tree["settings"] = (*_words(tree.get("settings")), *settings)
     if methods:
         known = tree.get("methods")
-        own = known if isinstance(known, Mapping) else {}
-        tree["methods"] = {name: own.get(name) for name in methods}
+        defined = known if isinstance(known, Mapping) else {}
+        tree["methods"] = {name: defined.get(name) for name in methods}
     tree.setdefault("methods", ["label_only", "cot", "multitask", "phase_1", "tinythinker"])
     if seeds is not None:
         tree["seeds"] = seeds

@@ -1,31 +1,31 @@
-"""The methods that a study compares: each is a few settings on the one training loop."""
+"""The methods that a study compares: each is a few settings of the same training loop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of a study."""
+    """One method of a study."""
 
     meaning: str
     settings: tuple[str, ...] = ()
-    """Overrides on the study's settings."""
+    """Settings that override the study's."""
     untrained: Literal["majority", "random", "zero_shot", "likelihood"] | None = None
-    """How to answer without any training; None: train."""
+    """How the method answers without training; None if it trains a student."""
 
 
 _NO_ROUNDS = "reflect.rounds=0"
 
-METHODS: Mapping[str, Method] = {
-    "majority": Method("the label that is right most often among the training questions", untrained="majority"),
+METHODS: dict[str, Method] = {
+    "majority": Method("the most frequent gold label of the training questions", untrained="majority"),
     "random": Method("a label drawn at random", untrained="random"),
-    "zero_shot": Method("the untrained pretrained student, asked for the label", untrained="zero_shot"),
+    "zero_shot": Method("the pretrained student, not fine-tuned, asked for the label", untrained="zero_shot"),
     "likelihood": Method(
-        "the untrained pretrained student; the option likeliest per token after the question", untrained="likelihood"
+        "the pretrained student, not fine-tuned; the option most likely per token after the question",
+        untrained="likelihood",
     ),
     "label_only": Method("fine-tuning on labels", ("stages.plan=summarize", _NO_ROUNDS)),
     "cot": Method(
@@ -39,16 +39,16 @@ METHODS: Mapping[str, Method] = {
     "tinythinker": Method("both phases"),
     "no_recall": Method("phase 1 without recall", ("stages.plan=analyze_summarize", _NO_ROUNDS)),
     "no_analyze": Method("phase 1 without analyze", ("stages.plan=recall_summarize", _NO_ROUNDS)),
-    "shuffled": Method("phase 1 with batches of all stages mixed", ("stages.order=shuffled", _NO_ROUNDS)),
+    "shuffled": Method("phase 1 with all stages mixed in every batch", ("stages.order=shuffled", _NO_ROUNDS)),
     "sequential": Method("phase 1 with one stage after the other", ("stages.order=sequential", _NO_ROUNDS)),
     "one_rationale": Method("phase 1 on one rationale per question", ("stages.rationales=1", _NO_ROUNDS)),
     "shuffled_rationales": Method(
-        "a control: phase 1 on other questions' rationales", ("stages.shuffle_rationales=true", _NO_ROUNDS)
+        "control: phase 1 on other questions' rationales", ("stages.shuffle_rationales=true", _NO_ROUNDS)
     ),
-    "recall_pairs": Method("both phases, pairs of recalls alone", ("reflect.stages=[recall]",)),
-    "analyze_pairs": Method("both phases, pairs of analyses alone", ("reflect.stages=[analyze]",)),
+    "recall_pairs": Method("both phases, recall pairs only", ("reflect.stages=[recall]",)),
+    "analyze_pairs": Method("both phases, analyze pairs only", ("reflect.stages=[analyze]",)),
     "self_training": Method(
-        "phase 2 on the chosen reasoning alone, no preference", ("reflect.loss=none", "reflect.reference=previous")
+        "both phases; phase 2 on the chosen texts only", ("reflect.loss=none", "reflect.reference=previous")
     ),
 }
-"""Baselines, the method, its ablations. Any other setting makes a method of one's own in a study file."""
+"""Baselines, the method and its ablations. A new one is one line here; study files can define more."""

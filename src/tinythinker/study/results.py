@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
-from tinythinker.core.files import read_json, read_records, write_json, write_text
-from tinythinker.core.metrics import read_metrics
+from tinythinker.core.files import read_record, read_records, write_json, write_record, write_text
+from tinythinker.core.metrics import TrainingData, Weights, read_metrics
 from tinythinker.core.records import Question, Record, Verdict
-from tinythinker.core.run import RunDirectory
-from tinythinker.evaluate.answer import verdicts_name
-from tinythinker.evaluate.score import Interval, score
+from tinythinker.core.run import RunDirectory, StudyDirectory
+from tinythinker.evaluate.score import Interval, score, verdicts_name
 from tinythinker.evaluate.statistics import Answers, Comparison, OverSeeds, compare, corrected, in_words, over_seeds
-from tinythinker.settings.schema import validate
-from tinythinker.student.flops import Weights
+from tinythinker.settings.resolve import validate
 from tinythinker.study.grid import Grid, Place
 
 
 class Cell(Record):
-    """One method, seed and value: what it came to. Shares in [0, 1]."""
+    """Results of one method with one seed and value. Shares are in [0, 1]."""
 
     method: str
     seed: int
     value: str | None
-    """Of the setting that varies."""
+    """Value of the setting that varies; None if none does."""
     accuracy: float
     low: float
     """Lower end of the 95% Wilson interval over questions."""
@@ -33,30 +30,31 @@ class Cell(Record):
     unreadable: float
     tokens_per_answer: float
     steps: int
-    """Optimizer steps of all trainings."""
+    """Optimizer steps of all trainings together."""
     prompt_tokens: int
-    """Read in training, padding left out."""
+    """Prompt tokens read in training, without padding."""
     target_tokens: int
-    """Learned in training, padding left out."""
+    """Target tokens learned from in training, without padding."""
     flops: int
-    """Of all optimizer steps, forward and backward; what phase 2 spends on sampling shows in the seconds alone."""
+    """Floating-point operations of all optimizer steps, forward and backward; sampling in phase 2 counts
+    only in `seconds`."""
     seconds: float
-    """Wall-clock time of train and reflect; shared beginnings count for every cell that has them."""
+    """Wall-clock time of train and reflect. Training that cells share counts in full for each of them."""
     recall_facts: float | None
     analyze_facts: float | None
     votes: tuple[Interval, ...] = ()
-    """With evaluate.votes=K: accuracy of the vote over the first 1 to K chains."""
+    """Accuracy of the vote over the first 1, 2, ..., evaluate.votes chains; empty for a single chain."""
     run: str
-    """Its run directory, from the study's."""
+    """Its run directory, relative to the study's directory."""
 
 
-class Summary(Record):
-    """One row of the table: a method at a value, over seeds."""
+class Row(Record):
+    """One row of the table: one method at one value, over all seeds."""
 
     method: str
     value: str | None
     accuracy: OverSeeds
-    """Over seeds; for a single seed `low` and `high` are its Wilson interval."""
+    """Over seeds; with a single seed, `low` and `high` are the Wilson interval over questions."""
     tokens_per_answer: float
     unreadable: float
     steps: float
@@ -67,34 +65,41 @@ class Summary(Record):
     analyze_facts: float | None
 
 
+class Comparisons(Record):
+    """What `comparisons.json` holds."""
+
+    reference: str
+    comparisons: dict[str, dict[str, Comparison]]
+    """By value (empty text if nothing varies), then by method."""
+
+
 class Results(Record):
-    """What a study has found so far."""
+    """Results of a study so far."""
 
     cells: tuple[Cell, ...]
-    rows: tuple[Summary, ...]
+    rows: tuple[Row, ...]
     comparisons: dict[str, dict[str, Comparison]]
-    """By value (empty text if nothing varies): the reference method against every other one."""
+    """The reference method against every other one: by value ("" if nothing varies), then by method."""
 
 
-def gather(grid: Grid, out: Path) -> Results:
-    """Read every finished cell. Raises DataError if a file of one is damaged."""
+def gather(grid: Grid, directory: StudyDirectory) -> Results:
+    """Read every finished cell. Raises DataError if a file of a cell is damaged."""
     cells: list[Cell] = []
     answers: dict[tuple[str | None, str], dict[int, Answers]] = {}
     for place in grid.cells():
-        verdicts = _verdicts(grid, out, place)
+        verdicts = _verdicts(grid, directory.cell(place.folder), place)
         if verdicts:
-            cells.append(_cell(out, place, verdicts))
-            own = {verdict.question_id: verdict.is_correct for verdict in verdicts}
-            answers.setdefault((place.value, place.method), {})[place.seed] = own
+            cells.append(_cell(directory.cell(place.folder), place, verdicts))
+            right = {verdict.question_id: verdict.is_correct for verdict in verdicts}
+            answers.setdefault((place.value, place.method), {})[place.seed] = right
     values = list(dict.fromkeys(place.value for place in grid.cells()))
     rows = [_row([c for c in cells if (c.value, c.method) == key]) for key in answers]
     comparisons = {value or "": _comparisons(grid, value, answers) for value in values}
     return Results(cells=tuple(cells), rows=tuple(rows), comparisons=comparisons)
 
 
-def _verdicts(grid: Grid, out: Path, place: Place) -> list[Verdict]:
-    """Of the cell's last student; none if it is not finished."""
-    run = RunDirectory(out / place.folder)
+def _verdicts(grid: Grid, run: RunDirectory, place: Place) -> list[Verdict]:
+    """Verdicts of the cell's last student; empty if the cell is not finished."""
     if not run.exists:
         return []
     settings = validate(run.manifest().settings)
@@ -109,49 +114,43 @@ def _verdicts(grid: Grid, out: Path, place: Place) -> list[Verdict]:
     return verdicts if is_finished else []
 
 
-def _cell(out: Path, place: Place, verdicts: Sequence[Verdict]) -> Cell:
-    run = RunDirectory(out / place.folder)
-    own = score(verdicts)
+def _cell(run: RunDirectory, place: Place, verdicts: Sequence[Verdict]) -> Cell:
+    scored = score(verdicts)
     steps, prompts, targets = _spent(run)
-    data = run.phase_1 / "data.json"
-    weights = Weights(*_numbers(read_json(data)["weights"])) if data.exists() else Weights(0, 0)
+    data = run.phase_1.data
+    weights = Weights(per_prompt_token=0, per_target_token=0)
+    if data.exists():
+        weights = read_record(data, TrainingData).weights
     seconds = run.manifest().seconds
     return Cell(
         method=place.method,
         seed=place.seed,
         value=place.value,
-        accuracy=own.accuracy,
-        low=own.low,
-        high=own.high,
-        n=own.n,
-        unreadable=own.unreadable,
-        tokens_per_answer=own.tokens_per_answer,
+        accuracy=scored.accuracy,
+        low=scored.low,
+        high=scored.high,
+        n=scored.n,
+        unreadable=scored.unreadable,
+        tokens_per_answer=scored.tokens_per_answer,
         steps=steps,
         prompt_tokens=prompts,
         target_tokens=targets,
         flops=weights.flops(prompts, targets),
         seconds=round(seconds.get("train", 0.0) + seconds.get("reflect", 0.0), 1),
-        recall_facts=own.recall_facts,
-        analyze_facts=own.analyze_facts,
-        votes=own.votes,
+        recall_facts=scored.recall_facts,
+        analyze_facts=scored.analyze_facts,
+        votes=scored.votes,
         run=str(place.folder),
     )
 
 
-def _numbers(value: object) -> tuple[int, int]:
-    mapping = value if isinstance(value, Mapping) else {}
-    return int(mapping["per_prompt_token"]), int(mapping["per_target_token"])
-
-
 def _spent(run: RunDirectory) -> tuple[int, int, int]:
     """Optimizer steps, prompt tokens and target tokens of all trainings of a run."""
-    folders = [run.phase_1, *(run.round(number) for number in run.rounds())]
-    lines = [line for folder in folders for line in read_metrics(folder / "metrics.jsonl") if "target_tokens" in line]
-    prompts, targets = (sum(int(str(line[name])) for line in lines) for name in ("prompt_tokens", "target_tokens"))
-    return len(lines), prompts, targets
+    lines = [line for name in run.trainings() for line in read_metrics(run.training(name).metrics).steps]
+    return len(lines), sum(line.prompt_tokens for line in lines), sum(line.target_tokens for line in lines)
 
 
-def _row(cells: Sequence[Cell]) -> Summary:
+def _row(cells: Sequence[Cell]) -> Row:
     accuracy = over_seeds([cell.accuracy for cell in cells])
     low, high = (cells[0].low, cells[0].high) if len(cells) == 1 else (accuracy.low, accuracy.high)
     if low is not None and high is not None:
@@ -164,7 +163,7 @@ def _row(cells: Sequence[Cell]) -> Summary:
     def mean(name: str) -> float:
         return fmean(getattr(cell, name) for cell in cells)
 
-    return Summary(
+    return Row(
         method=cells[0].method,
         value=cells[0].value,
         accuracy=accuracy,
@@ -182,38 +181,36 @@ def _row(cells: Sequence[Cell]) -> Summary:
 def _comparisons(
     grid: Grid, value: str | None, answers: Mapping[tuple[str | None, str], Mapping[int, Answers]]
 ) -> dict[str, Comparison]:
-    """The reference method against every other one at this value, corrected for their number."""
+    """The reference method against every other one at this value, corrected for the number of comparisons."""
     reference = answers.get((value, grid.compared_with), {})
     found = {
         name: compare(reference, answers[value, name])
         for name in grid.methods
         if name != grid.compared_with and (value, name) in answers
     }
-    return corrected({name: own for name, own in found.items() if own is not None})
+    return corrected({name: one for name, one in found.items() if one is not None})
 
 
-def write_results(grid: Grid, out: Path, results: Results) -> None:
+def write_results(grid: Grid, directory: StudyDirectory, results: Results) -> None:
     """Write `results.json` (the cells), `comparisons.json` and `table.md`."""
-    write_json(out / "results.json", [cell.model_dump(mode="json") for cell in results.cells])
-    by_value = {
-        value: {name: own.model_dump() for name, own in some.items()} for value, some in results.comparisons.items()
-    }
-    write_json(out / "comparisons.json", {"reference": grid.compared_with, "comparisons": by_value})
-    write_text(out / "table.md", "\n".join(table(grid, results)) + "\n")
+    write_json(directory.results, [cell.model_dump(mode="json") for cell in results.cells])
+    write_record(directory.comparisons, Comparisons(reference=grid.compared_with, comparisons=results.comparisons))
+    write_text(directory.table, "\n".join(table(grid, results)) + "\n")
 
 
 def table(grid: Grid, results: Results) -> Iterator[str]:
-    """The results as Markdown."""
+    """The lines of `table.md`: the results as Markdown."""
     count = len(list(grid.cells()))
     yield f"# {grid.task}: {', '.join(grid.methods)}"
     yield ""
     yield (
-        f"{len(results.cells)} of {count} cells; seeds {', '.join(map(str, grid.seeds))}; budget of phase 1: equal "
-        f"{grid.budget.replace('_', ' ')}; {' '.join(grid.settings) or 'settings of the preset'}. Accuracy: mean over "
+        f"{len(results.cells)} of {count} cells; seeds {', '.join(map(str, grid.seeds))}; "
+        f"phase 1 budget: equal {grid.budget.replace('_', ' ')}; "
+        f"{' '.join(grid.settings) or 'settings of the preset'}. Accuracy: mean over "
         "seeds, standard deviation, 95% t interval over seeds (for one seed: Wilson interval over questions). "
-        "Steps, target tokens, FLOPs and seconds are those of all training, phase 2 included; FLOPs are those of "
-        f"optimizer steps. Difference: {grid.compared_with} less the method, paired by seed; p after Holm's correction "
-        "within the table."
+        "Steps, target tokens, FLOPs and seconds cover all training, phase 2 included; FLOPs count only "
+        f"optimizer steps. Difference: {grid.compared_with} minus the method, paired by seed; "
+        "p after Holm's correction within the table."
     )
     for value in dict.fromkeys(row.value for row in results.rows):
         yield ""
@@ -221,8 +218,9 @@ def table(grid: Grid, results: Results) -> Iterator[str]:
             yield f"## {grid.vary[0]} = {value}"
             yield ""
         yield (
-            "| method | accuracy | sd | 95% interval | tokens per answer | unreadable | recalls true | analyses true "
-            f"| steps | target tokens | training FLOPs | seconds | {grid.compared_with} less it | p (Holm) | in words |"
+            "| method | accuracy | sd | 95% interval | tokens per answer | unreadable "
+            "| recalls true | analyses true | steps | target tokens | training FLOPs | seconds "
+            f"| {grid.compared_with} minus it | p (Holm) | in words |"
         )
         yield "|" + "---|" * 15
         for row in results.rows:
@@ -233,14 +231,14 @@ def table(grid: Grid, results: Results) -> Iterator[str]:
         yield "Accuracy of a vote over the first k chains, all from one sampling run:"
         yield ""
         for cell in results.cells:
-            shares = ", ".join(f"{k}: {_percent(own.share)}" for k, own in enumerate(cell.votes, start=1))
+            shares = ", ".join(f"{k}: {_percent(vote.share)}" for k, vote in enumerate(cell.votes, start=1))
             if shares:
                 yield f"- {cell.method}{'' if cell.value is None else f', {cell.value}'}, seed {cell.seed}: {shares}"
 
 
-def _line(grid: Grid, row: Summary, own: Comparison | None) -> str:
+def _line(grid: Grid, row: Row, comparison: Comparison | None) -> str:
     low, high = row.accuracy.low, row.accuracy.high
-    facts = ["-" if own_ is None else _percent(own_) for own_ in (row.recall_facts, row.analyze_facts)]
+    facts = ["-" if share is None else _percent(share) for share in (row.recall_facts, row.analyze_facts)]
     cells = [
         row.method,
         _percent(row.accuracy.mean),
@@ -253,18 +251,19 @@ def _line(grid: Grid, row: Summary, own: Comparison | None) -> str:
         f"{row.target_tokens:,.0f}",
         f"{row.flops:.2e}",
         f"{row.seconds:.0f}",
-        *_compared(grid, row, own),
+        *_compared(grid, row, comparison),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _compared(grid: Grid, row: Summary, own: Comparison | None) -> tuple[str, str, str]:
-    if own is None:
+def _compared(grid: Grid, row: Row, comparison: Comparison | None) -> tuple[str, str, str]:
+    if comparison is None:
         return "", "", "the reference" if row.method == grid.compared_with else ""
-    gain = f"{100 * own.difference:+.1f} ({100 * own.low:+.1f} to {100 * own.high:+.1f})"
-    words = in_words(own)
+    low, high = f"{100 * comparison.low:+.1f}", f"{100 * comparison.high:+.1f}"
+    gain = f"{100 * comparison.difference:+.1f} ({low} to {high})"
+    words = in_words(comparison)
     said = words if words.startswith("no") else f"{grid.compared_with} is {words}"
-    return gain, _p(own.p if own.p_holm is None else own.p_holm), said
+    return gain, _p(comparison.p if comparison.p_holm is None else comparison.p_holm), said
 
 
 def _p(p: float) -> str:

@@ -1,4 +1,4 @@
-"""A study: do the cells, then say what they came to."""
+"""A study: run the cells, then write their results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tinythinker.core.errors import SettingsError
 from tinythinker.core.files import write_json
 from tinythinker.core.progress import say
-from tinythinker.core.run import alone_in
+from tinythinker.core.run import StudyDirectory, alone_in
 from tinythinker.study.cells import count_other_cells, do_cells, refuse_other_settings
 from tinythinker.study.grid import Grid
 from tinythinker.study.results import Results, gather, write_results
@@ -15,27 +15,29 @@ from tinythinker.study.webpage import write_study_page
 
 
 def study(grid: Grid, out: Path, *, workers: int = 1) -> Results:
-    """Do every cell of a grid that is not done yet, and write what all of them came to.
+    """Run every cell of a grid that is not finished yet, and write the results of all cells.
 
-    Writes `study.json` (the grid), `cells/` (a run directory each), `results.json`, `comparisons.json`, `table.md` and
-    `study.html` into `out`. Can be stopped and called again, with more methods or seeds, too.
+    Writes `study.json` (the grid), `cells/` (one run directory per cell), `results.json`, `comparisons.json`,
+    `table.md` and `study.html` into `out`. You can stop a study and call it again, also with more methods
+    or seeds.
 
     Raises:
-        SettingsError: `out` holds something else, or a cell that was begun with other settings.
-        DataError: another process is at work on this study.
-        TinyThinkerError: a cell cannot be done; those that are done stay, and are in the tables.
+        SettingsError: `out` is not a study directory, or holds a cell that was begun with other settings.
+        DataError: another process is working on this study.
+        TinyThinkerError: a cell failed; the finished cells are kept, and the tables include them.
     """
-    if out.exists() and not (out / "study.json").exists() and (not out.is_dir() or any(out.iterdir())):
+    directory = StudyDirectory(out)
+    if out.exists() and not directory.grid.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out}: found other files and no study.json, expected a new, empty or study directory")
-    with alone_in(out, out / ".lock"):
-        refuse_other_settings(grid, out)
-        if others := count_other_cells(grid, out):
-            say(f"study: {others} cells of earlier calls are kept and not in these tables: they are not in this grid")
-        write_json(out / "study.json", grid.model_dump(mode="json"))
+    with alone_in(out, directory.lock):
+        refuse_other_settings(grid, directory)
+        if others := count_other_cells(grid, directory):
+            say(f"study: {others} cells of earlier calls are kept and not in these tables (not in the grid)")
+        write_json(directory.grid, grid.model_dump(mode="json"))
         try:
-            do_cells(grid, out, workers)
+            do_cells(grid, directory, workers)
         finally:
-            results = gather(grid, out)
-            write_results(grid, out, results)
-            write_study_page(grid, out, results)
+            results = gather(grid, directory)
+            write_results(grid, directory, results)
+            write_study_page(grid, directory, results)
     return results

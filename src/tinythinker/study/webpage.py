@@ -1,4 +1,4 @@
-"""One self-contained HTML file that puts the methods of a study side by side."""
+"""One self-contained HTML file that shows the methods of a study side by side."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 from jinja2 import Environment
 
 from tinythinker.core.files import write_text
+from tinythinker.core.run import StudyDirectory
 from tinythinker.evaluate.statistics import in_words
 from tinythinker.report.charts import method_curves, method_dots
 from tinythinker.study.grid import Grid
-from tinythinker.study.results import Results, Summary
+from tinythinker.study.results import Results, Row
 
 
-def write_study_page(grid: Grid, out: Path, results: Results) -> Path:
+def write_study_page(grid: Grid, directory: StudyDirectory, results: Results) -> Path:
     """Write `study.html` and return its path."""
     template = resources.files("tinythinker") / "study" / "webpage.jinja"
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
@@ -25,9 +26,8 @@ def write_study_page(grid: Grid, out: Path, results: Results) -> Path:
         (value, [row for row in results.rows if row.value == value], results.comparisons.get(value or "", {}))
         for value in values
     ]
-    file = out / "study.html"
     write_text(
-        file,
+        directory.page,
         page.render(
             grid=grid,
             count=len(list(grid.cells())),
@@ -37,7 +37,7 @@ def write_study_page(grid: Grid, out: Path, results: Results) -> Path:
             in_words=in_words,
         ),
     )
-    return file
+    return directory.page
 
 
 def _figures(grid: Grid, results: Results) -> list[str]:
@@ -52,14 +52,14 @@ def _figures(grid: Grid, results: Results) -> list[str]:
             ]
             for method in grid.methods
         }
-        return [method_curves({name: own for name, own in curves.items() if own}, grid.vary[0], "Accuracy")]
+        return [method_curves({name: points for name, points in curves.items() if points}, grid.vary[0], "Accuracy")]
     by_method = {
         row.method: [cell.accuracy for cell in results.cells if cell.method == row.method] for row in results.rows
     }
     return [method_dots(by_method, {row.method: _ends(row) for row in results.rows}, "Accuracy of every method")]
 
 
-def _ends(row: Summary) -> tuple[float, float]:
+def _ends(row: Row) -> tuple[float, float]:
     mean = row.accuracy.mean
     return (
         mean if row.accuracy.low is None else row.accuracy.low,

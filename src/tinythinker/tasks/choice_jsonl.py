@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import Json, describe, read_objects
 from tinythinker.core.records import Option, Question
+from tinythinker.tasks.benchmark import Entry
 
 
 class _Stem(BaseModel):
-    """The part of an official line that we read; benchmarks add fields of their own."""
+    """The part of an official line that we read; benchmarks add other fields."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -27,20 +27,12 @@ class _Line(BaseModel):
 
     id: str
     question: _Stem
-    answerKey: str = ""  # noqa: N815  (the benchmarks' own name)
+    answerKey: str = ""  # noqa: N815  (the benchmarks' name)
     fact1: str | None = None
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A question of a benchmark and, where its file has one, the fact that it was made from."""
-
-    question: Question
-    fact: str | None = None
-
-
 def parse_line(value: Json, where: str) -> Entry:
-    """One official line. Raises DataError, which says where."""
+    """The question on one official line. Raises DataError; the message begins with `where`."""
     try:
         line = _Line.model_validate(value)
         question = Question(
@@ -52,23 +44,25 @@ def parse_line(value: Json, where: str) -> Entry:
 
 
 def read_choice_jsonl(path: Path) -> list[Entry]:
-    """Every question of an official file. Raises DataError, which names file and line."""
+    """Every question of an official file. Raises DataError; the message names file and line."""
     return [parse_line(value, f"{path}:{number}") for number, value in read_objects(path)]
 
 
 def from_hub(rows: Iterable[Json]) -> list[Entry]:
-    """Rows of the Hugging Face versions, whose columns say the same in another shape. Raises DataError."""
+    """Every question of a Hugging Face version: the same content in other columns. Raises DataError."""
     return [parse_line(_official(row), f"row {number}") for number, row in enumerate(rows)]
 
 
 def _official(row: Json) -> Json:
     choices = row["choices"]
-    if not isinstance(choices, dict):
+    labels, texts = (choices.get("label"), choices.get("text")) if isinstance(choices, dict) else (None, None)
+    if not isinstance(labels, list) or not isinstance(texts, list):
         raise DataError(f"row {row.get('id')}: found choices {choices!r}, expected lists of label and text")
-    listed = [{"label": label, "text": text} for label, text in zip(choices["label"], choices["text"], strict=True)]
+    listed: list[JsonValue] = [{"label": label, "text": text} for label, text in zip(labels, texts, strict=True)]
+    question: Json = {"stem": row.get("question_stem") or row.get("question"), "choices": listed}
     return {
         "id": row["id"],
-        "question": {"stem": row.get("question_stem") or row.get("question"), "choices": listed},
+        "question": question,
         "answerKey": row.get("answerKey") or "",
         "fact1": row.get("fact1"),
     }

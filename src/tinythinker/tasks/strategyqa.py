@@ -1,8 +1,9 @@
-"""StrategyQA: yes/no questions in one JSON list, each with the facts it was made from."""
+"""StrategyQA (Geva et al. 2021): yes/no questions in one JSON list, each with the facts it was made from."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -11,8 +12,12 @@ from tinythinker.core.errors import DataError
 from tinythinker.core.files import describe, read_text
 from tinythinker.core.records import Option, Question
 from tinythinker.core.text import joined
-from tinythinker.tasks.choice_jsonl import Entry
+from tinythinker.settings.schema import RunSettings
+from tinythinker.tasks.benchmark import Benchmark, Entries, Entry, questions_of
+from tinythinker.tasks.official import fetch, files_in, hub_file
+from tinythinker.tasks.split import divide
 
+_TITLE, _FILE = "StrategyQA", "strategyqa_train.json"
 _YES_NO = (Option(label="A", text="yes"), Option(label="B", text="no"))
 
 
@@ -25,8 +30,36 @@ class _Item(BaseModel):
     facts: tuple[str, ...] = ()
 
 
+class StrategyQA(Benchmark):
+    """The labelled questions, shuffled 80/10/10."""
+
+    def read(self, settings: RunSettings) -> Entries:
+        """See `Benchmark.read`: one part, `train`."""
+        if settings.data_dir is not None:
+            (file,) = files_in(settings.data_dir, _TITLE, [_FILE])
+            return Entries({"train": read_strategyqa(file)}, (file,))
+        entries = fetch(
+            settings,
+            _TITLE,
+            _FILE,
+            "https://allenai.org/data/strategyqa",
+            lambda: read_strategyqa(hub_file("voidful/StrategyQA", _FILE)),
+        )
+        return Entries({"train": entries})
+
+    def split(self, parts: Mapping[str, Sequence[Entry]], settings: RunSettings) -> Mapping[str, Sequence[Question]]:
+        """See `Benchmark.split`."""
+        questions = questions_of(parts["train"])
+        tenth = len(questions) // 10
+        return divide(questions, {"valid": tenth, "test": tenth}, settings.seed)
+
+    def prompt_family(self, questions: Sequence[Question]) -> str:
+        """See `Benchmark.prompt_family`."""
+        return "yes_no"
+
+
 def read_strategyqa(path: Path) -> list[Entry]:
-    """Every question of the official file, yes as A and no as B (METHOD section 2). Raises DataError."""
+    """Every question of the official file; A is yes and B is no (METHOD section 2). Raises DataError."""
     try:
         items = TypeAdapter(list[_Item]).validate_python(json.loads(read_text(path)))
     except json.JSONDecodeError as error:

@@ -1,9 +1,9 @@
-"""Human annotation as a teacher: ECQA's explanations of CommonsenseQA, and the facts behind other benchmarks."""
+"""Human explanations as a teacher: ECQA (Aggarwal et al. 2021), aligned to CommonsenseQA's options."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,15 +14,16 @@ from tinythinker.core.errors import TeacherError
 from tinythinker.core.files import describe, read_objects
 from tinythinker.core.records import Flaw, Question, Rationale, Rejected
 from tinythinker.core.text import joined
+from tinythinker.teacher.source import Asking, Given, free
 
 ECQA_FILES = ("ecqa_train.jsonl", "ecqa_validation.jsonl", "ecqa_test.jsonl")
 
 _NAMED = 0.5
-"""A sentence names an option if it holds at least this share of the option's telling words."""
+"""A sentence names an option if it contains at least this share of the option's content words."""
 _SIMILAR = 80.0
-"""Two words are the same but for spelling from this similarity on (rapidfuzz ratio, 0 to 100)."""
+"""Two words count as spellings of one word from this similarity up (rapidfuzz ratio, 0 to 100)."""
 _IN_ORDER = 0.1
-"""What standing in the option's own position is worth, in shares of words; it decides between equals only."""
+"""Bonus, in shares of words, for a sentence in the same position as the option; only breaks ties."""
 _COMMON = frozenset(
     "a an and as at be by for from her his in into is it its of on or out the their to up with you your".split()
 )
@@ -32,12 +33,23 @@ class _Row(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     q_no: str
-    taskA_pos: str  # noqa: N815  (the file's own names)
+    taskA_pos: str  # noqa: N815  (the names in the file)
     taskA_neg: str  # noqa: N815
 
 
+def ecqa(asking: Asking) -> Given:
+    """The source `ecqa`: reads the ecqa_*.jsonl files in the folder `teacher.path`."""
+    files = ecqa_files(asking.path)
+    return Given(
+        ecqa_rationales(files, asking.questions),
+        free(asking),
+        "ECQA annotations: CDLA-Sharing-1.0",
+        inputs=tuple(files),
+    )
+
+
 def ecqa_files(folder: Path) -> list[Path]:
-    """The ECQA files in a folder. Raises TeacherError if there is none."""
+    """The ECQA files in a folder. Raises TeacherError if there are none."""
     files = [folder / name for name in ECQA_FILES if (folder / name).is_file()]
     if not files:
         raise TeacherError(f"teacher.path {folder}: found none of {', '.join(ECQA_FILES)}, expected the ECQA files")
@@ -47,14 +59,15 @@ def ecqa_files(folder: Path) -> list[Path]:
 def ecqa_rationales(files: Sequence[Path], questions: Sequence[Question]) -> Iterator[Rationale | Rejected]:
     """A rationale, or why there is none, for every ECQA row.
 
-    Rows join by question id, never by ECQA's own splits, which overlap the CommonsenseQA test set: a row whose question
-    is not among `questions` is rejected as `not_train`. A question that stands in several files counts once.
+    Rows are matched by question id, never by ECQA's splits, which overlap the CommonsenseQA test set: a row
+    whose question is not among `questions` is rejected as `not_train`. Of a question's rows, only the first
+    counts.
 
     Args:
         questions: the training questions.
 
     Raises:
-        DataError, TeacherError: a file cannot be read; names file and line.
+        DataError, TeacherError: a file cannot be read; the message names file and line.
     """
     wanted = {question.id: question for question in questions}
     seen: set[str] = set()
@@ -73,15 +86,8 @@ def ecqa_rationales(files: Sequence[Path], questions: Sequence[Question]) -> Ite
                 yield Rejected(question_id=row.q_no, flaw=Flaw.NOT_TRAIN, text=f"{row.taskA_pos}\n{row.taskA_neg}")
 
 
-def fact_rationales(facts: Mapping[str, str], questions: Sequence[Question]) -> Iterator[Rationale]:
-    """A recall-only rationale for every question whose benchmark says which fact it was made from."""
-    for question in questions:
-        if question.id in facts:
-            yield Rationale(question_id=question.id, recall=facts[question.id])
-
-
 def _align(question: Question, row: _Row) -> Rationale | Rejected:
-    """Sort ECQA's sentences to the options they speak of."""
+    """Assign ECQA's sentences to the options they discuss."""
 
     def reject(reason: str) -> Rejected:
         text = f"{row.taskA_pos}\n{row.taskA_neg}"
@@ -102,10 +108,10 @@ def _align(question: Question, row: _Row) -> Rationale | Rejected:
 
 
 def split_positives(sentences: Sequence[str], gold: str) -> tuple[str, str]:
-    """General knowledge and the analysis of the right option, out of the sentences in its favour.
+    """General knowledge, and the analysis of the right option, from the sentences in its favour.
 
-    General are those that do not name the right option, else the first sentence; the others are its analysis. Where
-    that leaves nothing for one side, the last sentence serves as the analysis, and a single sentence serves as both.
+    Sentences that do not name the right option are general knowledge; if all name it, the first one is. The
+    others are the analysis; if none names it, the last sentence is. A single sentence serves as both.
 
     >>> split_positives(["Jugs hold water.", "A kitchen has jugs."], "kitchen")
     ('Jugs hold water.', 'A kitchen has jugs.')
@@ -118,15 +124,18 @@ def split_positives(sentences: Sequence[str], gold: str) -> tuple[str, str]:
 
 
 def assign(sentences: Sequence[str], options: Sequence[str]) -> list[str] | str:
-    """Sort sentences to options by the words they name; never by guessing.
+    """Assign sentences to options by the words they share, without guessing.
 
-    As many sentences as options: one each, so that the most words are named; the order decides between equals.
-    Sentences that name nothing are placed only if one pair is left over, or if everything stands in order. Any other
-    number: a sentence goes to the option it names best (or to all that it names in full), and to the one still missing
-    if it is the only one left over.
+    If there are as many sentences as options, each option gets one, so as to maximize the words named; order
+    breaks ties. Sentences that do not name their option are placed only if there is just one of them, or if
+    all sentences are in the options' order.
+
+    With any other number, a sentence goes to the option it names best (or to all that it names in full).
+    Sentences that name no option go to the one still missing, if just one is missing and they directly follow
+    each other.
 
     Returns:
-        What was said of each option, or the reason why some option has nothing.
+        What was said about each option, or the reason why some option has nothing.
     """
     shares = [[_share_named(sentence, option) for option in options] for sentence in sentences]
     said = _one_to_one(shares) if len(sentences) == len(options) else _by_best_name(shares, len(options))
@@ -161,7 +170,7 @@ def _by_best_name(shares: Sequence[Sequence[float]], count: int) -> list[list[in
             continue
         named = [j for j, share in enumerate(row) if share == best]
         if best < 1 and len(named) > 1:
-            # Half of two names: the option under discussion, or the next one, if it is among them.
+            # Several named equally, none in full: take the option discussed last, or the one after it.
             named = [j for j in (before, before + 1) if j in named][:1]
         for j in named:
             said[j].append(i)
@@ -178,7 +187,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _share_named(sentence: str, option: str) -> float:
-    """Share of an option's telling words that a sentence holds, allowing for inflection and misspelling."""
+    """Share of an option's content words found in a sentence, allowing for inflection and misspelling."""
     words = _words(sentence)
     telling = [word for word in _words(option) if word not in _COMMON] or _words(option)
     if not telling:

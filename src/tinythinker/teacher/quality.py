@@ -1,4 +1,4 @@
-"""What a teacher's rationales are like, in figures and in the list that people want to read."""
+"""Quality of a teacher's rationales: figures, and the questions where it contradicts the gold label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinythinker.teacher.llm.cost import dollars
 from tinythinker.teacher.select import Selected
 
 
-class Lengths(Record):
+class WordCounts(Record):
     """Words per text."""
 
     mean: float
@@ -24,7 +24,7 @@ class Lengths(Record):
 
 
 class Disagreement(Record):
-    """A question whose gold label most of the teacher's verdicts contradict."""
+    """A question where most of the teacher's verdicts agree on another label than the gold one."""
 
     question_id: str
     stem: str
@@ -33,51 +33,51 @@ class Disagreement(Record):
     majority: str
     majority_text: str
     votes: dict[str, int]
-    """Well-formed completions by the label they call correct."""
+    """Number of well-formed completions by the label they call correct."""
 
 
 class Quality(Record):
-    """What was kept of a teacher's rationales, and what was not; `teacher/quality.json`."""
+    """How many of a teacher's rationales were kept and rejected; stored as `teacher/quality.json`."""
 
     source: str
     questions: int
-    """Training questions."""
+    """Number of training questions."""
     rationales: int
-    """Kept."""
+    """Rationales kept."""
     rationales_without_analyses: int
     questions_without_rationale: int
     rejected: dict[str, int]
-    """By flaw."""
+    """Rejected answers by flaw."""
     rationales_per_question: dict[int, int]
-    """Questions by how many rationales they have."""
-    recall_words: Lengths | None
-    analysis_words: Lengths | None
+    """Number of questions by how many rationales they have."""
+    recall_words: WordCounts | None
+    analysis_words: WordCounts | None
     cost_per_rationale: float | None
-    """US dollars spent per rationale kept; None if the price is not known."""
+    """US dollars spent per rationale kept; None if the price is not known or nothing was kept."""
     label_policy: str
     disagreements: tuple[Disagreement, ...]
-    """Questions whose gold label more than half of the teacher's verdicts contradict."""
+    """Questions where more than half of the teacher's verdicts agree on another label than the gold one."""
     relabelled: int
-    """Those of them whose label was replaced (`label_policy=teacher`)."""
+    """Number of questions whose label was replaced (`label_policy=teacher`)."""
     missing: dict[str, int] = Field(default_factory=dict)
-    """Usable completions still missing, by question (LLM only)."""
+    """Number of usable completions still missing, by question (LLM only)."""
 
     def lines(self) -> list[str]:
-        """A few lines for people."""
+        """A few lines to print."""
         rejected = ", ".join(f"{count} {flaw}" for flaw, count in self.rejected.items())
         per = f", {dollars(self.cost_per_rationale)} each" if self.cost_per_rationale else ""
         without = f"{self.questions_without_rationale} of {self.questions} questions without one"
         lines = [f"{self.rationales} rationales kept{per}, {without}; rejected: {rejected or 'none'}"]
         if self.missing:
             lines.append(
-                f"{len(self.missing)} questions have fewer completions than wanted; quality.json lists them; more "
-                "teacher.waves ask for them again"
+                f"{len(self.missing)} questions have too few completions (quality.json lists them); "
+                "raise teacher.llm.waves to ask again"
             )
         if self.disagreements:
-            done = "replaced by the teacher's" if self.relabelled else "kept, and the completions against them dropped"
+            done = "replaced by the teacher's" if self.relabelled else "kept, contrary completions dropped"
             lines.append(
-                f"{len(self.disagreements)} questions whose gold label most verdicts contradict; labels {done} "
-                "(teacher.label_policy); the report lists them"
+                f"{len(self.disagreements)} questions whose gold label most verdicts contradict; "
+                f"labels {done} (teacher.label_policy); the report lists the questions"
             )
         return lines
 
@@ -90,11 +90,11 @@ def measure(
     cost: float | None,
     missing: dict[str, int],
 ) -> Quality:
-    """Figures of what was selected for these training questions.
+    """Quality figures of the rationales selected for these training questions.
 
     Args:
-        cost: US dollars spent in all; None if not known.
-        missing: usable completions still missing, by question.
+        cost: US dollars spent in total; None if not known.
+        missing: number of usable completions still missing, by question.
     """
     per_question = Counter(rationale.question_id for rationale in selected.rationales)
     kept = len(selected.rationales)
@@ -106,8 +106,8 @@ def measure(
         questions_without_rationale=sum(question.id not in per_question for question in questions),
         rejected=dict(sorted(Counter(str(rejected.flaw) for rejected in selected.rejected).items())),
         rationales_per_question=dict(sorted(Counter(per_question[question.id] for question in questions).items())),
-        recall_words=_lengths(rationale.recall for rationale in selected.rationales),
-        analysis_words=_lengths(text for rationale in selected.rationales for text in rationale.analyses),
+        recall_words=_word_counts(rationale.recall for rationale in selected.rationales),
+        analysis_words=_word_counts(text for rationale in selected.rationales for text in rationale.analyses),
         cost_per_rationale=cost / kept if cost is not None and kept else None,
         label_policy=label_policy,
         disagreements=tuple(_disagreements(selected, questions)),
@@ -117,7 +117,7 @@ def measure(
 
 
 def read_quality(path: Path) -> Quality:
-    """`quality.json` as it was written. Raises DataError."""
+    """Read a `quality.json`. Raises DataError."""
     return read_record(path, Quality)
 
 
@@ -140,8 +140,8 @@ def _disagreements(selected: Selected, questions: Sequence[Question]) -> Iterabl
             )
 
 
-def _lengths(texts: Iterable[str]) -> Lengths | None:
+def _word_counts(texts: Iterable[str]) -> WordCounts | None:
     counts = [len(text.split()) for text in texts]
     if not counts:
         return None
-    return Lengths(mean=round(statistics.fmean(counts), 1), median=statistics.median(counts), most=max(counts))
+    return WordCounts(mean=round(statistics.fmean(counts), 1), median=statistics.median(counts), most=max(counts))

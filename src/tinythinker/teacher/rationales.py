@@ -1,4 +1,4 @@
-"""The file of rationales: a header that says where they come from, then one rationale per line. Made to be shared."""
+"""A shareable file of rationales: a header that says where they come from, then one rationale per line."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tinythinker.core.records import Question, Rationale, Record
 
 
 class Header(Record):
-    """Where the rationales of a file come from."""
+    """Where the rationales in a file come from."""
 
     kind: Literal["tinythinker rationales"] = "tinythinker rationales"
-    version: str = metadata.version("tinythinker")
+    version: str = Field(default_factory=lambda: metadata.version("tinythinker"))
     source: str
-    """`teacher.source` of the run that made the file."""
+    """`teacher.source` of the run that wrote the file."""
     teacher: str | None = None
-    """The language model that wrote them, as its endpoint names it."""
+    """The language model that wrote them, as its endpoint names it; None if no language model did."""
     prompt: str | None = None
-    """Hash of the instruction, the worked examples shown and the form asked for."""
+    """Hash of instruction, worked examples and requested format; None without a language model."""
     settings: Json
-    """What was asked for and how it was selected; no addresses and no paths."""
+    """Settings of the requests and of the selection, without addresses or paths."""
     task: str
     questions: int
     split: str
@@ -35,24 +35,24 @@ class Header(Record):
     relabelled: dict[str, str] = Field(default_factory=dict)
     """Questions whose gold label the teacher's majority replaced, with the new label."""
     licence: str
-    """A note, not legal advice."""
+    """A note on the licence, not legal advice."""
     origin: Header | None = None
-    """The header of the file that these were taken from."""
+    """Header of the file that these rationales were taken from; None without one."""
 
 
 def split_hash(questions: Sequence[Question]) -> str:
-    """Names a set of questions: equal if ids, texts, options and gold labels are, in any order."""
+    """A name for a set of questions: equal for equal ids, texts, options and gold labels, in any order."""
     lines = sorted(question.model_dump_json() for question in questions)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def write_rationales(path: Path, header: Header, rationales: Sequence[Rationale]) -> None:
-    """Write the file, whole or not at all. Raises DataError."""
+    """Write the file completely or not at all. Raises DataError."""
     write_records(path, [header, *rationales])
 
 
 def read_header(path: Path) -> Header | None:
-    """The header that a file begins with, without reading the rest; None if it has none. Raises DataError."""
+    """A file's header, read without the rest; None if it has none. Raises DataError."""
     for number, value in read_objects(path):
         try:
             return Header.model_validate(value) if "kind" in value else None
@@ -62,12 +62,12 @@ def read_header(path: Path) -> Header | None:
 
 
 def read_rationales(path: Path) -> tuple[Header | None, list[Rationale]]:
-    """The header and the rationales of a file; files of one's own need no header.
+    """The header and the rationales of a file; the header is None in a file without one.
 
-    Of several headers (files put together) the first one counts.
+    If there are several headers (concatenated files), the first one counts.
 
     Raises:
-        DataError: the file is missing or a line is neither; names file and line.
+        DataError: the file is missing, or a line is neither header nor rationale; names file and line.
     """
     headers: list[Header] = []
     rationales: list[Rationale] = []

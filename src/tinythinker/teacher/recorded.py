@@ -1,4 +1,4 @@
-"""Rationales that lie in a file: another run's `teacher/rationales.jsonl`, or the user's own."""
+"""Rationales from a file: another run's `teacher/rationales.jsonl`, or the user's own."""
 
 from __future__ import annotations
 
@@ -6,22 +6,43 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinythinker.core.errors import DataError, expected
+from tinythinker.core.progress import say
 from tinythinker.core.records import Flaw, Question, Rationale, Rejected
-from tinythinker.teacher.rationales import Header, read_rationales
+from tinythinker.teacher.rationales import Header, read_rationales, split_hash
+from tinythinker.teacher.source import Asking, Given, free
+
+
+def recorded(asking: Asking) -> Given:
+    """The source `recorded`: reads the file `teacher.path`, and says what of it is of no use here."""
+    path, settings = asking.path, asking.settings
+    origin, answers = recorded_rationales(path, asking.questions)
+    if origin is not None and origin.split != split_hash(asking.questions):
+        say(
+            f"teach: {path} was made for other training questions ({origin.questions} of {origin.task}, "
+            f"seed {origin.settings.get('seed')}); only shared questions are used; use the same seed, split and limit "
+            "to share all"
+        )
+    if origin is not None and origin.relabelled and settings.teacher.label_policy == "gold":
+        say(
+            f"teach: {path} replaced the gold labels of {len(origin.relabelled)} questions; "
+            "teacher.label_policy=teacher does the same here"
+        )
+    licence = origin.licence if origin is not None else "see the file they were taken from"
+    return Given(answers, free(asking), licence, inputs=(path,), origin=origin)
 
 
 def recorded_rationales(
     path: Path, questions: Sequence[Question]
 ) -> tuple[Header | None, Iterator[Rationale | Rejected]]:
-    """The file's header, if it has one, and every rationale; those of questions outside `questions` are rejected.
+    """The file's header, or None, and every rationale, rejected if its question is not in `questions`.
 
     Args:
-        path: JSON Lines of `{"question_id", "recall", "analyses"}`, analyses in the question's order of options, or
-            left out for recall only; a header line may stand before them.
+        path: JSON Lines of `{"question_id", "recall", "analyses"}`. The analyses are in the order of the
+            question's options; leave them out for recall only. A header line may come first.
         questions: the training questions.
 
     Raises:
-        DataError: names the file and what is wrong.
+        DataError: the file cannot be read or does not fit the questions; the message names file and problem.
     """
     header, rationales = read_rationales(path)
     return header, _of(questions, rationales, path)

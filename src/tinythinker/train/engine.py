@@ -1,4 +1,4 @@
-"""How the processes of one training hold its weights: every one all of them (DDP), or every one a share (FSDP)."""
+"""How the processes of a training hold the weights: each holds all of them (DDP) or a share (FSDP)."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ class Engine(Protocol):
     """A student in training. All processes make the same calls together."""
 
     model: Scorer
-    """What computes log-probabilities with the weights that are trained."""
+    """Computes log-probabilities with the weights being trained."""
     optimizer: AcceleratedOptimizer
     scheduler: AcceleratedScheduler
     is_shared_out: bool
-    """Has every process a share of the weights? Then all need as many passes in a step as the one with the most."""
+    """Does each process hold a share of the weights? Then all make as many passes per step as the busiest."""
 
     def whole(self) -> AbstractContextManager[None]:
-        """Inside, the student has all weights as they are now, to think with or to save."""
+        """Inside this context the student holds all current weights, so it can generate or be saved."""
 
     def save(self, folder: Path, also: Callable[[Path], None]) -> None:
-        """Write weights, optimizer and schedule, what a continuation needs, whole or not at all.
+        """Write everything needed to resume (weights, optimizer, schedule), all or nothing.
 
         Args:
-            also: writes what else belongs there, in the first process, given where it is put together.
+            also: writes other files of the checkpoint; the first process calls it with the temporary folder.
         """
 
     def load(self, folder: Path) -> None:
-        """Go on from what `save` wrote.
+        """Restore what `save` wrote.
 
         Raises:
             StudentError: it was written by the other engine.
@@ -59,13 +59,13 @@ class Engine(Protocol):
 
 
 def build_engine(accelerator: Accelerator, student: Student, settings: OptimSettings, count_steps: int) -> Engine:
-    """The engine that `shard` asks for; a single process has nobody to share with."""
+    """The engine that the setting `shard` selects; a single process always holds all weights."""
     kind = Shards if settings.shard and ranks.count() > 1 else Replicas
     return kind(accelerator, student, settings, count_steps)
 
 
 class Replicas:
-    """Every process holds all weights, their gradients and the optimizer's state."""
+    """Every process holds all weights, their gradients and the whole optimizer state."""
 
     is_shared_out = False
 
@@ -77,11 +77,11 @@ class Replicas:
         )
 
     def whole(self) -> AbstractContextManager[None]:
-        """The student's weights are those that are trained."""
+        """See `Engine.whole`; nothing to do, since the student's own weights are being trained."""
         return nullcontext()
 
     def save(self, folder: Path, also: Callable[[Path], None]) -> None:
-        """See `Engine.save`; the first process has it all."""
+        """See `Engine.save`; the first process writes everything."""
 
         def work() -> None:
             with whole_folder(folder) as temporary, tensor_file_errors(folder):
@@ -98,9 +98,9 @@ class Replicas:
 
 
 class Shards:
-    """Every process holds a share of all; a layer's weights are gathered while it computes (FSDP2).
+    """Every process holds a share of everything; a layer's weights are gathered while it computes (FSDP2).
 
-    What is trained is taken out of the student, which stays behind empty and is filled inside `whole`.
+    Training takes the model out of the student and leaves an empty copy there, which `whole` fills.
     """
 
     is_shared_out = True
@@ -109,19 +109,19 @@ class Shards:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        # Meant for callers who change a layer's output in place, which none of the families does.
+        # The warning is for models that change a layer's output in place, which none of our families does.
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
-        own = student.model
+        model = student.model
         self._student = student
-        student.model = _emptied(own)
-        self.model = Scorer(own)
-        mesh = init_device_mesh(own.device.type, (ranks.count(),))
-        layers = [module for module in own.modules() if isinstance(module, GradientCheckpointingLayer)]
+        student.model = _emptied(model)
+        self.model = Scorer(model)
+        mesh = init_device_mesh(model.device.type, (ranks.count(),))
+        layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
         for layer in layers:
             fully_shard(layer, mesh=mesh)
         fully_shard(self.model, mesh=mesh)
         self.optimizer, self.scheduler = accelerator.prepare(*build_optimizer(self.model, settings, count_steps))
-        self._state()  # makes the optimizer's state of all weights, also of those that never get a gradient
+        self._state()  # creates optimizer state for all weights, even those that never get a gradient
         for state in self.optimizer.optimizer.state.values():
             state["step"].zero_()
 
@@ -129,13 +129,13 @@ class Shards:
     def whole(self) -> Iterator[None]:
         """See `Engine.whole`."""
         pairs = list(zip(self._student.model.parameters(), self.model.parameters(), strict=True))
-        for own, shard in pairs:
-            own.data = whole_tensor(shard.detach())
+        for weight, shard in pairs:
+            weight.data = whole_tensor(shard.detach())
         try:
             yield
         finally:
-            for own, _ in pairs:
-                own.data = own.data.new_empty(0)
+            for weight, _ in pairs:
+                weight.data = weight.data.new_empty(0)
 
     def save(self, folder: Path, also: Callable[[Path], None]) -> None:
         """See `Engine.save`; every process writes its share."""
@@ -152,7 +152,7 @@ class Shards:
             ranks.on_first(finish)
 
     def load(self, folder: Path) -> None:
-        """See `Engine.load`; there may be another number of processes now."""
+        """See `Engine.load`; the number of processes may have changed."""
         from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
         from torch.distributed.checkpoint.state_dict_loader import load
 
@@ -171,7 +171,7 @@ class Shards:
         self.scheduler.load_state_dict(state["scheduler"])
 
     def _state(self) -> dict[str, Any]:
-        """What a continuation needs; weights that adapters leave as they are do not change."""
+        """Everything needed to resume; frozen weights are left out, because they do not change."""
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
         model, optimizer = get_state_dict(
@@ -182,11 +182,11 @@ class Shards:
 
 @contextmanager
 def _checkpoint_errors(folder: Path) -> Iterator[None]:
-    """Turn what torch says of a checkpoint that cannot be written or read, which is no `Exception`, into OSError.
+    """Turn torch's checkpoint errors, which do not derive from `Exception`, into OSError.
 
     Raises:
-        StudentError: another process is gone.
-        KeyboardInterrupt: somebody pressed Ctrl-C meanwhile.
+        StudentError: another process has died.
+        KeyboardInterrupt: the user pressed Ctrl-C meanwhile.
     """
     from torch.distributed.checkpoint.api import CheckpointException
 
@@ -205,15 +205,15 @@ def _checkpoint_errors(folder: Path) -> Iterator[None]:
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
-    """All of a tensor of which every process may have a share."""
+    """The whole tensor, gathered if each process holds only a share of it."""
     gather = getattr(tensor, "full_tensor", None)
     return tensor if gather is None else cast(Tensor, gather())
 
 
 def _emptied(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of the model with weights of no size; buffers are copied."""
+    """A copy of the model with empty weights; buffers are copied."""
     empty = {
-        id(own): torch.nn.Parameter(own.detach().new_empty(0), requires_grad=own.requires_grad)
-        for own in model.parameters()
+        id(weight): torch.nn.Parameter(weight.detach().new_empty(0), requires_grad=weight.requires_grad)
+        for weight in model.parameters()
     }
     return copy.deepcopy(model, empty)

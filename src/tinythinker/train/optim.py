@@ -12,7 +12,7 @@ from tinythinker.settings.schema import OptimSettings
 def build_optimizer(
     model: torch.nn.Module, settings: OptimSettings, count_steps: int
 ) -> tuple[torch.optim.AdamW, LambdaLR]:
-    """AdamW, and a rate that warms up linearly and falls to zero along a cosine over `count_steps` steps."""
+    """AdamW and its learning rate: linear warm-up, then a cosine down to zero, over `count_steps` steps."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     warmup = round(settings.warmup * count_steps)

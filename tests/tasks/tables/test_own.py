@@ -93,7 +93,7 @@ def test_a_number_may_be_the_text_of_an_option(tmp_path: Path) -> None:
         (GOOD | {"options": ["x", "x"], "answer": "x"}, r"found 'x', expected .*, and only one option meant"),
     ],
 )
-def test_a_bad_question_is_one_line_with_file_and_line(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+def test_a_bad_question_is_one_error_line_with_file_and_line(tmp_path: Path, row: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_own(write(tmp_path, GOOD, row))
 

@@ -1,4 +1,4 @@
-"""A scripted HTTP server that plays a teacher, with whatever faults a test wants of it."""
+"""A scripted HTTP server that plays a teacher, with any faults that a test asks for."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Answer:
     is_reset: bool = False
     """Send half of the body, then drop the connection."""
     drip_seconds: float = 0.0
-    """Send the body in ten parts, with such a pause before each."""
+    """Send the body in ten parts, with this pause before each."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the server was asked."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def n(self) -> int:
-        """Completions asked for."""
+        """Number of completions requested."""
         return int(self.json.get("n", 1))
 
 
@@ -78,7 +78,7 @@ def refusal(status: int, message: str, code: str | None = None, **headers: str) 
 
 
 def rationale_text(request: Request, mark: str) -> str:
-    """A perfect completion for the question that a request asks, told from others by its mark."""
+    """A perfect completion for the question of a request, made unique by its mark."""
     asked = request.json["messages"][-1]["content"].split("\n")
     gold = asked[-1].removeprefix("Answer: ")
     labels = [line[0] for line in asked[1:-1]]
@@ -90,7 +90,7 @@ def rationale_text(request: Request, mark: str) -> str:
 
 
 class Server:
-    """An asyncio server; counts what it was asked."""
+    """An asyncio server that records the requests it receives."""
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
@@ -178,9 +178,9 @@ def serving(handler: Handler) -> Iterator[Server]:
 
 
 class PerfectTeacher:
-    """Right in everything it says, on a line that fails in every way it can.
+    """A teacher that is always right, over a connection that fails in every possible way.
 
-    Every completion holds a mark of its own, so that one that was received twice, or lost, can be told.
+    Every completion holds a unique mark, so that tests can tell if one was received twice or lost.
     """
 
     def __init__(self, seed: int, *, faults: bool) -> None:
@@ -246,12 +246,12 @@ FAULTS = {
     "empty": 0.03,
     "drip": 0.006,
 }
-"""How often each happens; the texts of what is delivered are malformed in a fifth of the cases besides."""
+"""Probability of each fault. In addition, about a fifth of the delivered texts are malformed."""
 
 
 @contextmanager
 def played_apart(seed: int, *, faults: bool) -> Iterator[str]:
-    """A perfect teacher in a process of its own; yields its base URL."""
+    """A perfect teacher in a separate process; yields its base URL."""
     words = [sys.executable, __file__, "--seed", str(seed), *(["--faults"] if faults else [])]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -262,7 +262,7 @@ def played_apart(seed: int, *, faults: bool) -> Iterator[str]:
 
 
 def stats(url: str) -> dict[str, int]:
-    """What a teacher played apart has counted."""
+    """The counts of a teacher that runs in a separate process."""
     with urllib.request.urlopen(url.removesuffix("/v1") + "/stats", timeout=10) as answer:
         counts: dict[str, int] = json.loads(answer.read())
         return counts

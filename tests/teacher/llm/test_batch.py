@@ -16,12 +16,12 @@ from tinythinker.core.run import RunDirectory
 from tinythinker.teacher.llm import batch as batch_module
 from tinythinker.teacher.llm.interview import Interview
 
-BATCH = ("teacher.mode=batch", "teacher.poll_seconds=0.01")
+BATCH = ("teacher.llm.mode=batch", "teacher.llm.poll_seconds=0.01")
 Lines = list[dict[str, Any]]
 
 
 def answered(line: dict[str, Any], mark: str) -> dict[str, Any]:
-    """The output line for a request line, all right."""
+    """The output line of a successful request line."""
     body = line["body"]
     request = Request("POST", line["url"], {}, json.dumps(body).encode())
     texts = [rationale_text(request, f"{mark}{i}" * 4) for i in range(body["n"])]
@@ -66,7 +66,7 @@ class Provider:
             return Answer(body=json.dumps(self.batches[name]).encode())
         own = self.batches[path.split("/")[2]]
         self.looks += 1
-        if self.looks % 2 == 0:  # the first look at a batch finds it under way
+        if self.looks % 2 == 0:  # the first look finds the batch still under way
             lines = [json.loads(line) for line in self.files[own["input_file_id"]].decode().splitlines()]
             done = self.work(lines) if self.status != "failed" else []
             own["status"] = self.status
@@ -91,7 +91,7 @@ class Provider:
 
 
 def interrupted_while_waiting(asked: Interview, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hand a batch in, and press Ctrl-C at the first look at it."""
+    """Submit a batch, and press Ctrl-C at the first poll."""
 
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
@@ -101,7 +101,7 @@ def interrupted_while_waiting(asked: Interview, monkeypatch: pytest.MonkeyPatch)
         asked.ask()
 
 
-def test_a_batch_is_handed_in_waited_for_and_taken_in(interview: Interviewer, run: RunDirectory) -> None:
+def test_a_batch_is_submitted_waited_for_and_collected(interview: Interviewer, run: RunDirectory) -> None:
     provider = Provider()
     with serving(provider) as server:
         asked = interview(server.url, *BATCH)
@@ -112,20 +112,20 @@ def test_a_batch_is_handed_in_waited_for_and_taken_in(interview: Interviewer, ru
     assert {(line["method"], line["url"], line["body"]["n"]) for line in lines} == {("POST", "/v1/chat/completions", 2)}
     assert len({line["custom_id"] for line in lines}) == 4
     assert all(len(line["custom_id"]) <= 64 for line in lines)
-    # prices given as settings are taken as they are: 4 x (100 x 1000 + 50 x 2000) / 1e6
+    # prices in the settings are used unchanged: 4 x (100 x 1000 + 50 x 2000) / 1e6
     assert read_usage(run)["cost"] == 0.8
     assert not [path for path in run.root.rglob("*") if path.is_file() and KEY in path.read_text()]
 
 
 def test_the_listed_price_is_halved_by_the_batch(interview: Interviewer, run: RunDirectory) -> None:
-    listed = ("teacher.model=gpt-4o-2024-05-13", "teacher.input_price=null", "teacher.output_price=null")
+    listed = ("teacher.llm.model=gpt-4o-2024-05-13", "teacher.llm.input_price=null", "teacher.llm.output_price=null")
     with serving(Provider()) as server:
         interview(server.url, *BATCH, *listed).ask()
     # 4 x (100 x 5 + 50 x 15) / 1e6 / 2
     assert read_usage(run)["cost"] == pytest.approx(0.0025)
 
 
-def test_what_a_batch_leaves_out_is_handed_in_again_and_nothing_else(interview: Interviewer) -> None:
+def test_only_what_a_batch_left_out_is_submitted_again(interview: Interviewer) -> None:
     marks = count(1)
 
     def forgets_the_last(lines: Lines) -> Lines:
@@ -142,7 +142,7 @@ def test_what_a_batch_leaves_out_is_handed_in_again_and_nothing_else(interview: 
     assert sizes == [4, 1]
 
 
-def test_malformed_completions_are_asked_for_in_the_next_wave(interview: Interviewer) -> None:
+def test_malformed_completions_are_requested_again_in_the_next_wave(interview: Interviewer) -> None:
     marks = count(1)
 
     def half_garbled(lines: Lines) -> Lines:
@@ -172,17 +172,17 @@ def test_a_request_that_always_fails_is_listed_and_the_others_count(interview: I
         return done
 
     with serving(Provider(one_fails)) as server:
-        asked = interview(server.url, *BATCH, "teacher.waves=1")
+        asked = interview(server.url, *BATCH, "teacher.llm.waves=1")
         asked.ask()
     assert asked.missing() == {"q3": 2}
 
 
 @pytest.mark.parametrize("is_reset", [True, False])
-def test_a_batch_whose_handing_in_got_no_answer_is_found_and_not_handed_in_again(
+def test_a_batch_whose_submission_got_no_answer_is_found_and_not_submitted_again(
     interview: Interviewer, is_reset: bool
 ) -> None:
     provider = Provider()
-    provider.die_after_create, provider.is_reset = True, is_reset  # the provider has it, we never heard so
+    provider.die_after_create, provider.is_reset = True, is_reset  # the provider has it; its reply got lost
     with serving(provider) as server:
         asked = interview(server.url, *BATCH)
         asked.ask()
@@ -190,20 +190,20 @@ def test_a_batch_whose_handing_in_got_no_answer_is_found_and_not_handed_in_again
     assert len(provider.batches) == 1
 
 
-def test_a_batch_handed_in_just_before_a_kill_is_found_and_not_handed_in_again(
+def test_a_batch_submitted_just_before_a_kill_is_found_and_not_submitted_again(
     interview: Interviewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = Provider()
-    save = batch_module.Jobs._save
+    save = batch_module._Provider._save
 
-    def killed(self: batch_module.Jobs, state: batch_module.State) -> None:
+    def killed(self: batch_module._Provider, state: batch_module.BatchJob) -> None:
         if state.batch_id is not None:
             raise KeyboardInterrupt
         save(self, state)
 
     with serving(provider) as server:
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(batch_module.Jobs, "_save", killed)
+            patched.setattr(batch_module._Provider, "_save", killed)
             interview(server.url, *BATCH).ask()
         again = interview(server.url, *BATCH)
         again.ask()
@@ -211,17 +211,17 @@ def test_a_batch_handed_in_just_before_a_kill_is_found_and_not_handed_in_again(
     assert len(provider.batches) == 1
 
 
-def test_more_samples_of_the_same_wave_are_other_requests(interview: Interviewer) -> None:
+def test_more_samples_in_the_same_wave_are_different_requests(interview: Interviewer) -> None:
     provider = Provider()
     with serving(provider) as server:
         interview(server.url, *BATCH).ask()
-        more = interview(server.url, *BATCH, "teacher.samples=4")
+        more = interview(server.url, *BATCH, "teacher.llm.samples=4")
         more.ask()
     assert more.missing() == {}
     assert len(provider.batches) == 2
 
 
-def test_a_batch_that_ended_without_answers_is_handed_in_anew_by_the_next_call(interview: Interviewer) -> None:
+def test_a_batch_that_ended_without_answers_is_submitted_again_by_the_next_call(interview: Interviewer) -> None:
     provider = Provider(lambda lines: [])
     provider.status = "cancelled"
     with serving(provider) as server:
@@ -233,13 +233,13 @@ def test_a_batch_that_ended_without_answers_is_handed_in_anew_by_the_next_call(i
     assert again.missing() == {}
 
 
-def test_a_batch_under_way_is_taken_in_even_if_the_settings_have_changed(
+def test_a_batch_under_way_is_collected_even_if_the_settings_have_changed(
     interview: Interviewer, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = Provider()
     with serving(provider) as server:
         interrupted_while_waiting(interview(server.url, *BATCH), monkeypatch)
-        other = interview(server.url, *BATCH, "teacher.temperature=0.1", questions=some_questions(2))
+        other = interview(server.url, *BATCH, "teacher.llm.temperature=0.1", questions=some_questions(2))
         other.ask()
         assert other.missing() == {}
         back = interview(server.url, *BATCH)
@@ -247,29 +247,29 @@ def test_a_batch_under_way_is_taken_in_even_if_the_settings_have_changed(
     assert read_usage(run)["completions"] == 8 + 4
 
 
-def test_a_batch_of_older_settings_that_breaks_off_while_it_is_collected_is_taken_in_once(
+def test_a_batch_of_older_settings_whose_collection_is_interrupted_is_collected_once(
     interview: Interviewer, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = Provider()
-    forget = batch_module.Jobs._save
+    forget = batch_module._Provider._save
 
-    def breaks_off(self: batch_module.Jobs, state: batch_module.State) -> None:
+    def breaks_off(self: batch_module._Provider, state: batch_module.BatchJob) -> None:
         if state.is_collected:
             raise KeyboardInterrupt
         forget(self, state)
 
     with serving(provider) as server:
         with monkeypatch.context() as patched:
-            patched.setattr(batch_module.Jobs, "_save", breaks_off)
+            patched.setattr(batch_module._Provider, "_save", breaks_off)
             for temperature in ("0.8", "0.1", "0.1"):
                 with pytest.raises(KeyboardInterrupt):
-                    interview(server.url, *BATCH, f"teacher.temperature={temperature}").ask()
+                    interview(server.url, *BATCH, f"teacher.llm.temperature={temperature}").ask()
         back = interview(server.url, *BATCH)
     assert back.missing() == {}
     assert read_usage(run)["completions"] == 8
 
 
-def test_an_endpoint_without_batches_does_not_bar_the_direct_way(interview: Interviewer) -> None:
+def test_an_endpoint_without_batches_still_allows_direct_requests(interview: Interviewer) -> None:
     def no_batches(request: Request) -> Answer:
         if "/chat/" not in request.path:
             return refusal(404, "no such path")
@@ -283,25 +283,27 @@ def test_an_endpoint_without_batches_does_not_bar_the_direct_way(interview: Inte
     assert asked.missing() == {}
 
 
-def test_the_budget_of_a_batch_goes_by_the_price_of_a_batch(interview: Interviewer) -> None:
-    listed = ("teacher.model=gpt-4o-2024-05-13", "teacher.input_price=null", "teacher.output_price=null")
+def test_the_budget_of_a_batch_uses_batch_prices(interview: Interviewer) -> None:
+    listed = ("teacher.llm.model=gpt-4o-2024-05-13", "teacher.llm.input_price=null", "teacher.llm.output_price=null")
     cost = interview("http://127.0.0.1:9/v1", *BATCH, *listed).estimate().batch_cost
     assert cost is not None
     provider = Provider()
     with serving(provider) as server:
-        asked = interview(server.url, *BATCH, *listed, f"teacher.budget={cost * 1.6}")
+        asked = interview(server.url, *BATCH, *listed, f"teacher.llm.budget={cost * 1.6}")
         asked.ask()
     assert asked.missing() == {}
     assert len(provider.batches) == 1
 
 
-def test_a_batch_under_way_is_waited_for_by_the_next_call_and_not_paid_for_directly_too(
+def test_the_next_call_waits_for_a_batch_under_way_and_does_not_pay_twice(
     interview: Interviewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = Provider()
     with serving(provider) as server:
         interrupted_while_waiting(interview(server.url, *BATCH), monkeypatch)
-        with pytest.raises(SettingsError, match=r"found batch batch_0 not collected, expected teacher\.mode=batch"):
+        with pytest.raises(
+            SettingsError, match=r"found batch batch_0 not collected, expected teacher\.llm\.mode=batch"
+        ):
             interview(server.url).ask()
         again = interview(server.url, *BATCH)
         again.ask()
@@ -322,7 +324,7 @@ def test_a_batch_that_is_refused_says_why_and_can_be_tried_again(interview: Inte
     assert len(provider.batches) == 2
 
 
-def test_a_large_wave_is_handed_in_as_several_files(interview: Interviewer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_wave_is_submitted_as_several_files(interview: Interviewer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_module, "MOST_REQUESTS", 3)
     provider = Provider()
     with serving(provider) as server:
@@ -333,11 +335,11 @@ def test_a_large_wave_is_handed_in_as_several_files(interview: Interviewer, monk
     assert sorted(sizes) == [2, 3, 3]
 
 
-def test_a_budget_holds_back_the_requests_that_could_exceed_it(interview: Interviewer) -> None:
+def test_a_budget_holds_back_requests_that_could_exceed_it(interview: Interviewer) -> None:
     provider = Provider()
-    short = ("teacher.max_tokens=10", "teacher.examples=0")
+    short = ("teacher.llm.max_tokens=10", "teacher.llm.examples=0")
     with serving(provider) as server, pytest.raises(TeacherError, match="budget"):
-        interview(server.url, *BATCH, *short, "teacher.budget=0.8").ask()
+        interview(server.url, *BATCH, *short, "teacher.llm.budget=0.8").ask()
     assert 1 <= len(provider.files["file_0"].splitlines()) < 4
 
 
@@ -352,7 +354,7 @@ def write(path: Path, lines: Lines) -> Path:
     return path
 
 
-def test_a_file_handed_in_by_hand_comes_back_once(interview: Interviewer, tmp_path: Path) -> None:
+def test_a_file_submitted_by_hand_is_imported_once(interview: Interviewer, tmp_path: Path) -> None:
     asked = interview("http://127.0.0.1:9/v1")
     path, lines = exported(asked)
     assert path.name == "export-wave-1.jsonl"
@@ -365,9 +367,7 @@ def test_a_file_handed_in_by_hand_comes_back_once(interview: Interviewer, tmp_pa
     again.ask()  # asks nobody: there is no server
 
 
-def test_only_part_of_a_file_coming_back_leaves_the_rest_to_the_next_export(
-    interview: Interviewer, tmp_path: Path
-) -> None:
+def test_an_incomplete_output_file_leaves_the_rest_to_the_next_export(interview: Interviewer, tmp_path: Path) -> None:
     asked = interview("http://127.0.0.1:9/v1")
     _, lines = exported(asked)
     failed = {
@@ -380,7 +380,7 @@ def test_only_part_of_a_file_coming_back_leaves_the_rest_to_the_next_export(
     _, rest = exported(interview("http://127.0.0.1:9/v1"))
     assert [line["custom_id"] for line in rest] == [line["custom_id"] for line in lines[1:]]
     names = sorted(path.name for path in tmp_path.rglob("export-*.jsonl"))
-    assert names == ["export-wave-1-2.jsonl", "export-wave-1.jsonl"]  # the first may be on its way: it stays
+    assert names == ["export-wave-1-2.jsonl", "export-wave-1.jsonl"]  # the first may be submitted already, so it stays
 
 
 @pytest.mark.parametrize("name", ["w1-r0-n2-t256-0000000000000000", "request-1", "w1-r0-nx-t256-0000000000000000", ""])
@@ -392,7 +392,7 @@ def test_answers_to_other_requests_are_refused_with_file_and_line(
         interview("http://127.0.0.1:9/v1").take_in(output)
 
 
-def test_a_cut_completion_is_asked_for_again_with_more_tokens(interview: Interviewer, tmp_path: Path) -> None:
+def test_a_cut_completion_is_requested_again_with_more_tokens(interview: Interviewer, tmp_path: Path) -> None:
     asked = interview("http://127.0.0.1:9/v1")
     _, lines = exported(asked)
     done = [answered(line, f"{i:07d}") for i, line in enumerate(lines)]

@@ -20,12 +20,12 @@ from tests.teacher.llm.server import Answer, Request, chat, played_apart, ration
 from tinythinker.core.errors import DataError, SettingsError, TeacherError
 from tinythinker.core.files import Appender
 from tinythinker.core.run import RunDirectory
-from tinythinker.teacher.llm import crowd, wire
+from tinythinker.teacher.llm import endpoint, wire
 from tinythinker.teacher.llm.ledger import Ledger, Reply
 
 
 class Play:
-    """Answers perfectly, after the answers given for the first requests."""
+    """Answers perfectly, after the given answers to the first requests."""
 
     def __init__(self, *first: Answer, has_n: bool = True, usage: tuple[int, int] | None = (100, 50)) -> None:
         self._first = list(first)
@@ -63,23 +63,23 @@ def test_every_question_gets_its_completions_in_one_request(interview: Interview
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["cost"]) == (400, 200, 0.8)
 
 
-def test_a_second_call_asks_for_nothing(interview: Interviewer) -> None:
+def test_a_second_call_sends_nothing(interview: Interviewer) -> None:
     with serving(Play()) as server:
         interview(server.url).ask()
         interview(server.url).ask()
     assert len(server.requests) == 4
 
 
-def test_an_endpoint_that_ignores_n_is_asked_once_per_completion(interview: Interviewer) -> None:
+def test_an_endpoint_that_ignores_n_gets_one_request_per_completion(interview: Interviewer) -> None:
     with serving(Play(has_n=False)) as server:
         asked = interview(server.url)
         asked.ask()
     assert asked.missing() == {}
-    assert len(server.requests) == 8  # the first found it out, and its answer counts
+    assert len(server.requests) == 8  # the first request found this out, and its answer counts
     assert [request.n for request in server.requests[1:]] == [1] * 7
 
 
-def test_an_endpoint_that_refuses_n_is_asked_once_per_completion(interview: Interviewer) -> None:
+def test_an_endpoint_that_refuses_n_gets_one_request_per_completion(interview: Interviewer) -> None:
     with serving(Play(refusal(400, "only one completion choice is allowed, n must be 1"), has_n=False)) as server:
         asked = interview(server.url)
         asked.ask()
@@ -111,11 +111,11 @@ def test_an_endpoint_that_wants_the_other_name_of_max_tokens_gets_it(interview: 
     ],
     ids=["429", "500", "503", "reset", "torn", "no choices", "html", "timeout", "drip"],
 )
-def test_a_fault_is_tried_again_and_counted_and_never_kept_as_an_answer(
+def test_a_fault_is_retried_and_counted_and_never_kept_as_an_answer(
     interview: Interviewer, run: RunDirectory, fault: Answer, kind: str
 ) -> None:
     with serving(Play(fault, fault)) as server:
-        asked = interview(server.url, "teacher.timeout_seconds=0.5")
+        asked = interview(server.url, "teacher.llm.timeout_seconds=0.5")
         asked.ask()
     assert asked.missing() == {}
     assert ledger_of(asked).count_received() == 8
@@ -123,7 +123,7 @@ def test_a_fault_is_tried_again_and_counted_and_never_kept_as_an_answer(
 
 
 @pytest.mark.parametrize("header", [{"retry-after": "0.4"}, {"retry-after-ms": "400"}])
-def test_all_wait_as_long_as_the_server_asks(interview: Interviewer, header: dict[str, str]) -> None:
+def test_all_workers_wait_as_long_as_the_server_asks(interview: Interviewer, header: dict[str, str]) -> None:
     with serving(Play(refusal(429, "slow down", None, **header))) as server:
         started = time.monotonic()
         interview(server.url).ask()
@@ -149,7 +149,7 @@ def test_a_date_to_retry_after_is_understood(interview: Interviewer) -> None:
         (429, "insufficient_quota", "expected credit on the account"),
     ],
 )
-def test_what_no_retry_can_mend_stops_at_once_and_says_what_to_do(
+def test_an_error_that_no_retry_can_fix_stops_at_once_and_says_what_to_do(
     interview: Interviewer, status: int, code: str | None, message: str
 ) -> None:
     with serving(lambda _: refusal(status, "no luck", code)) as server, pytest.raises(TeacherError) as caught:
@@ -167,7 +167,7 @@ def test_a_request_that_is_wrong_for_every_question_stops_after_three(interview:
     assert len(server.requests) == 3
 
 
-def test_a_first_question_that_is_refused_does_not_keep_the_others_from_being_asked(interview: Interviewer) -> None:
+def test_a_refused_first_question_does_not_block_the_others(interview: Interviewer) -> None:
     play = Play()
 
     def picky(request: Request) -> Answer:
@@ -175,12 +175,12 @@ def test_a_first_question_that_is_refused_does_not_keep_the_others_from_being_as
         return refusal(400, "content policy") if is_bad else play(request)
 
     with serving(picky) as server:
-        asked = interview(server.url, "teacher.waves=1")
+        asked = interview(server.url, "teacher.llm.waves=1")
         asked.ask()
     assert asked.missing() == {"q0": 2}
 
 
-def test_questions_that_always_fail_do_not_keep_others_from_their_later_waves(interview: Interviewer) -> None:
+def test_questions_that_always_fail_do_not_block_later_waves_of_the_others(interview: Interviewer) -> None:
     play, seen = Play(), Counter[str]()
 
     def poisoned(request: Request) -> Answer:
@@ -190,7 +190,7 @@ def test_questions_that_always_fail_do_not_keep_others_from_their_later_waves(in
             return refusal(500, "boom")
         return play(request) if seen[question] > 2 else Answer(body=chat(["garbled"] * request.n))
 
-    settings = ("teacher.attempts=2", "teacher.concurrency=4")
+    settings = ("teacher.llm.attempts=2", "teacher.llm.concurrency=4")
     with serving(poisoned) as server:
         for _ in range(2):
             asked = interview(server.url, *settings, questions=some_questions(10))
@@ -199,7 +199,7 @@ def test_questions_that_always_fail_do_not_keep_others_from_their_later_waves(in
     assert sorted(asked.missing()) == ["q3", "q4", "q5"]
 
 
-def test_failures_inside_an_answer_are_failures_and_not_kept(interview: Interviewer, run: RunDirectory) -> None:
+def test_failures_inside_an_answer_are_failures_and_are_not_kept(interview: Interviewer, run: RunDirectory) -> None:
     failed = {"message": {"content": ""}, "finish_reason": "error", "error": {"code": 502}}
     body = json.dumps({"choices": [failed, failed], "usage": {"prompt_tokens": 9, "completion_tokens": 0}}).encode()
     with serving(Play(Answer(body=body))) as server:
@@ -220,7 +220,7 @@ def test_failures_inside_an_answer_are_failures_and_not_kept(interview: Intervie
         {"usage": [1]},
     ],
 )
-def test_an_answer_of_another_shape_is_kept_as_long_as_it_holds_a_text(
+def test_an_answer_of_another_shape_is_kept_if_it_holds_a_text(
     interview: Interviewer, change: dict[str, object]
 ) -> None:
     play = Play()
@@ -235,7 +235,7 @@ def test_an_answer_of_another_shape_is_kept_as_long_as_it_holds_a_text(
     assert len(server.requests) == 4
 
 
-def test_text_in_parts_and_torn_characters_are_kept(interview: Interviewer) -> None:
+def test_text_in_parts_and_with_torn_characters_is_kept(interview: Interviewer) -> None:
     play = Play()
 
     def odd(request: Request) -> Answer:
@@ -262,7 +262,7 @@ def test_one_short_answer_does_not_switch_n_off(interview: Interviewer) -> None:
         return answer
 
     with serving(short_once) as server:
-        asked = interview(server.url, "teacher.samples=3", "teacher.concurrency=1", questions=some_questions(6))
+        asked = interview(server.url, "teacher.llm.samples=3", "teacher.llm.concurrency=1", questions=some_questions(6))
         asked.ask()
     assert asked.missing() == {}
     assert [request.n for request in server.requests] == [3, 3, 3, 2, 3, 3, 3]
@@ -276,73 +276,73 @@ def test_a_complaint_about_something_else_does_not_switch_n_off(interview: Inter
         return refusal(400, "prompt too long: n = 9000 tokens, in n parts") if is_long else play(request)
 
     with serving(strict) as server:
-        interview(server.url, "teacher.waves=1", "teacher.concurrency=1").ask()
+        interview(server.url, "teacher.llm.waves=1", "teacher.llm.concurrency=1").ask()
     assert [request.n for request in server.requests] == [2, 2, 2, 2]
 
 
-def test_a_limit_on_n_is_heeded(interview: Interviewer) -> None:
+def test_a_limit_on_n_is_respected(interview: Interviewer) -> None:
     play = Play()
 
     def at_most_three(request: Request) -> Answer:
         return refusal(400, "n must be at most 3", None) if request.n > 3 else play(request)
 
     with serving(at_most_three) as server:
-        asked = interview(server.url, "teacher.samples=8", "teacher.concurrency=1", questions=some_questions(2))
+        asked = interview(server.url, "teacher.llm.samples=8", "teacher.llm.concurrency=1", questions=some_questions(2))
         asked.ask()
     assert asked.missing() == {}
     assert max(request.n for request in server.requests[1:]) == 3
     assert len(server.requests) == 1 + 3 + 3
 
 
-def test_tries_that_may_be_on_the_bill_count_against_the_budget_and_are_told(
+def test_attempts_that_may_be_billed_count_against_the_budget_and_are_reported(
     interview: Interviewer, run: RunDirectory
 ) -> None:
     torn = Answer(body=chat(["x"])[:40])
-    short = ("teacher.max_tokens=10", "teacher.examples=0", "teacher.concurrency=1")
+    short = ("teacher.llm.max_tokens=10", "teacher.llm.examples=0", "teacher.llm.concurrency=1")
     with serving(Play(torn, torn, usage=(100, 20))) as server:
         with pytest.raises(TeacherError, match="budget"):
-            interview(server.url, "teacher.budget=0.55", *short).ask()
+            interview(server.url, "teacher.llm.budget=0.55", *short).ask()
         usage = read_usage(run)
         assert usage["cost"] == 0.0
-        assert 0.4 < float(str(usage["lost_cost"])) <= 0.55  # two answers that could not be read; no third try
-        with pytest.raises(TeacherError, match="budget"):  # and are remembered by the next call
-            interview(server.url, "teacher.budget=0.55", *short).ask()
+        assert 0.4 < float(str(usage["lost_cost"])) <= 0.55  # two unreadable answers; no third attempt
+        with pytest.raises(TeacherError, match="budget"):  # the next call remembers them
+            interview(server.url, "teacher.llm.budget=0.55", *short).ask()
     assert len(server.requests) == 2
 
 
-def test_a_server_that_is_not_there_puts_nothing_on_the_bill(interview: Interviewer, run: RunDirectory) -> None:
+def test_an_unreachable_server_bills_nothing(interview: Interviewer, run: RunDirectory) -> None:
     with pytest.raises(TeacherError, match="found nobody who answers"):
-        interview("http://no-such-host.invalid/v1", "teacher.budget=15").ask()
+        interview("http://no-such-host.invalid/v1", "teacher.llm.budget=15").ask()
     assert read_usage(run)["lost_tokens"] == 0
 
 
-def test_an_answer_torn_on_its_way_may_be_on_the_bill(interview: Interviewer, run: RunDirectory) -> None:
+def test_an_answer_torn_in_transit_may_be_billed(interview: Interviewer, run: RunDirectory) -> None:
     play = Play()
 
     def torn_later(request: Request) -> Answer:
         return Answer(body=play(request).body, is_reset=len(server.requests) in (3, 4))
 
     with serving(torn_later) as server:
-        asked = interview(server.url, "teacher.concurrency=1")
+        asked = interview(server.url, "teacher.llm.concurrency=1")
         asked.ask()
     assert asked.missing() == {}
     assert read_usage(run)["failed_tries"] == {"connection": 2}
     assert int(str(read_usage(run)["lost_tokens"])) > 2 * 1000
 
 
-def test_a_hopeless_teacher_is_asked_once_more_and_no_more(interview: Interviewer) -> None:
+def test_a_hopeless_teacher_is_asked_only_once_more(interview: Interviewer) -> None:
     prose = Answer(body=chat(["Banks are places."] * 8))
     many = some_questions(50)
     with serving(lambda _: prose) as server:
         for _ in range(2):
             with pytest.raises(TeacherError, match=r"none that could be read.*another run asks once more"):
-                interview(server.url, "teacher.samples=8", "teacher.concurrency=1", questions=many).ask()
+                interview(server.url, "teacher.llm.samples=8", "teacher.llm.concurrency=1", questions=many).ask()
     assert len(server.requests) == 8 + 1
 
 
-def test_the_programs_own_way_with_signals_comes_back(interview: Interviewer) -> None:
+def test_the_programs_own_signal_handlers_are_restored(interview: Interviewer) -> None:
     def own(number: int, frame: object) -> None:
-        """What a program may have set."""
+        """A handler that a program may have set."""
 
     before = signal.signal(signal.SIGTERM, own)
     try:
@@ -353,17 +353,19 @@ def test_the_programs_own_way_with_signals_comes_back(interview: Interviewer) ->
         signal.signal(signal.SIGTERM, before)
 
 
-def test_the_budget_holds_from_the_first_request_on_whatever_a_token_is(interview: Interviewer) -> None:
+def test_the_budget_holds_from_the_first_request_for_any_tokenizer(interview: Interviewer) -> None:
     play = Play(refusal(500, "boom"), usage=(6000, 20))
     with serving(play) as server:
-        asked = interview(server.url, "teacher.budget_tokens=70000", "teacher.attempts=1", questions=some_questions(40))
+        asked = interview(
+            server.url, "teacher.llm.budget_tokens=70000", "teacher.llm.attempts=1", questions=some_questions(40)
+        )
         with pytest.raises(TeacherError, match="budget"):
             asked.ask()
     sums = ledger_of(asked).totals
     assert sum(number for (_, _, name), number in sums.items() if "tokens" in name) <= 70000
 
 
-def test_a_retry_after_from_the_end_of_time_is_no_traceback(interview: Interviewer) -> None:
+def test_an_absurdly_late_retry_after_is_not_a_traceback(interview: Interviewer) -> None:
     odd = refusal(429, "later", None, **{"retry-after": "Mon, 01 Jan 12345 00:00:00 GMT"})
     with serving(Play(odd)) as server:
         asked = interview(server.url)
@@ -371,7 +373,7 @@ def test_a_retry_after_from_the_end_of_time_is_no_traceback(interview: Interview
     assert asked.missing() == {}
 
 
-def test_a_bug_in_one_worker_does_not_lose_what_the_others_have_under_way(
+def test_a_bug_in_one_worker_does_not_lose_the_requests_of_the_others(
     interview: Interviewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play = Play()
@@ -386,7 +388,7 @@ def test_a_bug_in_one_worker_does_not_lose_what_the_others_have_under_way(
         is_fast = "number 3" in request.json["messages"][-1]["content"]
         return Answer(body=play(request).body, delay_seconds=0.0 if is_fast else 0.2)
 
-    monkeypatch.setattr(crowd, "reply_of", breaks)
+    monkeypatch.setattr(endpoint, "reply_of", breaks)
     with serving(slow) as server:
         asked = interview(server.url, questions=some_questions(8))
         with pytest.raises(ZeroDivisionError):
@@ -394,7 +396,7 @@ def test_a_bug_in_one_worker_does_not_lose_what_the_others_have_under_way(
     assert ledger_of(asked).count_received() == 14
 
 
-def test_a_word_for_a_key_stays_in_the_texts(interview: Interviewer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_common_word_as_key_is_not_redacted(interview: Interviewer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "something")
     play = Play()
 
@@ -407,7 +409,7 @@ def test_a_word_for_a_key_stays_in_the_texts(interview: Interviewer, monkeypatch
     assert "something known" in next(own.text for _, own in ledger_of(asked).texts())
 
 
-def test_two_processes_do_not_ask_the_same_at_once(interview: Interviewer, run: RunDirectory) -> None:
+def test_two_processes_cannot_ask_for_the_same_run_at_once(interview: Interviewer, run: RunDirectory) -> None:
     with run.locked(), pytest.raises(DataError, match="found another process at work in it"):  # noqa: SIM117
         with run.locked():
             pass
@@ -415,14 +417,14 @@ def test_two_processes_do_not_ask_the_same_at_once(interview: Interviewer, run: 
         pass
 
 
-def test_no_server_at_all_is_one_line(interview: Interviewer) -> None:
+def test_an_unreachable_server_is_a_one_line_error(interview: Interviewer) -> None:
     with pytest.raises(
         TeacherError, match=r"127\.0\.0\.1:9/v1: found nobody who answers .*is it started.*nothing has been rec"
     ):
-        interview("http://127.0.0.1:9/v1", "teacher.attempts=2").ask()
+        interview("http://127.0.0.1:9/v1", "teacher.llm.attempts=2").ask()
 
 
-def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_came_before(
+def test_a_full_disk_ends_the_run_with_a_one_line_error_and_keeps_earlier_answers(
     interview: Interviewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add, written = Appender.add, count()
@@ -435,20 +437,20 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_came_before(
     with serving(Play()) as server:
         with monkeypatch.context() as patched, pytest.raises(DataError, match="No space left on device"):
             patched.setattr(Appender, "add", fails_the_third)
-            interview(server.url, "teacher.concurrency=1").ask()
+            interview(server.url, "teacher.llm.concurrency=1").ask()
         again = interview(server.url)
         again.ask()
     assert again.missing() == {}
     assert len(server.requests) == 3 + 2
 
 
-def test_waiting_for_long_is_said(interview: Interviewer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_waits_are_announced(interview: Interviewer, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(Play(refusal(429, "slow down", None, **{"retry-after": "2.1"}))) as server:
         interview(server.url).ask()
     assert "teach: status 429 (slow down); trying again in 2 seconds" in capsys.readouterr().err
 
 
-def test_a_server_that_goes_down_stops_the_run_and_what_came_before_is_kept(interview: Interviewer) -> None:
+def test_a_server_that_goes_down_stops_the_run_and_earlier_answers_are_kept(interview: Interviewer) -> None:
     play = Play()
 
     def goes_down(request: Request) -> Answer:
@@ -456,7 +458,7 @@ def test_a_server_that_goes_down_stops_the_run_and_what_came_before_is_kept(inte
             play.is_down = True
         return play(request)
 
-    settings = ("teacher.attempts=2", "teacher.concurrency=1")
+    settings = ("teacher.llm.attempts=2", "teacher.llm.concurrency=1")
     with serving(goes_down) as server:
         asked = interview(server.url, *settings)
         with pytest.raises(TeacherError, match="found no answer to the requests of 2 questions"):
@@ -468,7 +470,7 @@ def test_a_server_that_goes_down_stops_the_run_and_what_came_before_is_kept(inte
     assert len(server.requests) == 2
 
 
-def test_a_request_the_endpoint_will_not_take_is_passed_over_and_listed(interview: Interviewer) -> None:
+def test_a_request_that_the_endpoint_rejects_is_skipped_and_listed(interview: Interviewer) -> None:
     play = Play()
 
     def picky(request: Request) -> Answer:
@@ -476,24 +478,24 @@ def test_a_request_the_endpoint_will_not_take_is_passed_over_and_listed(intervie
         return refusal(400, "content policy") if is_bad else play(request)
 
     with serving(picky) as server:
-        asked = interview(server.url, "teacher.waves=2")
+        asked = interview(server.url, "teacher.llm.waves=2")
         asked.ask()
     assert asked.missing() == {"q3": 2}
     assert len(server.requests) == 3 + 2
 
 
-def test_no_more_requests_are_under_way_than_allowed(interview: Interviewer) -> None:
+def test_no_more_requests_are_in_flight_than_allowed(interview: Interviewer) -> None:
     play = Play()
 
     def slow(request: Request) -> Answer:
         return Answer(body=play(request).body, delay_seconds=0.05)
 
     with serving(slow) as server:
-        interview(server.url, "teacher.concurrency=3", questions=some_questions(12)).ask()
+        interview(server.url, "teacher.llm.concurrency=3", questions=some_questions(12)).ask()
     assert server.most_at_once == 3
 
 
-def test_requests_per_minute_are_kept(interview: Interviewer) -> None:
+def test_the_limit_on_requests_per_minute_is_respected(interview: Interviewer) -> None:
     times: list[float] = []
     play = Play()
 
@@ -502,76 +504,79 @@ def test_requests_per_minute_are_kept(interview: Interviewer) -> None:
         return play(request)
 
     with serving(timed) as server:
-        interview(server.url, "teacher.requests_per_minute=600", questions=some_questions(8)).ask()
-    assert times[-1] - times[0] >= 0.65  # 600 a minute are one in 100 ms, and eight of them have seven gaps
+        interview(server.url, "teacher.llm.requests_per_minute=600", questions=some_questions(8)).ask()
+    assert times[-1] - times[0] >= 0.65  # 600 per minute is one per 100 ms, and eight requests have seven gaps
 
 
-def test_tokens_per_minute_are_kept(interview: Interviewer) -> None:
+def test_the_limit_on_tokens_per_minute_is_respected(interview: Interviewer) -> None:
     questions = some_questions(6)
     with serving(Play()) as server:
-        asked = interview(server.url, "teacher.examples=0", "teacher.max_tokens=50", questions=questions)
+        asked = interview(server.url, "teacher.llm.examples=0", "teacher.llm.max_tokens=50", questions=questions)
         per_request = asked.estimate().prompt_tokens // 6 + 2 * 50
     with serving(Play()) as server:
         started = time.monotonic()
-        limit = per_request * 60 * 10  # ten requests a second
+        limit = per_request * 60 * 10  # ten requests per second
         interview(
             server.url,
-            "teacher.examples=0",
-            "teacher.max_tokens=50",
-            f"teacher.tokens_per_minute={limit}",
+            "teacher.llm.examples=0",
+            "teacher.llm.max_tokens=50",
+            f"teacher.llm.tokens_per_minute={limit}",
             questions=questions,
         ).ask()
     assert time.monotonic() - started >= 0.4
 
 
 def test_a_budget_in_dollars_is_not_exceeded_and_can_be_raised(interview: Interviewer, run: RunDirectory) -> None:
-    # A request costs 0.14 dollars, and beforehand counts as its estimated prompt and 2 x 10 completion tokens.
-    short = ("teacher.max_tokens=10", "teacher.examples=0", "teacher.concurrency=8")
+    # A request costs 0.14 dollars; before, it counts as its estimated prompt and 2 x 10 completion tokens.
+    short = ("teacher.llm.max_tokens=10", "teacher.llm.examples=0", "teacher.llm.concurrency=8")
     with serving(Play(usage=(100, 20))) as server:
         with pytest.raises(
-            TeacherError, match=r"teacher\.budget=0\.55: found 360 tokens \(\$0\.4200\) used.*6 of 8 .*waves=0"
+            TeacherError, match=r"teacher\.llm\.budget=0\.55: found 360 tokens \(\$0\.4200\) used.*6 of 8 .*waves=0"
         ):
-            interview(server.url, "teacher.budget=0.55", *short).ask()
+            interview(server.url, "teacher.llm.budget=0.55", *short).ask()
         spent = read_usage(run)["cost"]
         assert isinstance(spent, float)
         assert spent == pytest.approx(3 * (100 * 1000 + 20 * 2000) / 1e6)  # a fourth could have exceeded 0.55
-        interview(server.url, "teacher.budget=5", *short).ask()
+        interview(server.url, "teacher.llm.budget=5", *short).ask()
     assert len(server.requests) == 4
 
 
 def test_a_budget_in_tokens_is_not_exceeded(interview: Interviewer, run: RunDirectory) -> None:
-    with serving(Play()) as server, pytest.raises(TeacherError, match=r"teacher\.budget_tokens=300: found 0 tokens"):
-        interview(server.url, "teacher.budget_tokens=300").ask()
+    with (
+        serving(Play()) as server,
+        pytest.raises(TeacherError, match=r"teacher\.llm\.budget_tokens=300: found 0 tokens"),
+    ):
+        interview(server.url, "teacher.llm.budget_tokens=300").ask()
     assert server.requests == []
 
 
 def test_a_budget_in_dollars_needs_a_price(interview: Interviewer) -> None:
-    unpriced = ("teacher.budget=1", "teacher.input_price=null")
+    unpriced = ("teacher.llm.budget=1", "teacher.llm.input_price=null")
     with serving(Play()) as server, pytest.raises(SettingsError, match="found no price of played"):
         interview(server.url, *unpriced).ask()
 
 
-def test_completions_that_no_longer_serve_are_named_before_others_are_paid_for(
+def test_completions_for_another_prompt_are_reported_before_new_ones_are_paid_for(
     interview: Interviewer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(Play()) as server:
         interview(server.url).ask()
         assert "do not count" not in capsys.readouterr().err
-        interview(server.url, "teacher.temperature=0.1").ask()
+        interview(server.url, "teacher.llm.temperature=0.1").ask()
     assert "teach: 8 completions that lie here do not count: they were asked for with another prompt" in (
         capsys.readouterr().err
     )
 
 
-def test_waves_of_none_ask_nothing(interview: Interviewer) -> None:
+def test_zero_waves_send_nothing(interview: Interviewer) -> None:
     with serving(Play()) as server:
-        asked = interview(server.url, "teacher.waves=0")
+        asked = interview(server.url, "teacher.llm.waves=0")
         asked.ask()
     assert server.requests == []
     assert len(asked.missing()) == 4
 
 
-def test_the_key_is_needed_for_openai_itself_and_not_for_a_server_of_ones_own(
+def test_openai_needs_a_key_and_another_server_does_not(
     interview: Interviewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
@@ -582,15 +587,17 @@ def test_the_key_is_needed_for_openai_itself_and_not_for_a_server_of_ones_own(
     assert len(server.requests) == 4
 
 
-def test_a_key_that_is_named_must_be_there(interview: Interviewer) -> None:
+def test_a_named_key_must_be_set(interview: Interviewer) -> None:
     with pytest.raises(SettingsError, match="environment variable MY_KEY: found nothing"):
-        interview("http://127.0.0.1:9/v1", "teacher.key_env=MY_KEY").ask()
+        interview("http://127.0.0.1:9/v1", "teacher.llm.key_env=MY_KEY").ask()
 
 
-def test_a_teacher_that_cannot_be_read_is_not_paid_to_the_end(interview: Interviewer) -> None:
+def test_an_unreadable_teacher_is_stopped_early(interview: Interviewer) -> None:
     prose = Answer(body=chat(["Banks are places, and so the answer is clear."] * 8))
     with serving(lambda _: prose) as server:
-        asked = interview(server.url, "teacher.samples=8", "teacher.concurrency=2", questions=some_questions(50))
+        asked = interview(
+            server.url, "teacher.llm.samples=8", "teacher.llm.concurrency=2", questions=some_questions(50)
+        )
         with pytest.raises(
             TeacherError, match=r"found \d\d completions and none that could be read.*'Banks are places"
         ):
@@ -598,7 +605,7 @@ def test_a_teacher_that_cannot_be_read_is_not_paid_to_the_end(interview: Intervi
     assert len(server.requests) <= 8 + 2
 
 
-def test_a_scheduler_that_ends_the_process_gets_what_is_under_way_home_first(interview: Interviewer) -> None:
+def test_a_scheduler_that_ends_the_process_lets_requests_in_flight_finish_first(interview: Interviewer) -> None:
     play = Play()
 
     def slow(request: Request) -> Answer:
@@ -607,7 +614,7 @@ def test_a_scheduler_that_ends_the_process_gets_what_is_under_way_home_first(int
         return Answer(body=play(request).body, delay_seconds=0.3)
 
     with serving(slow) as server:
-        asked = interview(server.url, "teacher.concurrency=2", questions=some_questions(30))
+        asked = interview(server.url, "teacher.llm.concurrency=2", questions=some_questions(30))
         with pytest.raises(KeyboardInterrupt):
             asked.ask()
     assert ledger_of(asked).count_received() == 6
@@ -618,11 +625,11 @@ def test_a_key_with_odd_characters_is_refused_without_being_shown(
 ) -> None:
     monkeypatch.setenv("MY_KEY", "geheim-ß")
     with pytest.raises(SettingsError, match="no key has") as caught:
-        interview("http://127.0.0.1:9/v1", "teacher.key_env=MY_KEY").ask()
+        interview("http://127.0.0.1:9/v1", "teacher.llm.key_env=MY_KEY").ask()
     assert "geheim" not in str(caught.value)
 
 
-def test_the_key_is_in_no_file_whatever_the_server_echoes(
+def test_the_key_is_in_no_file_even_if_the_server_echoes_it(
     interview: Interviewer, run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     play = Play(refusal(429, f"slow down, {KEY}"), refusal(500, f"Bearer {KEY}"))
@@ -652,7 +659,7 @@ def test_tokens_that_the_server_does_not_count_are_estimated_and_marked(
     assert int(str(usage["prompt_tokens"])) > 1000
 
 
-def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(interview: Interviewer) -> None:
+def test_ctrl_c_waits_for_requests_in_flight_and_keeps_their_answers(interview: Interviewer) -> None:
     play = Play()
 
     def slow(request: Request) -> Answer:
@@ -661,7 +668,7 @@ def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(interview: Interviewer)
         return Answer(body=play(request).body, delay_seconds=0.4)
 
     with serving(slow) as server:
-        asked = interview(server.url, "teacher.concurrency=3", questions=some_questions(30))
+        asked = interview(server.url, "teacher.llm.concurrency=3", questions=some_questions(30))
         with pytest.raises(KeyboardInterrupt):
             asked.ask()
     assert len(server.requests) == 4
@@ -681,7 +688,7 @@ def test_a_notebook_with_a_running_loop_can_ask(interview: Interviewer) -> None:
     assert asked.missing() == {}
 
 
-def test_an_interrupt_in_a_notebook_keeps_what_is_under_way_too(interview: Interviewer) -> None:
+def test_an_interrupt_in_a_notebook_keeps_requests_in_flight_too(interview: Interviewer) -> None:
     play = Play()
 
     def slow(request: Request) -> Answer:
@@ -691,7 +698,7 @@ def test_an_interrupt_in_a_notebook_keeps_what_is_under_way_too(interview: Inter
 
     loop = asyncio.new_event_loop()
     with serving(slow) as server:
-        asked = interview(server.url, "teacher.concurrency=2", questions=some_questions(30))
+        asked = interview(server.url, "teacher.llm.concurrency=2", questions=some_questions(30))
         with pytest.raises(KeyboardInterrupt):
             loop.run_until_complete(_ask_inside(asked))
     loop.close()
@@ -704,12 +711,12 @@ def test_more_fields_of_a_prompt_file_reach_the_server(interview: Interviewer, r
     file = run.root / "prompt.yaml"
     file.write_text("instruction: Explain.\nrequest: {reasoning_effort: low, chat_template_kwargs: {think: false}}\n")
     with serving(Play()) as server:
-        interview(server.url, f"teacher.prompt={file}").ask()
+        interview(server.url, f"teacher.llm.prompt={file}").ask()
     assert server.requests[0].json["reasoning_effort"] == "low"
     assert server.requests[0].json["chat_template_kwargs"] == {"think": False}
 
 
-def test_structured_completions_are_asked_for_by_schema_and_read(interview: Interviewer) -> None:
+def test_structured_completions_are_requested_by_schema_and_read(interview: Interviewer) -> None:
     def structured(request: Request) -> Answer:
         schema = request.json["response_format"]["json_schema"]
         labels = schema["schema"]["properties"]["options"]["items"]["properties"]["option"]["enum"]
@@ -723,7 +730,7 @@ def test_structured_completions_are_asked_for_by_schema_and_read(interview: Inte
         return Answer(body=chat([json.dumps(said)] * request.n))
 
     with serving(structured) as server:
-        asked = interview(server.url, "teacher.structured=true")
+        asked = interview(server.url, "teacher.llm.structured=true")
         asked.ask()
     assert asked.missing() == {}
     assert Counter(type(answer).__name__ for answer in asked.answers()) == {"Rationale": 8}
@@ -738,13 +745,15 @@ def test_a_hundred_requests_a_second_are_made_in_constant_memory(interview: Inte
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     with played_apart(0, faults=False) as url:
-        interview(url, "teacher.samples=1", "teacher.model=warm-up", questions=some_questions(500)).ask()
+        interview(url, "teacher.llm.samples=1", "teacher.llm.model=warm-up", questions=some_questions(500)).ask()
         for model, many in (("first", 1000), ("second", 4000)):
-            asked = interview(url, "teacher.samples=1", f"teacher.model={model}", questions=some_questions(many))
+            asked = interview(
+                url, "teacher.llm.samples=1", f"teacher.llm.model={model}", questions=some_questions(many)
+            )
             before, started = resident(), time.monotonic()
             asked.ask()
             rate = many / (time.monotonic() - started)
             megabytes.append(resident() - before)
             assert asked.missing() == {}
             assert rate >= 100  # 250 to 300 on a free machine
-    assert megabytes[1] < megabytes[0] + 20  # 3,000 requests more hold more than 20 MB of prompts and texts
+    assert megabytes[1] < megabytes[0] + 20  # another 3,000 requests hold more than 20 MB of prompts and texts

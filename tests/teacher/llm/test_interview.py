@@ -1,4 +1,4 @@
-"""The whole way from questions to shared rationales, through a teacher played on a local server."""
+"""The whole path from questions to shared rationales, with a teacher played by a local server."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ def perfect() -> Handler:
 def settings(url: str, *more: str) -> list[str]:
     return [
         "teacher.source=openai",
-        "teacher.model=played",
-        f"teacher.base_url={url}",
-        "teacher.samples=3",
-        "teacher.backoff_seconds=0.001",
-        "teacher.input_price=1000",
-        "teacher.output_price=2000",
+        "teacher.llm.model=played",
+        f"teacher.llm.base_url={url}",
+        "teacher.llm.samples=3",
+        "teacher.llm.backoff_seconds=0.001",
+        "teacher.llm.input_price=1000",
+        "teacher.llm.output_price=2000",
         *more,
     ]
 
 
-def test_teach_leaves_rationales_with_a_header_quality_and_usage(mine: Path, tmp_path: Path) -> None:
+def test_teach_writes_rationales_with_header_quality_and_usage(mine: Path, tmp_path: Path) -> None:
     with serving(perfect()) as server:
         run = api.start(str(mine), tmp_path / "run", *settings(server.url))
         quality = api.teach(run)
@@ -93,19 +93,19 @@ def test_the_key_is_nowhere_in_the_run_directory(mine: Path, tmp_path: Path) -> 
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
-def test_what_was_paid_for_survives_force_and_is_not_asked_for_again(mine: Path, tmp_path: Path) -> None:
+def test_paid_completions_survive_force_and_are_not_requested_again(mine: Path, tmp_path: Path) -> None:
     with serving(perfect()) as server:
         words = settings(server.url)
         api.teach(api.start(str(mine), tmp_path / "run", *words))
-        again = api.start(str(mine), tmp_path / "run", *settings(server.url, "teacher.keep=1"), force=True)
+        again = api.start(str(mine), tmp_path / "run", *settings(server.url, "teacher.llm.keep=1"), force=True)
         assert api.teach(again).rationales == 10
-        more = api.start(str(mine), tmp_path / "run", *settings(server.url, "teacher.samples=4"), force=True)
+        more = api.start(str(mine), tmp_path / "run", *settings(server.url, "teacher.llm.samples=4"), force=True)
         assert api.teach(more).rationales == 40
     assert [request.n for request in server.requests] == [3] * 10 + [1] * 10
 
 
 def contrary(request: Request) -> Answer:
-    """Says B of two questions out of three completions, whatever the gold label."""
+    """Says B in two of three completions for two of the questions, regardless of the gold label."""
     texts = []
     for i in range(request.n):
         text = rationale_text(request, f"{random.random()}" * 3)
@@ -130,10 +130,10 @@ def test_gold_labels_stay_and_the_questions_the_teacher_contradicts_are_listed(m
     assert "1 questions with their gold label contradicted" in page
 
 
-def test_the_teachers_majority_replaces_the_label_where_that_is_wished_and_travels(mine: Path, tmp_path: Path) -> None:
+def test_the_teachers_majority_replaces_the_label_if_requested_and_is_exported(mine: Path, tmp_path: Path) -> None:
     policy = "teacher.label_policy=teacher"
     with serving(contrary) as server:
-        run = api.start(str(mine), tmp_path / "run", *settings(server.url, "seed=1", policy, "teacher.waves=1"))
+        run = api.start(str(mine), tmp_path / "run", *settings(server.url, "seed=1", policy, "teacher.llm.waves=1"))
         quality = api.teach(run)
     golds = {question.id: question.gold for question in read_records(run.questions("train"), Question)}
     assert {name for name, gold in golds.items() if gold == "B"} == {"q1"}
@@ -151,20 +151,20 @@ def test_the_teachers_majority_replaces_the_label_where_that_is_wished_and_trave
     assert {q.id: q.gold for q in read_records(same.questions("train"), Question)} == golds
 
 
-def test_more_waves_go_on_with_a_finished_teach_until_something_is_built_on_it(mine: Path, tmp_path: Path) -> None:
+def test_more_waves_extend_a_finished_teach_until_later_verbs_use_it(mine: Path, tmp_path: Path) -> None:
     def garbled_at_first(request: Request) -> Answer:
         answer = play(request)
         return answer if len(server.requests) > 5 else Answer(body=chat(["garbled"] * request.n))
 
     play = perfect()
     with serving(garbled_at_first) as server:
-        words = settings(server.url, "teacher.concurrency=1")
-        run = api.start(str(mine), tmp_path / "run", *words, "teacher.waves=1")
+        words = settings(server.url, "teacher.llm.concurrency=1")
+        run = api.start(str(mine), tmp_path / "run", *words, "teacher.llm.waves=1")
         assert len(api.teach(run).missing) == 5
-        assert len(api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.waves=0")).missing) == 5
-        assert api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.waves=2")).missing == {}
+        assert len(api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.llm.waves=0")).missing) == 5
+        assert api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.llm.waves=2")).missing == {}
         assert len(server.requests) == 15
-        api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.waves=9"))
+        api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.llm.waves=9"))
     assert len(server.requests) == 15
 
 
@@ -176,7 +176,7 @@ def test_the_header_names_the_model_that_wrote_what_is_in_the_file(mine: Path, t
     play = perfect()
     with serving(named) as server:
         api.teach(api.start(str(mine), tmp_path / "run", *settings(server.url)))
-        again = settings(server.url, "teacher.model=other")
+        again = settings(server.url, "teacher.llm.model=other")
         run = api.start(str(mine), tmp_path / "run", *again, force=True)
         api.teach(run)
     header, _ = read_rationales(run.rationales)
@@ -184,17 +184,17 @@ def test_the_header_names_the_model_that_wrote_what_is_in_the_file(mine: Path, t
     assert header.teacher == "other"
 
 
-def test_the_report_of_an_unfinished_teach_says_what_was_used_and_how_to_go_on(mine: Path, tmp_path: Path) -> None:
+def test_the_report_of_an_unfinished_teach_shows_usage_and_how_to_continue(mine: Path, tmp_path: Path) -> None:
     with serving(perfect()) as server:
-        words = settings(server.url, "teacher.concurrency=1", "teacher.max_tokens=10", "teacher.examples=0")
-        run = api.start(str(mine), tmp_path / "run", *words, "teacher.budget=1.5")
-        with pytest.raises(TeacherError, match=r"teacher\.budget=1\.5"):
+        words = settings(server.url, "teacher.llm.concurrency=1", "teacher.llm.max_tokens=10", "teacher.llm.examples=0")
+        run = api.start(str(mine), tmp_path / "run", *words, "teacher.llm.budget=1.5")
+        with pytest.raises(TeacherError, match=r"teacher\.llm\.budget=1\.5"):
             api.teach(run)
         api.report(run)
         page = run.report.read_text()
         assert "Not finished. played has answered" in page
-        assert "teacher.waves=0" in page
-        api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.budget=null"))
+        assert "teacher.llm.waves=0" in page
+        api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.llm.budget=null"))
         api.report(run)
     page = run.report.read_text()
     assert "Not finished" not in page
@@ -202,11 +202,11 @@ def test_the_report_of_an_unfinished_teach_says_what_was_used_and_how_to_go_on(m
     assert "the terms of its provider apply" in page
 
 
-def test_a_prompt_that_was_edited_is_not_passed_over_in_silence(mine: Path, tmp_path: Path) -> None:
+def test_an_edited_prompt_is_reported(mine: Path, tmp_path: Path) -> None:
     prompt = tmp_path / "prompt.yaml"
     prompt.write_text("instruction: Explain.")
     with serving(perfect()) as server:
-        words = settings(server.url, f"teacher.prompt={prompt}")
+        words = settings(server.url, f"teacher.llm.prompt={prompt}")
         api.teach(api.start(str(mine), tmp_path / "run", *words))
         prompt.write_text("instruction: Explain better.")
         with pytest.raises(SettingsError, match=r"prompt\.yaml changed since `teach` read it.*--force"):
@@ -215,7 +215,7 @@ def test_a_prompt_that_was_edited_is_not_passed_over_in_silence(mine: Path, tmp_
     assert len(server.requests) == 20
 
 
-def test_rationales_of_another_split_are_used_as_far_as_they_go_and_that_is_said(
+def test_rationales_of_another_split_are_used_where_they_match_and_that_is_reported(
     mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(perfect()) as server:
@@ -230,9 +230,9 @@ def test_rationales_of_another_split_are_used_as_far_as_they_go_and_that_is_said
     assert other.rejected["not_train"] > 0
 
 
-def test_a_teacher_that_only_babbles_is_an_error_that_shows_what_came(mine: Path, tmp_path: Path) -> None:
+def test_a_teacher_that_only_babbles_is_an_error_that_shows_a_sample(mine: Path, tmp_path: Path) -> None:
     with serving(lambda request: Answer(body=chat(["hm"] * request.n))) as server:
-        run = api.start(str(mine), tmp_path / "run", *settings(server.url, "teacher.waves=1"))
+        run = api.start(str(mine), tmp_path / "run", *settings(server.url, "teacher.llm.waves=1"))
         with pytest.raises(
             TeacherError, match=r"\(30 rejected; most like that of question q\d+, no_recall .*: 'hm'; it does not"
         ):
@@ -240,7 +240,7 @@ def test_a_teacher_that_only_babbles_is_an_error_that_shows_what_came(mine: Path
     assert json.loads(run.usage.read_text())["completions"] == 30
 
 
-def test_an_estimate_counts_what_a_run_has_received(mine: Path, tmp_path: Path) -> None:
+def test_an_estimate_subtracts_what_a_run_has_received(mine: Path, tmp_path: Path) -> None:
     with serving(perfect()) as server:
         words = settings(server.url)
         assert api.cost(str(mine), *words).completions == 30
@@ -252,10 +252,14 @@ def test_an_estimate_counts_what_a_run_has_received(mine: Path, tmp_path: Path) 
 
 def faulty_words(questions: int, url: str, out: Path, task: Path) -> list[str]:
     overrides = settings(
-        url, "teacher.samples=8", "teacher.waves=40", "teacher.timeout_seconds=2", "teacher.backoff_seconds=0.02"
+        url,
+        "teacher.llm.samples=8",
+        "teacher.llm.waves=40",
+        "teacher.llm.timeout_seconds=2",
+        "teacher.llm.backoff_seconds=0.02",
     )
     code = (
-        "import sys; from tinythinker.settings.schema import load_settings; "
+        "import sys; from tinythinker.settings.resolve import load_settings; "
         "from tinythinker.core.run import RunDirectory; "
         "from tinythinker.tasks.registry import load_task; from tinythinker.teacher.collect import collect_rationales; "
         "from pathlib import Path; s = load_settings(sys.argv[1], sys.argv[3:]); "
@@ -268,7 +272,7 @@ def faulty_words(questions: int, url: str, out: Path, task: Path) -> list[str]:
 def check_nothing_is_lost_or_paid_twice(
     questions: int, kills: int, task: Path, tmp_path: Path, seed: int = 0
 ) -> dict[str, int]:
-    """A faulty teacher, a process killed at random: every question complete, every answer there once."""
+    """Faulty teacher, process killed at random: every question is complete, and no answer is stored twice."""
     rng = random.Random(seed)
     out = tmp_path / "run"
     with played_apart(seed, faults=True) as url:
@@ -289,17 +293,17 @@ def check_nothing_is_lost_or_paid_twice(
     replies = read_records(out / "teacher" / "completions.jsonl", Reply, is_growing=True)
     texts = [completion.text for reply in replies for completion in reply.completions]
     assert len(set(texts)) == len(texts)
-    # What was under way when a process was killed is gone; everything else that was delivered is there.
+    # Requests in flight when a process was killed are lost; every other delivered completion is stored.
     lost = counts["delivered completions"] - len(texts)
     assert 0 <= lost <= kills * 32 * 8
     if not kills:
         assert lost == 0
-    # A wave asks for what the waves before it left unusable, and for no more: eight usable ones of each.
+    # A wave requests only what earlier waves left unusable: eight usable completions per question.
     assert sum(f"says {label}." in text for text in texts for label in "A") >= 8 * questions
     return counts
 
 
-def test_every_question_ends_complete_through_all_faults_and_kills_and_nothing_is_paid_twice(
+def test_every_question_is_complete_after_all_faults_and_kills_and_nothing_is_paid_twice(
     tmp_path: Path,
 ) -> None:
     task = tmp_path / "mine.jsonl"
@@ -315,7 +319,7 @@ def test_every_question_ends_complete_through_all_faults_and_kills_and_nothing_i
 @pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("kills", [0, 5])
-def test_a_thousand_commonsenseqa_questions_end_complete_through_all_faults(
+def test_a_thousand_commonsenseqa_questions_are_complete_after_all_faults(
     data_dir: Path, tmp_path: Path, kills: int
 ) -> None:
     questions = [entry.question for entry in read_choice_jsonl(data_dir / "csqa" / "train_rand_split.jsonl")]
@@ -340,7 +344,7 @@ def test_a_thousand_commonsenseqa_questions_end_complete_through_all_faults(
 
 
 @pytest.mark.slow
-def test_a_server_that_none_of_us_wrote_is_asked_to_the_end_and_its_babble_rejected_by_flaw(
+def test_a_third_party_server_is_asked_to_the_end_and_its_babble_is_rejected_by_flaw(
     mine: Path, tmp_path: Path
 ) -> None:
     model = make_babbler(tmp_path / "babbler")
@@ -353,9 +357,15 @@ def test_a_server_that_none_of_us_wrote_is_asked_to_the_end_and_its_babble_rejec
             wait_for(port, process, tmp_path / "serve.log")
             url = f"http://127.0.0.1:{port}/v1"
             overrides = settings(
-                url, "teacher.samples=2", "teacher.waves=2", "teacher.max_tokens=24", "teacher.concurrency=2"
+                url,
+                "teacher.llm.samples=2",
+                "teacher.llm.waves=2",
+                "teacher.llm.max_tokens=24",
+                "teacher.llm.concurrency=2",
             )
-            run = api.start(str(mine), tmp_path / "run", *overrides, f"teacher.model={model}", "teacher.examples=1")
+            run = api.start(
+                str(mine), tmp_path / "run", *overrides, f"teacher.llm.model={model}", "teacher.llm.examples=1"
+            )
             with pytest.raises(TeacherError, match="found no usable rationale for 10 training questions"):
                 api.teach(run)
         finally:
@@ -369,7 +379,7 @@ def test_a_server_that_none_of_us_wrote_is_asked_to_the_end_and_its_babble_rejec
 
 
 def make_babbler(folder: Path) -> Path:
-    """A causal model of random weights with a chat template, as a Hugging Face folder."""
+    """A causal model with random weights and a chat template, as a Hugging Face folder."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -407,7 +417,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a server answers, or fail with what it wrote."""
+    """Wait until a server answers; fail with its output if it ends first."""
     import socket
 
     for _ in range(600):

@@ -21,7 +21,7 @@ def ledger(path: Path, policy: str = "gold", prompt: Prompt = PROMPT) -> Ledger:
 
 
 def reply(wave: int, *texts: str, question: Question = QUESTIONS[0], cut: int = 0, prompt: Prompt = PROMPT) -> Reply:
-    """A reply with these texts, the last `cut` of them cut off."""
+    """A reply with these texts; the last `cut` of them are cut off."""
     whole = len(texts) - cut
     return Reply(
         request="r",
@@ -48,30 +48,30 @@ def add(book: Ledger, *replies: Reply) -> None:
             book.add(one)
 
 
-def test_at_first_everything_is_wanted(tmp_path: Path) -> None:
+def test_at_first_everything_is_missing(tmp_path: Path) -> None:
     assert wanted(ledger(tmp_path / "c.jsonl"), 1) == [("q0", 4, 100), ("q1", 4, 100)]
 
 
-def test_an_interrupted_wave_asks_for_what_it_has_not_received_whether_usable_or_not(tmp_path: Path) -> None:
+def test_an_interrupted_wave_requests_what_it_has_not_received_usable_or_not(tmp_path: Path) -> None:
     add(ledger(tmp_path / "c.jsonl"), reply(1, GOOD, "garbled", GOOD))
     assert wanted(ledger(tmp_path / "c.jsonl"), 1) == [("q0", 1, 100), ("q1", 4, 100)]
 
 
-def test_the_next_wave_asks_for_what_is_not_usable(tmp_path: Path) -> None:
+def test_the_next_wave_requests_what_is_not_usable(tmp_path: Path) -> None:
     book = ledger(tmp_path / "c.jsonl")
     add(book, reply(1, GOOD, "garbled", WRONG, GOOD))
     assert wanted(book, 2)[0] == ("q0", 2, 100)
 
 
-def test_a_question_that_has_reached_a_later_wave_is_not_asked_in_an_earlier_one(tmp_path: Path) -> None:
+def test_a_question_that_reached_a_later_wave_is_not_asked_in_an_earlier_one(tmp_path: Path) -> None:
     book = ledger(tmp_path / "c.jsonl")
-    add(book, reply(1, GOOD), reply(2, GOOD))  # wave 1 lost three requests for good, wave 2 asked for three
+    add(book, reply(1, GOOD), reply(2, GOOD))  # wave 1 lost three for good, wave 2 requested three
     assert wanted(book, 1) == [("q1", 4, 100)]
     assert wanted(book, 2)[0] == ("q0", 2, 100)
     assert wanted(book, 3)[0] == ("q0", 2, 100)
 
 
-def test_tokens_double_with_every_wave_that_was_cut_off_and_end_at_eightfold(tmp_path: Path) -> None:
+def test_tokens_double_with_every_cut_wave_up_to_eightfold(tmp_path: Path) -> None:
     book = ledger(tmp_path / "c.jsonl")
     most = []
     for wave in range(1, 7):
@@ -80,8 +80,8 @@ def test_tokens_double_with_every_wave_that_was_cut_off_and_end_at_eightfold(tmp
     assert most == [100, 200, 400, 800, 800, 800]
 
 
-def test_what_was_asked_otherwise_does_not_count_but_what_it_cost_does(tmp_path: Path) -> None:
-    other = make_prompt(llm_settings("http://127.0.0.1:9/v1", "teacher.temperature=0.1"), QUESTIONS)
+def test_answers_to_other_requests_do_not_count_but_their_cost_does(tmp_path: Path) -> None:
+    other = make_prompt(llm_settings("http://127.0.0.1:9/v1", "teacher.llm.temperature=0.1"), QUESTIONS)
     add(ledger(tmp_path / "c.jsonl", prompt=other), reply(1, GOOD, GOOD, prompt=other))
     book = ledger(tmp_path / "c.jsonl")
     assert wanted(book, 1)[0] == ("q0", 4, 100)
@@ -89,13 +89,13 @@ def test_what_was_asked_otherwise_does_not_count_but_what_it_cost_does(tmp_path:
     assert list(book.texts()) == []
 
 
-def test_more_samples_ask_for_the_difference(tmp_path: Path) -> None:
+def test_more_samples_request_only_the_difference(tmp_path: Path) -> None:
     add(ledger(tmp_path / "c.jsonl"), reply(1, GOOD, GOOD, GOOD, GOOD))
     more = Ledger(tmp_path / "c.jsonl", QUESTIONS, PROMPT, samples=6, max_tokens=100, policy="gold")
     assert wanted(more, 1)[0] == ("q0", 2, 100)
 
 
-def test_a_line_torn_by_a_kill_is_dropped_and_asked_for_again(tmp_path: Path) -> None:
+def test_a_line_torn_by_a_kill_is_dropped_and_requested_again(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     add(ledger(path), reply(1, GOOD), reply(1, GOOD, question=QUESTIONS[1]))
     path.write_bytes(path.read_bytes()[:-20])
@@ -122,13 +122,13 @@ def test_a_damaged_line_in_the_middle_is_an_error_with_file_and_line(tmp_path: P
         (Completion(text="hm", finish="stop"), Flaw.NO_RECALL),
     ],
 )
-def test_what_was_cut_off_or_withheld_is_rejected_even_if_it_reads_well(completion: Completion, flaw: Flaw) -> None:
+def test_cut_or_withheld_completions_are_rejected_even_if_well_formed(completion: Completion, flaw: Flaw) -> None:
     read = read_completion(completion, QUESTIONS[0], PROMPT)
     assert isinstance(read, Rejected)
     assert read.flaw is flaw
 
 
-def test_a_completion_without_a_reason_to_end_is_read() -> None:
+def test_a_completion_without_a_finish_reason_is_read() -> None:
     assert isinstance(read_completion(Completion(text=GOOD), QUESTIONS[0], PROMPT), Rationale)
 
 
@@ -142,7 +142,7 @@ def test_a_completion_without_a_reason_to_end_is_read() -> None:
         ({}, "teacher", "A"),
     ],
 )
-def test_only_a_majority_and_only_if_wished_replaces_the_gold_label(
+def test_only_a_majority_replaces_the_gold_label_and_only_if_requested(
     votes: dict[str, int], policy: str, label: str
 ) -> None:
     assert effective_label(votes, "A", policy) == label

@@ -27,7 +27,7 @@ LINE = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs")),
 
 
 @pytest.mark.parametrize("case", CORPUS["accepted"], ids=lambda case: case["name"])
-def test_what_a_model_means_is_read_whatever_its_manner(case: dict[str, Any]) -> None:
+def test_the_parser_accepts_any_formatting(case: dict[str, Any]) -> None:
     wanted = CORPUS["keeps"] | {name: case[name] for name in ("recall", "analyses") if name in case}
     assert parse_completion(case["text"], QUESTION) == Rationale(
         question_id="q1", label=case.get("label", "A"), recall=wanted["recall"], analyses=tuple(wanted["analyses"])
@@ -35,7 +35,7 @@ def test_what_a_model_means_is_read_whatever_its_manner(case: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("case", CORPUS["rejected"], ids=lambda case: case["name"])
-def test_what_is_incomplete_or_ambiguous_is_kept_whole_with_its_flaw(case: dict[str, Any]) -> None:
+def test_incomplete_or_ambiguous_completions_are_kept_whole_with_their_flaw(case: dict[str, Any]) -> None:
     rejected = parse_completion(case["text"], QUESTION)
     assert isinstance(rejected, Rejected), rejected
     assert (rejected.flaw, rejected.text) == (Flaw(case["flaw"]), case["text"])
@@ -58,7 +58,7 @@ def test_what_is_incomplete_or_ambiguous_is_kept_whole_with_its_flaw(case: dict[
         (("copper wire", "rubber band"), "The answer is a rubber band.", False),
     ],
 )
-def test_an_afterword_is_held_to_what_it_answers_and_not_to_what_it_mentions(
+def test_an_afterword_is_judged_by_what_it_answers_not_by_what_it_mentions(
     options: tuple[str, ...], afterword: str, is_fine: bool
 ) -> None:
     question = ask("Which?", *options)
@@ -67,7 +67,7 @@ def test_an_afterword_is_held_to_what_it_answers_and_not_to_what_it_mentions(
     assert read == rationale if is_fine else isinstance(read, Rejected)
 
 
-def test_the_corpus_holds_what_it_should() -> None:
+def test_the_corpus_has_enough_cases_with_distinct_names() -> None:
     names = [case["name"] for case in CORPUS["accepted"] + CORPUS["rejected"]]
     assert len(set(names)) == len(names) >= 60
 
@@ -109,7 +109,7 @@ MARKS = [
 ]
 
 
-def test_no_mutation_of_a_completion_yields_a_rationale_whose_labels_are_not_the_questions() -> None:
+def test_no_mutation_of_a_completion_yields_a_rationale_with_wrong_labels() -> None:
     rng = stream(0, "mutations")
     sources = [case["text"] for case in CORPUS["accepted"]]
     count_accepted = 0
@@ -131,10 +131,10 @@ def test_no_mutation_of_a_completion_yields_a_rationale_whose_labels_are_not_the
             assert read.label in QUESTION.labels
             assert len(read.analyses) == len(QUESTION.options)
             assert all(analysis.strip() for analysis in (read.recall, *read.analyses))
-    assert 500 < count_accepted < 9_500  # else the mutations would prove nothing
+    assert 500 < count_accepted < 9_500  # otherwise the mutations would prove nothing
 
 
-def test_a_long_row_of_marks_takes_no_longer_than_its_length() -> None:
+def test_a_long_row_of_marks_is_parsed_in_linear_time() -> None:
     end = "A is correct. Because x.\nB is incorrect. Because y.\nC is incorrect. Because z."
     for mark in ("-", "* ", " ", "_", "(", "A. ", "1. ", '"', "*", "answer ", "A is ", "option "):
         parse_completion(f"Key Information: x\n{end}\n\nAnswer{mark * 20_000}", QUESTION)
@@ -142,7 +142,7 @@ def test_a_long_row_of_marks_takes_no_longer_than_its_length() -> None:
         parse_completion(mark * 20_000, QUESTION)
 
 
-def test_a_structured_completion_may_stand_in_a_fence() -> None:
+def test_a_structured_completion_may_be_in_a_code_fence() -> None:
     rationale = Rationale(question_id="q1", recall="Money is kept.", analyses=("a", "b", "c"), label="A")
     fenced = f"```json\n{render_structured(QUESTION, rationale)}\n```"
     assert parse_structured(fenced, QUESTION) == rationale
@@ -161,7 +161,7 @@ def test_a_structured_completion_may_stand_in_a_fence() -> None:
         (lambda said: said.pop("key_information"), Flaw.MALFORMED),
     ],
 )
-def test_a_structured_completion_is_held_to_the_same_rules(change: Any, flaw: Flaw) -> None:
+def test_a_structured_completion_follows_the_same_rules(change: Any, flaw: Flaw) -> None:
     said = json.loads(
         render_structured(QUESTION, Rationale(question_id="q1", recall="r", analyses=("a", "b", "c"), label="A"))
     )
@@ -171,14 +171,14 @@ def test_a_structured_completion_is_held_to_the_same_rules(change: Any, flaw: Fl
     assert rejected.flaw is flaw
 
 
-def test_torn_json_is_malformed_and_not_an_error() -> None:
+def test_torn_json_is_malformed_and_not_an_exception() -> None:
     rejected = parse_structured('{"key_information": "Money', QUESTION)
     assert isinstance(rejected, Rejected)
     assert rejected.flaw is Flaw.MALFORMED
     assert rejected.reason.startswith("no JSON: Unterminated string")
 
 
-def test_a_structured_completion_that_says_a_thing_twice_is_malformed() -> None:
+def test_a_structured_completion_with_a_repeated_field_is_malformed() -> None:
     said = render_structured(QUESTION, Rationale(question_id="q1", recall="r", analyses=("a", "b", "c"), label="A"))
     twice = said.replace('"verdict": "correct"', '"verdict": "correct", "verdict": "incorrect"')
     rejected = parse_structured(twice, QUESTION)
@@ -186,14 +186,14 @@ def test_a_structured_completion_that_says_a_thing_twice_is_malformed() -> None:
     assert (rejected.flaw, rejected.reason) == (Flaw.MALFORMED, "no JSON: a field twice")
 
 
-def test_a_structured_reason_loses_its_because_as_a_written_one_does() -> None:
+def test_a_structured_reason_loses_its_because_like_a_written_one() -> None:
     rationale = Rationale(question_id="q1", recall="r", analyses=("a", "b", "c"), label="A")
     said = render_structured(QUESTION, rationale).replace('"because": "', '"because": "Because ')
     assert parse_structured(said, QUESTION) == rationale
 
 
 @pytest.mark.parametrize("name", ["correct", "incorrect", "not", "because", "A", "B", "is", "12", "a (b)", "bank tree"])
-def test_an_option_may_be_called_anything(name: str) -> None:
+def test_an_option_may_have_any_text(name: str) -> None:
     question = ask("Which?", "bank", name, "tree")
     lines = ["Key Information: r.", "A: incorrect. Because x.", "B: not correct. Because y.", "C: correct. Because z."]
     wanted = Rationale(question_id="q1", recall="r.", analyses=("x.", "y.", "z."), label="C")

@@ -8,9 +8,10 @@ from tests.conftest import ask
 from tests.teacher.conftest import llm_settings, some_questions
 from tinythinker.core.errors import DataError, SettingsError
 from tinythinker.core.records import Rationale
-from tinythinker.settings.schema import load_settings
+from tinythinker.settings.resolve import load_settings
+from tinythinker.tasks.registry import benchmark_of
 from tinythinker.teacher.llm.parse import parse_completion
-from tinythinker.teacher.llm.prompt import Prompt, family, make_prompt
+from tinythinker.teacher.llm.prompt import Prompt, make_prompt
 
 QUESTIONS = some_questions(1)
 
@@ -31,15 +32,15 @@ def test_the_user_turn_gives_question_options_and_the_right_answer() -> None:
     }
 
 
-def test_the_answer_can_be_kept_from_the_teacher_in_question_and_examples() -> None:
-    hidden = prompt("teacher.show_gold=false")
+def test_the_gold_answer_can_be_hidden_from_the_teacher_in_question_and_examples() -> None:
+    hidden = prompt("teacher.llm.show_gold=false")
     assert "Answer: " not in hidden.messages(QUESTIONS[0])[1]["content"] + hidden.system
     assert "Answer: " in prompt().system
 
 
 @pytest.mark.parametrize("task", ["csqa", "obqa", "strategyqa"])
-def test_every_worked_example_shown_is_what_the_parser_accepts(task: str) -> None:
-    settings = load_settings(task, ["teacher.source=openai", "teacher.model=m", "teacher.examples=99"])
+def test_the_parser_accepts_every_worked_example(task: str) -> None:
+    settings = load_settings(task, ["teacher.source=openai", "teacher.llm.model=m", "teacher.llm.examples=99"])
     examples = shown(make_prompt(settings, QUESTIONS).system)
     assert len(examples) >= 8
     for example in examples:
@@ -56,25 +57,37 @@ def test_the_examples_are_a_seeded_draw() -> None:
     assert len(shown(first.system)) == 7
     assert first.system == again.system
     assert shown(first.system) != shown(other.system)
-    assert shown(prompt("teacher.examples=0").system) == []
+    assert shown(prompt("teacher.llm.examples=0").system) == []
 
 
-def test_what_decides_an_answer_is_in_its_key_and_nothing_else_is() -> None:
+def test_the_key_of_a_request_covers_exactly_what_decides_its_answer() -> None:
     key = prompt().key(QUESTIONS[0])
-    assert prompt("teacher.max_tokens=9", "teacher.samples=3", "teacher.concurrency=1").key(QUESTIONS[0]) == key
+    assert (
+        prompt("teacher.llm.max_tokens=9", "teacher.llm.samples=3", "teacher.llm.concurrency=1").key(QUESTIONS[0])
+        == key
+    )
     for override in ("model=other", "temperature=0.1", "show_gold=false", "structured=true", "examples=3"):
-        assert prompt(f"teacher.{override}").key(QUESTIONS[0]) != key
+        assert prompt(f"teacher.llm.{override}").key(QUESTIONS[0]) != key
     assert prompt().key(QUESTIONS[0].model_copy(update={"id": "q9"})) != key
 
 
 def test_a_temperature_of_null_is_not_sent() -> None:
-    assert "temperature" not in prompt("teacher.temperature=null").body(QUESTIONS[0])
+    assert "temperature" not in prompt("teacher.llm.temperature=null").body(QUESTIONS[0])
 
 
-def test_the_family_is_that_of_the_task_or_of_the_options() -> None:
-    assert [family(task, []) for task in ("csqa", "obqa", "strategyqa")] == ["commonsense", "science", "yes_no"]
-    assert family("mine.jsonl", [ask("Is it?", "yes", "no"), ask("Is it?", "No", "Yes")]) == "yes_no"
-    assert family("mine.jsonl", [ask("Is it?", "yes", "no"), ask("Where?", "up", "down")]) == "commonsense"
+def test_the_prompt_family_follows_the_task_or_the_options() -> None:
+    assert [benchmark_of(task).prompt_family([]) for task in ("csqa", "obqa", "strategyqa")] == [
+        "commonsense",
+        "science",
+        "yes_no",
+    ]
+    assert (
+        benchmark_of("mine.jsonl").prompt_family([ask("Is it?", "yes", "no"), ask("Is it?", "No", "Yes")]) == "yes_no"
+    )
+    assert (
+        benchmark_of("mine.jsonl").prompt_family([ask("Is it?", "yes", "no"), ask("Where?", "up", "down")])
+        == "commonsense"
+    )
 
 
 OWN = """
@@ -84,9 +97,9 @@ examples:
 """
 
 
-def test_a_file_of_ones_own_replaces_instruction_and_examples(tmp_path: Path) -> None:
+def test_a_custom_file_replaces_instruction_and_examples(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(OWN.replace("[yes, no]", '["yes", "no"]'))
-    system = prompt(f"teacher.prompt={tmp_path / 'p.yaml'}").system
+    system = prompt(f"teacher.llm.prompt={tmp_path / 'p.yaml'}").system
     assert system.startswith("Explain the law.\n\n")
     assert shown(system) == [
         "Question: May I?\nA. yes\nB. no\nAnswer: B\n\n"
@@ -108,15 +121,15 @@ def test_a_file_of_ones_own_replaces_instruction_and_examples(tmp_path: Path) ->
         ("instruction: x\nrequest: {model: y}", r"request: found \['model'\], expected other fields"),
     ],
 )
-def test_a_wrong_file_is_one_line_that_names_it(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_file_is_a_one_line_error_that_names_it(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(SettingsError, match=message) as caught:
-        prompt(f"teacher.prompt={tmp_path / 'p.yaml'}")
+        prompt(f"teacher.llm.prompt={tmp_path / 'p.yaml'}")
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_a_missing_model_say_so(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_missing_model_are_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no such file"):
-        prompt(f"teacher.prompt={tmp_path / 'none.yaml'}")
-    with pytest.raises(SettingsError, match=r"teacher\.model for teacher\.source=openai: found None"):
-        prompt("teacher.model=null")
+        prompt(f"teacher.llm.prompt={tmp_path / 'none.yaml'}")
+    with pytest.raises(SettingsError, match=r"teacher\.llm\.model for teacher\.source=openai: found None"):
+        prompt("teacher.llm.model=null")

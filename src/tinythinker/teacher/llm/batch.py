@@ -1,4 +1,4 @@
-"""The Batch API: requests handed in as a file, answered within a day at half the price. Nothing is handed in twice."""
+"""The Batch API: requests in a file, answered within a day at half the price. Nothing is submitted twice."""
 
 from __future__ import annotations
 
@@ -12,71 +12,64 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import openai
-from openai.types import Batch
-from pydantic import ValidationError
+from openai.types import Batch as ProviderBatch
 
 from tinythinker.core.errors import DataError, TeacherError, expected
-from tinythinker.core.files import (
-    Json,
-    describe,
-    file_errors,
-    read_json,
-    read_objects,
-    read_text,
-    write_json,
-    write_text,
-)
+from tinythinker.core.files import Json, file_errors, read_objects, read_record, read_text, write_record, write_text
 from tinythinker.core.progress import say
 from tinythinker.core.records import Record
-from tinythinker.settings.schema import TeacherSettings
+from tinythinker.core.run import BatchFolder
+from tinythinker.settings.schema import LlmSettings
 from tinythinker.teacher.llm.cost import prompt_tokens
-from tinythinker.teacher.llm.crowd import Outcome, Purse, api_key, fatal, field_for_tokens, hidden, unusable_proxy
+from tinythinker.teacher.llm.desk import Desk
+from tinythinker.teacher.llm.endpoint import api_key, fatal, field_for_tokens, hidden, unusable_proxy
 from tinythinker.teacher.llm.ledger import Job, Ledger
 from tinythinker.teacher.llm.prompt import Prompt
+from tinythinker.teacher.llm.purse import Purse
 from tinythinker.teacher.llm.wire import Asked, BadReplyError, reply_of
 
 MOST_REQUESTS = 50_000
-"""Requests in one file at OpenAI; its other limit, 200 MB, comes with `_MOST_BYTES`."""
+"""Most requests in one file at OpenAI; `_MOST_BYTES` keeps a file below the other limit, 200 MB."""
 _MOST_BYTES = 190_000_000
 _URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 _ENDED = ("completed", "expired", "cancelled", "failed")
 
 
-class State(Record):
-    """One batch job, as far as it has come; lies beside its request file."""
+class BatchJob(Record):
+    """How far one batch job has got; saved next to its request file."""
 
     name: str
-    """A name of its own here and, as metadata, at the provider: one whose handing-in broke off is found again by it."""
+    """Unique; the provider stores it as metadata, so a job can be found if its submission was interrupted."""
     model: str
     questions: dict[str, str]
-    """Question id by `Prompt.key`: the answers are taken in even if the settings have changed meanwhile."""
+    """Question id by `Prompt.key`: the answers can be collected even if the settings have changed since."""
     is_sent: bool = False
-    """Written just before it is handed in: from then on it may be on the bill."""
+    """Saved as true just before the job is submitted: from then on it may be billed."""
     batch_id: str | None = None
     is_collected: bool = False
 
 
 class Taken(NamedTuple):
-    """What came of a file of answers."""
+    """What a file of answers contained."""
 
     replies: int
-    """New ones, now in the ledger."""
+    """New replies, now in the ledger."""
     known: int
-    """Those that had been taken in before."""
+    """Replies that were in the ledger already."""
     failed: dict[str, str]
-    """Reason by question of the requests that were not answered."""
+    """Why requests were not answered, by question id."""
 
 
 def request_name(job: Job, ledger: Ledger) -> str:
-    """The `custom_id` of a job: one wish, one name, so that its answer is taken in once."""
+    """The `custom_id` of a job: the same request always has the same name, so its answer is counted once."""
     received = ledger.received(job.question, job.wave)
     return f"w{job.wave}-r{received}-n{job.wanted}-t{job.max_tokens}-{ledger.key(job.question)}"
 
 
-def request_lines(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: TeacherSettings) -> Iterator[str]:
-    """A line of a batch file for every job."""
+def request_lines(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, llm: LlmSettings) -> Iterator[str]:
+    """One line of a batch file per job."""
     for job in jobs:
-        body = prompt.body(job.question) | {field_for_tokens(teacher): job.max_tokens, "n": job.wanted}
+        body = prompt.body(job.question) | {field_for_tokens(llm): job.max_tokens, "n": job.wanted}
         line = {"custom_id": request_name(job, ledger), "method": "POST", "url": _URL, "body": body}
         yield json.dumps(line, ensure_ascii=False) + "\n"
 
@@ -90,15 +83,15 @@ def take_in(
     estimates: Mapping[str, int],
     hide: Callable[[str], str] = str,
 ) -> Taken:
-    """Add the answers of a batch's output to the ledger, each once, in whatever order they stand.
+    """Add the answers in a batch's output to the ledger, each once, in any order.
 
     Args:
-        model: what was asked.
-        questions: question id by `Prompt.key` of all that was asked.
-        estimates: estimated prompt tokens by question, for providers that do not count.
+        model: the model that was asked.
+        questions: question id by `Prompt.key`, for every question that was asked.
+        estimates: estimated prompt tokens by question id, for providers that do not count them.
 
     Raises:
-        DataError: a line is no answer to one of these requests.
+        DataError: a line does not answer one of these requests.
     """
     replies = known = 0
     failed = {}
@@ -131,7 +124,7 @@ def _are_numbers(parts: Sequence[str]) -> bool:
 
 
 def _keys(ledger: Ledger) -> dict[str, str]:
-    """Question id by `Prompt.key` of all that is asked now."""
+    """Question id by `Prompt.key`, for every question of the current run."""
     return {ledger.key(question): question.id for question in ledger.questions}
 
 
@@ -139,38 +132,42 @@ def _estimates(ledger: Ledger, prompt: Prompt) -> dict[str, int]:
     return {question.id: prompt_tokens(prompt, question) for question in ledger.questions}
 
 
-def ask_by_batch(
-    wave: int, folder: Path, ledger: Ledger, prompt: Prompt, teacher: TeacherSettings, purse: Purse, outcome: Outcome
-) -> None:
-    """Hand in what a wave asks for, wait for it, and take it in; first goes on with jobs handed in by an earlier call.
+class Batch:
+    """Asks by batch job: slower, and cheaper where the provider has a Batch API. See `Asker`."""
 
-    Raises:
-        TeacherError: the provider refuses, or a job brings nothing.
-        DataError: the folder cannot be read or written.
-    """
-    with closing(Jobs(folder, ledger, prompt, teacher, outcome)) as jobs:
-        for state in open_jobs(folder):
-            jobs.finish(state)
-        while wanted := ledger.jobs(wave):
-            affordable = _affordable(wanted, purse)
-            if not affordable:
-                outcome.stopped_by = "budget"
-                return
-            before = ledger.count_received()
-            for state in jobs.prepare(wave, affordable):
-                jobs.finish(state)
-            purse.learn_from_ledger()
-            if ledger.count_received() == before:
-                break
-    unanswered = {job.question.id for job in ledger.jobs(wave)}
-    outcome.refused = {name: outcome.refused.get(name, "not in the output") for name in sorted(unanswered)}
-    if unanswered and not ledger.is_answered:
-        reason = outcome.refused[min(unanswered)]
-        raise TeacherError(f"{teacher.base_url}: found a batch without a single answer ({reason}), expected answers")
+    def ask(self, desk: Desk, jobs: Sequence[Job]) -> None:
+        """See `Asker.ask`. Jobs submitted by an earlier call are collected first; then what is still missing is asked.
+
+        Raises:
+            TeacherError: the provider refuses, or a job brings no answer.
+            DataError: the folder cannot be read or written.
+        """
+        ledger, outcome = desk.ledger, desk.outcome
+        with closing(_Provider(desk)) as provider:
+            for submitted in open_jobs(desk.batches):
+                provider.finish(submitted)
+            while wanted := ledger.jobs(desk.wave):
+                affordable = _affordable(wanted, desk.purse)
+                if not affordable:
+                    outcome.stopped_by = "budget"
+                    return
+                before = ledger.count_received()
+                for prepared in provider.prepare(affordable):
+                    provider.finish(prepared)
+                desk.purse.learn_from_ledger()
+                if ledger.count_received() == before:
+                    break
+        unanswered = {job.question.id for job in ledger.jobs(desk.wave)}
+        outcome.refused = {name: outcome.refused.get(name, "not in the output") for name in sorted(unanswered)}
+        if unanswered and not ledger.is_answered:
+            reason = outcome.refused[min(unanswered)]
+            raise TeacherError(
+                f"{desk.llm.base_url}: found a batch without a single answer ({reason}), expected answers"
+            )
 
 
 def _affordable(jobs: Sequence[Job], purse: Purse) -> list[Job]:
-    """The jobs, from the front, that the budget allows even if every completion is as long as it may be."""
+    """The first jobs, as many as the budget allows even if every completion reaches its token limit."""
     held: list[tuple[Job, Callable[[], None]]] = []
     for job in jobs:
         give_back = purse.reserve(job)
@@ -182,39 +179,31 @@ def _affordable(jobs: Sequence[Job], purse: Purse) -> list[Job]:
     return [job for job, _ in held]
 
 
-def open_jobs(folder: Path) -> list[State]:
-    """Batch jobs that may be on the bill and have not been taken in yet. Raises DataError."""
-    states = []
-    for path in sorted(folder.glob("*.state.json")):
-        try:
-            states.append(State.model_validate(read_json(path)))
-        except ValidationError as error:
-            raise DataError(f"{path}: {describe(error)}") from None
-    return [state for state in states if state.is_sent and not state.is_collected]
+def open_jobs(folder: BatchFolder) -> list[BatchJob]:
+    """Batch jobs that may be billed and have not been collected yet. Raises DataError."""
+    jobs = [read_record(path, BatchJob) for path in folder.states()]
+    return [job for job in jobs if job.is_sent and not job.is_collected]
 
 
-class Jobs:
-    """The batch jobs of a run: a request file and a state file each."""
+class _Provider:
+    """The batch jobs of a run, each with a request file and a state file."""
 
-    def __init__(
-        self, folder: Path, ledger: Ledger, prompt: Prompt, teacher: TeacherSettings, outcome: Outcome
-    ) -> None:
-        self._folder, self._ledger, self._prompt, self._teacher = folder, ledger, prompt, teacher
-        self._outcome = outcome
-        key = api_key(teacher)
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._ledger, self._prompt, self._llm = desk, desk.ledger, desk.prompt, desk.llm
+        key = api_key(desk.llm)
         self._hide = hidden(key)
         with unusable_proxy():
-            self._client = openai.OpenAI(api_key=key, base_url=teacher.base_url, max_retries=teacher.attempts)
+            self._client = openai.OpenAI(api_key=key, base_url=desk.llm.base_url, max_retries=desk.llm.attempts)
 
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
 
-    def prepare(self, wave: int, jobs: Sequence[Job]) -> list[State]:
+    def prepare(self, jobs: Sequence[Job]) -> list[BatchJob]:
         """Write request files within the provider's limits, and a state for each."""
         chunks: list[list[str]] = [[]]
         size = 0
-        for line in request_lines(jobs, self._ledger, self._prompt, self._teacher):
+        for line in request_lines(jobs, self._ledger, self._prompt, self._llm):
             size += len(line.encode())
             if len(chunks[-1]) == MOST_REQUESTS or size > _MOST_BYTES:
                 chunks.append([])
@@ -223,14 +212,16 @@ class Jobs:
         questions = _keys(self._ledger)
         states = []
         for chunk in chunks:
-            state = State(name=f"wave-{wave}-{uuid.uuid4().hex}", model=self._prompt.model, questions=questions)
-            write_text(self._requests(state), "".join(chunk))
+            state = BatchJob(
+                name=f"wave-{self._desk.wave}-{uuid.uuid4().hex}", model=self._prompt.model, questions=questions
+            )
+            write_text(self._desk.batches.requests(state.name), "".join(chunk))
             self._save(state)
             states.append(state)
         return states
 
-    def finish(self, state: State) -> None:
-        """Hand a job in unless it was, wait for its end, take its answers in. Raises TeacherError."""
+    def finish(self, state: BatchJob) -> None:
+        """Submit a job unless it was already, wait for its end, collect its answers. Raises TeacherError."""
         try:
             state = self._handed_in(state)
             batch = self._wait(state)
@@ -239,7 +230,7 @@ class Jobs:
                 reasons = [str(error.message) for error in (batch.errors.data if batch.errors else None) or []]
                 reason = self._hide(reasons[0]) if reasons else "no reason given"
                 raise TeacherError(
-                    f"{self._teacher.base_url}: found batch {batch.id} failed ({reason}), expected it to be accepted"
+                    f"{self._llm.base_url}: found batch {batch.id} failed ({reason}), expected it to be accepted"
                 )
             with self._ledger:
                 for file in (batch.output_file_id, batch.error_file_id):
@@ -248,53 +239,56 @@ class Jobs:
                 self._ledger.sync()
         except openai.NotFoundError as error:
             raise TeacherError(
-                f"{self._teacher.base_url}: found status 404 ({self._hide(error.message)}), expected an endpoint with "
-                "a Batch API; teacher.mode=direct does without"
+                f"{self._llm.base_url}: found status 404 ({self._hide(error.message)}), expected an endpoint with "
+                "a Batch API; teacher.llm.mode=direct needs none"
             ) from None
         except openai.APIStatusError as error:
-            raise fatal(error, self._teacher, self._hide) from None
+            raise fatal(error, self._llm, self._hide) from None
         except openai.APIConnectionError as error:
             reason = self._hide(str(error.__cause__ or error))
-            raise TeacherError(f"{self._teacher.base_url}: found no connection ({reason}), expected answers") from None
+            raise TeacherError(f"{self._llm.base_url}: found no connection ({reason}), expected answers") from None
         self._save(state.model_copy(update={"is_collected": True}))
-        self._requests(state).unlink(missing_ok=True)
+        self._desk.batches.requests(state.name).unlink(missing_ok=True)
 
-    def _take_in(self, file: str, state: State) -> None:
+    def _take_in(self, file: str, state: BatchJob) -> None:
         lines = _objects(self._client.files.content(file).text, file)
         estimates = _estimates(self._ledger, self._prompt)
         taken = take_in(lines, file, self._ledger, state.model, state.questions, estimates, self._hide)
-        self._outcome.refused.update(taken.failed)
+        self._desk.outcome.refused.update(taken.failed)
 
-    def _handed_in(self, state: State) -> State:
-        """The job with its id. One whose handing-in broke off is looked for before it is handed in again."""
+    def _handed_in(self, state: BatchJob) -> BatchJob:
+        """The job with its id, submitted if necessary.
+
+        If its submission was interrupted, it is first searched for among the provider's jobs.
+        """
         if state.batch_id is not None:
             return state
         found = self._found(state) if state.is_sent else None
         if found is None:
             try:
-                with self._requests(state).open("rb") as file:
+                with self._desk.batches.requests(state.name).open("rb") as file:
                     uploaded = self._client.files.create(file=file, purpose="batch")
             except openai.APIError:
-                self._forget(state)  # nothing is on the bill yet
+                self._forget(state)  # nothing has been billed yet
                 raise
             state = state.model_copy(update={"is_sent": True})
             self._save(state)
             found = self._create(state, uploaded.id)
         state = state.model_copy(update={"batch_id": found.id})
         self._save(state)
-        say(f"teach: batch {found.id} handed in; this can be stopped and run again at any time")
+        say(f"teach: batch {found.id} submitted; you can stop this and run it again at any time")
         return state
 
-    def _found(self, state: State) -> Batch | None:
-        """The job at the provider, if it has arrived there."""
+    def _found(self, state: BatchJob) -> ProviderBatch | None:
+        """The job at the provider; None if it never arrived there."""
         for batch in self._client.batches.list(limit=100):
             if (batch.metadata or {}).get("tinythinker") == state.name:
                 return batch
         return None
 
-    def _create(self, state: State, file: str) -> Batch:
-        """Hand a job in. Where no answer comes it is looked for before another try: it may have arrived."""
-        for attempt in range(1, self._teacher.attempts + 1):
+    def _create(self, state: BatchJob, file: str) -> ProviderBatch:
+        """Submit a job; without an answer, search for it before the next try, since it may have arrived."""
+        for attempt in range(1, self._llm.attempts + 1):
             try:
                 return self._client.with_options(max_retries=0).batches.create(
                     input_file_id=file,
@@ -305,16 +299,16 @@ class Jobs:
             except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
                 if (found := self._found(state)) is not None:
                     return found
-                if attempt == self._teacher.attempts:
+                if attempt == self._llm.attempts:
                     raise
-                time.sleep(min(self._teacher.poll_seconds, self._teacher.backoff_seconds * 2**attempt))
+                time.sleep(min(self._llm.poll_seconds, self._llm.backoff_seconds * 2**attempt))
             except openai.APIStatusError:
-                self._forget(state)  # refused: it will not be on the bill
+                self._forget(state)  # refused: it will not be billed
                 raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _wait(self, state: State) -> Batch:
-        """Look at a job until it has ended."""
+    def _wait(self, state: BatchJob) -> ProviderBatch:
+        """Poll a job until it has ended."""
         said = None
         while True:
             batch = self._client.batches.retrieve(str(state.batch_id))
@@ -325,20 +319,14 @@ class Jobs:
                 said = now
             if batch.status in _ENDED:
                 return batch
-            time.sleep(self._teacher.poll_seconds)
+            time.sleep(self._llm.poll_seconds)
 
-    def _requests(self, state: State) -> Path:
-        return self._folder / f"{state.name}.jsonl"
+    def _save(self, state: BatchJob) -> None:
+        write_record(self._desk.batches.state(state.name), state)
 
-    def _file(self, state: State) -> Path:
-        return self._folder / f"{state.name}.state.json"
-
-    def _save(self, state: State) -> None:
-        write_json(self._file(state), state.model_dump(mode="json"))
-
-    def _forget(self, state: State) -> None:
-        self._file(state).unlink(missing_ok=True)
-        self._requests(state).unlink(missing_ok=True)
+    def _forget(self, state: BatchJob) -> None:
+        self._desk.batches.state(state.name).unlink(missing_ok=True)
+        self._desk.batches.requests(state.name).unlink(missing_ok=True)
 
 
 def _objects(text: str, where: str) -> Iterator[tuple[int, Json]]:
@@ -353,16 +341,14 @@ def _objects(text: str, where: str) -> Iterator[tuple[int, Json]]:
             yield number, value
 
 
-def export_requests(
-    folder: Path, jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, teacher: TeacherSettings
-) -> Path:
-    """Write a batch file for somebody who hands it in himself; never over one that asks for something else.
+def export_requests(folder: BatchFolder, jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, llm: LlmSettings) -> Path:
+    """Write a batch file for you to submit yourself; never overwrite one with different requests.
 
     Raises DataError.
     """
-    text = "".join(request_lines(jobs, ledger, prompt, teacher))
+    text = "".join(request_lines(jobs, ledger, prompt, llm))
     for number in itertools.count(1):
-        path = folder / f"export-wave-{jobs[0].wave}{f'-{number}' if number > 1 else ''}.jsonl"
+        path = folder.requests(f"export-wave-{jobs[0].wave}" + (f"-{number}" if number > 1 else ""))
         if not path.exists() or read_text(path) == text:
             break
     write_text(path, text)
@@ -370,7 +356,7 @@ def export_requests(
 
 
 def import_answers(path: Path, ledger: Ledger, prompt: Prompt) -> Taken:
-    """Take in a batch's output file. Raises DataError."""
+    """Add the answers in a batch's output file to the ledger. Raises DataError."""
     with file_errors(path), ledger:
         taken = take_in(read_objects(path), str(path), ledger, prompt.model, _keys(ledger), _estimates(ledger, prompt))
         ledger.sync()

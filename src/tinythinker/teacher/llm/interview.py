@@ -1,19 +1,19 @@
-"""The teacher of METHOD section 2: a language model, asked in waves until every question has what it should."""
+"""The teacher of METHOD section 2: a language model, asked in waves until every question has enough rationales."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tinythinker.core.errors import SettingsError, TeacherError, expected
-from tinythinker.core.files import Json, read_json, write_json
+from tinythinker.core.errors import SettingsError, TeacherError
+from tinythinker.core.files import Json, write_record
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
-from tinythinker.settings.schema import RunSettings, load_settings, validate
+from tinythinker.settings.resolve import load_settings, validate
+from tinythinker.settings.schema import RunSettings
 from tinythinker.tasks.registry import load_task
 from tinythinker.teacher.llm.cost import (
     Estimate,
@@ -25,86 +25,79 @@ from tinythinker.teacher.llm.cost import (
     sum_over_models,
     used_tokens,
 )
+from tinythinker.teacher.llm.desk import Asker, Desk, Outcome
 from tinythinker.teacher.llm.ledger import Job, Ledger, read_completion
-from tinythinker.teacher.llm.prompt import make_prompt
+from tinythinker.teacher.llm.prompt import llm_of, make_prompt
+from tinythinker.teacher.llm.purse import Purse
+from tinythinker.teacher.usage import Lost, Usage, read_usage
 
 if TYPE_CHECKING:
     from tinythinker.teacher.llm.batch import Taken
-    from tinythinker.teacher.llm.crowd import Outcome
 
-# `batch` and `client` are imported where they are used: the SDK takes a second to load, and an estimate needs none.
-
-
-@dataclass(frozen=True)
-class Lost:
-    """What may be on the bill, at most, although no answer could be read."""
-
-    tokens: int
-    cost: float
-
-    def __add__(self, other: Lost) -> Lost:
-        return Lost(self.tokens + other.tokens, self.cost + other.cost)
+# `batch` and `crowd` are imported where they are used: the SDK takes a second to load, and an estimate needs none.
 
 
 class Exported(NamedTuple):
-    """A batch file to hand in oneself, and what it would take."""
+    """A batch file for you to submit yourself, and the estimate for it."""
 
     path: Path
     estimate: Estimate
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _lost(outcomes: Sequence[Outcome]) -> Lost:
-    return Lost(sum(own.lost_tokens for own in outcomes), sum(own.lost_cost for own in outcomes))
-
-
 class Interview:
-    """A run's questions, its prompt, and all that the teacher has answered so far."""
+    """A run's questions, its prompt, and all the teacher's answers so far.
 
-    def __init__(self, settings: RunSettings, questions: Sequence[Question], run: RunDirectory) -> None:
-        self._teacher, self._questions, self._run = settings.teacher, questions, run
+    Args:
+        run: None for an estimate before there is a run.
+    """
+
+    def __init__(self, settings: RunSettings, questions: Sequence[Question], run: RunDirectory | None) -> None:
+        self._llm, self._questions, self._directory = llm_of(settings), questions, run
         self.prompt = make_prompt(settings, questions)
         self.ledger = Ledger(
-            run.completions,
+            None if run is None else run.completions,
             questions,
             self.prompt,
-            samples=self._teacher.samples,
-            max_tokens=self._teacher.max_tokens,
-            policy=self._teacher.label_policy,
+            samples=self._llm.samples,
+            max_tokens=self._llm.max_tokens,
+            policy=settings.teacher.label_policy,
         )
 
+    @property
+    def _run(self) -> RunDirectory:
+        if self._directory is None:
+            raise AssertionError("an interview without a run only estimates")
+        return self._directory
+
     def next_jobs(self) -> list[Job]:
-        """What the first unfinished wave asks for; nothing if all is there, or all waves are done."""
-        for wave in range(1, self._teacher.waves + 1):
+        """The jobs of the first unfinished wave; empty if nothing is missing or all waves are done."""
+        for wave in range(1, self._llm.waves + 1):
             if jobs := self.ledger.jobs(wave):
                 return jobs
         return []
 
     def estimate(self) -> Estimate:
-        """What the next wave would take."""
-        return estimate(self.next_jobs(), self.prompt, self._teacher, self.ledger.count_usable())
+        """What the next wave would use and cost."""
+        return estimate(self.next_jobs(), self.prompt, self._llm, self.ledger.count_usable())
 
     def ask(self) -> None:
-        """Ask in waves for what is missing. `usage.json` is up to date afterwards, however it ends.
+        """Ask in waves for what is missing; `usage.json` is up to date afterwards, even after an error.
 
         Raises:
-            SettingsError: there is no key, or no price for a budget.
-            TeacherError: the endpoint will not answer, or the budget is reached; what was received is kept.
-            KeyboardInterrupt: a person stopped it; the same.
+            SettingsError: there is no API key, or no price for a budget.
+            TeacherError: the endpoint does not answer, or the budget is reached; what was received is kept.
+            KeyboardInterrupt: the user stopped it; what was received is kept.
         """
         received = self.ledger.count_received()
         try:
             self._ask()
         except TeacherError as error:
             kept = (
-                "everything received is kept: run the same command again to go on, or with teacher.waves=0 to use what "
-                "is there"
+                "everything received is kept: run the same command again to continue, or with teacher.llm.waves=0 to "
+                "use only the answers received so far"
             )
-            nothing = "nothing has been received yet; mend that and run the same command again"
-            hopeless = "everything received is kept; another run asks once more, and goes on if that can be read"
+            nothing = "nothing has been received yet; fix that and run the same command again"
+            hopeless = "everything received is kept; another run asks once more, and continues if that can be read"
             tail = hopeless if self.ledger.is_hopeless else kept if self.ledger.count_received() else nothing
             raise TeacherError(f"{error}; {tail}") from None
         if self.ledger.count_received() > received:
@@ -114,65 +107,73 @@ class Interview:
         if self.next_jobs():
             if self.ledger.count_foreign:
                 say(
-                    f"teach: {self.ledger.count_foreign:,} completions that lie here do not count: they were asked for "
+                    f"teach: {self.ledger.count_foreign:,} completions in this run do not count: they were asked for "
                     "with another prompt, model or temperature, or about other questions"
                 )
             say(f"teach: {_in_short(self.estimate())}")
-        from tinythinker.teacher.llm.batch import open_jobs
-        from tinythinker.teacher.llm.crowd import Outcome
-
-        handed_in = open_jobs(self._run.batches)
-        if handed_in and self._teacher.waves and self._teacher.mode == "direct":
-            raise SettingsError(
-                f"teacher.mode=direct: found batch {handed_in[0].batch_id or handed_in[0].name} not collected, "
-                "expected teacher.mode=batch, which collects it: asking directly would pay for the same answers twice"
-            )
-        before = self._lost_before()
-        outcomes: list[Outcome] = []
+        self._refuse_to_pay_twice()
+        desks: list[Desk] = []
         try:
-            for wave in range(1, self._teacher.waves + 1):
+            for wave in range(1, self._llm.waves + 1):
                 jobs = self.ledger.jobs(wave)
-                if jobs or open_jobs(self._run.batches):
-                    outcomes.append(Outcome())
-                    self._ask_wave(wave, jobs, outcomes[-1], before + _lost(outcomes))
-                    self._check(outcomes[-1])
+                if jobs or self._has_open_batches():
+                    desks.append(self._desk(wave, desks[-1].purse.lost if desks else self._lost_before()))
+                    self._asker().ask(desks[-1], jobs)
+                    self._check(desks[-1].outcome)
         finally:
-            self._write_usage(outcomes)
+            self._write_usage(desks)
+        self._refuse_unanswered(desks[-1].outcome.passed_over if desks else {})
+
+    def _desk(self, wave: int, lost: Lost) -> Desk:
+        purse = Purse(self._llm, self.prompt, self.ledger, lost)
+        return Desk(self._llm, self.prompt, self.ledger, purse, self._run.batches, wave)
+
+    def _asker(self) -> Asker:
+        from tinythinker.teacher.llm.batch import Batch
+        from tinythinker.teacher.llm.crowd import Direct
+
+        return Batch() if self._llm.mode == "batch" else Direct()
+
+    def _has_open_batches(self) -> bool:
+        from tinythinker.teacher.llm.batch import open_jobs
+
+        return bool(open_jobs(self._run.batches))
+
+    def _refuse_to_pay_twice(self) -> None:
+        """Raise SettingsError if a batch that may be billed is out, and this call would ask directly."""
+        from tinythinker.teacher.llm.batch import open_jobs
+
+        submitted = open_jobs(self._run.batches)
+        if submitted and self._llm.waves and self._llm.mode == "direct":
+            raise SettingsError(
+                f"teacher.llm.mode=direct: found batch {submitted[0].batch_id or submitted[0].name} not collected, "
+                "expected teacher.llm.mode=batch, which collects it: asking directly would pay for the same answers "
+                "twice"
+            )
+
+    def _refuse_unanswered(self, passed_over: dict[str, str]) -> None:
+        """Raise TeacherError if requests were given up whose completions are still missing."""
         missing = self.missing()
-        passed_over = outcomes[-1].passed_over if outcomes else {}
         if unanswered := [name for name in passed_over if name in missing]:
             raise TeacherError(
-                f"{self._teacher.base_url}: found no answer to the requests of {len(unanswered)} questions "
-                f"({passed_over[unanswered[0]]}), expected one within {self._teacher.attempts} tries"
+                f"{self._llm.base_url}: found no answer to the requests of {len(unanswered)} questions "
+                f"({passed_over[unanswered[0]]}), expected one within {self._llm.attempts} tries"
             )
 
-    def _ask_wave(self, wave: int, jobs: Sequence[Job], outcome: Outcome, lost: Lost) -> None:
-        from tinythinker.teacher.llm.batch import ask_by_batch
-        from tinythinker.teacher.llm.crowd import Purse, ask_all
-
-        purse = Purse(self._teacher, self.prompt, self.ledger, lost.tokens, lost.cost)
-        if self._teacher.mode == "batch":
-            ask_by_batch(wave, self._run.batches, self.ledger, self.prompt, self._teacher, purse, outcome)
-        else:
-            ask_all(jobs, self.ledger, self.prompt, self._teacher, purse, outcome, f"teach, wave {wave}")
-
     def _lost_before(self) -> Lost:
-        """What earlier calls may have been billed for without an answer."""
-        usage = self._used_before()
-        return Lost(int(_number(usage.get("lost_tokens"))), _number(usage.get("lost_cost")))
-
-    def _used_before(self) -> Json:
-        return read_json(self._run.usage) if self._run.usage.exists() else {}
+        """Upper bound on what earlier calls were billed for without a readable answer."""
+        usage = read_usage(self._run.usage)
+        return Lost() if usage is None else Lost(tokens=usage.lost_tokens, cost=usage.lost_cost or 0.0)
 
     def _check(self, outcome: Outcome) -> None:
-        """Say which requests came to nothing. Raises TeacherError if others could still be made."""
+        """Say which requests failed. Raises TeacherError if the budget stopped the others."""
         for what, failed in (("were refused", outcome.refused), ("got no answer", outcome.passed_over)):
             if failed:
                 question, reason = next(iter(failed.items()))
                 say(f"teach: the requests of {len(failed)} questions {what}; the first is {question} ({reason})")
-        done = f"{self.ledger.count_usable()} of {self.ledger.count_wanted()} usable completions are there"
         if outcome.stopped_by == "budget":
-            limits = {"teacher.budget": self._teacher.budget, "teacher.budget_tokens": self._teacher.budget_tokens}
+            done = f"{self.ledger.count_usable()} of {self.ledger.count_wanted()} usable completions received"
+            limits = {"teacher.llm.budget": self._llm.budget, "teacher.llm.budget_tokens": self._llm.budget_tokens}
             limit = ", ".join(f"{name}={value:g}" for name, value in limits.items() if value is not None)
             raise TeacherError(
                 f"{limit}: found {self._spent_in_words()} used, and the next request could exceed it; {done}; expected "
@@ -180,50 +181,47 @@ class Interview:
             )
 
     def _spent_in_words(self) -> str:
-        cost = spent(self.ledger.totals, self._teacher)
+        cost = spent(self.ledger.totals, self._llm)
         tokens = used_tokens(self.ledger.totals)
         lost = self._lost_before()
-        perhaps = f", perhaps {lost.tokens:,} more that brought no answer" if lost.tokens else ""
+        perhaps = f", perhaps {lost.tokens:,} more without an answer," if lost.tokens else ""
         return f"{tokens:,} tokens" + (f" ({dollars(cost)})" if cost is not None else "") + perhaps
 
-    def usage(self, outcomes: Sequence[Outcome] = ()) -> Json:
-        """What was really used, in all calls on this directory together.
+    def usage(self, desks: Sequence[Desk] = ()) -> Usage:
+        """What was actually used, over all calls on this run directory.
 
         Args:
-            outcomes: those of this call, not in `usage.json` yet.
+            desks: those of this call, which are not in `usage.json` yet.
         """
-        before = self._used_before().get("failed_tries")
-        failed = Counter(before if isinstance(before, dict) else {})
-        for outcome in outcomes:
-            failed += outcome.failures
-        lost = self._lost_before() + _lost(outcomes)
-        sums = {"requests": 0, "completions": 0, "prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0}
-        sums |= sum_over_models(self.ledger.totals)
-        cost = spent(self.ledger.totals, self._teacher)
-        price = price_of(self.prompt.model, self._teacher)
-        return {
-            "source": "openai",
-            "model": self.prompt.model,
-            "cost": None if cost is None else round(cost, 6),
-            **sums,
-            "failed_tries": dict(sorted(failed.items())),
-            # At most, and on top: tries that may be on the bill although no answer could be read.
-            "lost_tokens": lost.tokens,
-            "lost_cost": round(lost.cost, 6) if price else None,
-            "price_per_million_tokens": price.model_dump() if price else None,
-            "price_source": price_source(self.prompt.model, self._teacher),
-        }
+        before = read_usage(self._run.usage)
+        failed = Counter(before.failed_tries if before is not None else {})
+        for desk in desks:
+            failed += desk.outcome.failures
+        lost = desks[-1].purse.lost if desks else self._lost_before()
+        cost = spent(self.ledger.totals, self._llm)
+        price = price_of(self.prompt.model, self._llm)
+        return Usage(
+            source="openai",
+            model=self.prompt.model,
+            cost=None if cost is None else round(cost, 6),
+            failed_tries=dict(sorted(failed.items())),
+            lost_tokens=lost.tokens,
+            lost_cost=round(lost.cost, 6) if price else None,
+            price_per_million_tokens=price,
+            price_source=price_source(self.prompt.model, self._llm),
+            **sum_over_models(self.ledger.totals),
+        )
 
-    def _write_usage(self, outcomes: Sequence[Outcome] = ()) -> None:
-        write_json(self._run.usage, self.usage(outcomes))
+    def _write_usage(self, desks: Sequence[Desk] = ()) -> None:
+        write_record(self._run.usage, self.usage(desks))
 
     def answers(self) -> Iterator[Rationale | Rejected]:
-        """Every completion received, read."""
+        """Every completion received, parsed: a rationale, or why it was rejected."""
         for question, completion in self.ledger.texts():
             yield read_completion(completion, question, self.prompt)
 
     def missing(self) -> dict[str, int]:
-        """Usable completions still missing, by question."""
+        """Usable completions still missing, by question id; questions that lack none are left out."""
         counts = {question.id: self.ledger.missing(question) for question in self._questions}
         return {name: count for name, count in counts.items() if count}
 
@@ -238,10 +236,10 @@ class Interview:
         jobs = self.next_jobs()
         if not jobs:
             return None
-        return export_requests(self._run.batches, jobs, self.ledger, self.prompt, self._teacher)
+        return export_requests(self._run.batches, jobs, self.ledger, self.prompt, self._llm)
 
     def take_in(self, path: Path) -> Taken:
-        """Add a batch's answers to what was received. Raises DataError."""
+        """Add the answers in a batch's output file to the ledger. Raises DataError."""
         from tinythinker.teacher.llm.batch import import_answers
 
         taken = import_answers(path, self.ledger, self.prompt)
@@ -249,58 +247,57 @@ class Interview:
         return taken
 
 
-def _in_short(own: Estimate) -> str:
+def _in_short(plan: Estimate) -> str:
     """An estimate on one line."""
-    asked = f"{own.completions:,} completions to ask {own.model} for, on {own.questions:,} questions"
-    tokens = f"about {own.prompt_tokens:,} prompt and at most {own.completion_tokens:,} completion tokens"
-    money = (
-        f"at most {dollars(own.cost)}, likely {dollars(own.likely_cost)}" if own.cost is not None else "price not known"
-    )
+    asked = f"{plan.completions:,} completions to request from {plan.model}, on {plan.questions:,} questions"
+    tokens = f"about {plan.prompt_tokens:,} prompt and at most {plan.completion_tokens:,} completion tokens"
+    money = "price not known"
+    if plan.cost is not None:
+        money = f"at most {dollars(plan.cost)}, likely {dollars(plan.likely_cost)}"
     return f"{asked}; {tokens}; {money}"
 
 
 def open_interview(settings: RunSettings, run: RunDirectory | None = None) -> Interview:
-    """The interview that settings mean, with what a run has received. Raises SettingsError, DataError."""
-    if settings.teacher.source != "openai":
-        raise SettingsError(expected("teacher.source", settings.teacher.source, "openai, which alone is asked"))
-    questions = load_task(settings).splits["train"]
-    return Interview(settings, list(questions), run or RunDirectory(Path("no run")))
+    """The interview for these settings, with all that a run has received. Raises SettingsError, DataError."""
+    llm_of(settings)  # raises before the questions are read
+    return Interview(settings, list(load_task(settings).splits["train"]), run)
 
 
 def estimate_cost(
     task: str, overrides: Sequence[str] = (), config: Path | None = None, run: Path | None = None
 ) -> Estimate:
-    """What asking a language model about a task's training questions would take at most; nothing is sent.
+    """What asking a language model about a task's training questions would cost at most; sends nothing.
 
     Args:
-        task, overrides, config: as for `api.start`; `teacher.source=openai` goes without saying.
+        task, overrides, config: as for `api.start`; `teacher.source=openai` is implied.
         run: a run directory whose answers count as received.
 
     Raises:
         SettingsError: no model is named.
-        DataError: the questions cannot be had.
+        DataError: the questions cannot be loaded.
     """
     settings = load_settings(task, ["teacher.source=openai", *overrides], config)
     directory = RunDirectory(run) if run else None
     if directory is not None:
-        directory.manifest()  # complains where there is none
+        directory.manifest()  # raises if there is no run
     return open_interview(settings, directory).estimate()
 
 
 def show_request(task: str, overrides: Sequence[str] = (), config: Path | None = None) -> Json:
-    """The body of the request for the first training question. Raises as `estimate_cost` does."""
+    """The request body for the first training question. Raises the same errors as `estimate_cost`."""
     settings = load_settings(task, ["teacher.source=openai", *overrides], config)
     interview = open_interview(settings)
-    body = interview.prompt.body(interview.ledger.questions[0])
-    return {**body, "max_tokens": settings.teacher.max_tokens, "n": settings.teacher.samples}
+    llm = llm_of(settings)
+    return {**interview.prompt.body(interview.ledger.questions[0]), "max_tokens": llm.max_tokens, "n": llm.samples}
 
 
 def batch_export(run: RunDirectory) -> Exported | None:
-    """Write the requests still to be made as a batch file to hand in oneself; None if there are none.
+    """Write the requests that are still needed as a batch file for you to submit; None if there are none.
 
     Raises:
-        SettingsError: the teacher is no language model.
-        DataError: the questions cannot be had, the file cannot be written, or another process is at work here.
+        SettingsError: the teacher is not a language model.
+        DataError: the questions cannot be loaded, the file cannot be written, or another process is using
+            this run.
     """
     with run.locked():
         interview = open_interview(validate(run.manifest().settings), run)
@@ -309,14 +306,15 @@ def batch_export(run: RunDirectory) -> Exported | None:
 
 
 def batch_import(run: RunDirectory, file: Path) -> Taken:
-    """Take in the output file of a batch; what was taken in before is passed over.
+    """Import the output file of a batch; answers that were imported before are skipped.
 
     Raises:
-        SettingsError: the teacher is no language model.
-        DataError: the file cannot be read, answers other requests than this run's, or another process is at work here.
+        SettingsError: the teacher is not a language model.
+        DataError: the file cannot be read, it answers requests of another run, or another process is using
+            this run.
     """
     with run.locked():
         taken = open_interview(validate(run.manifest().settings), run).take_in(file)
         if taken.replies and "train" not in run.manifest().begun:
-            run.quality.unlink(missing_ok=True)  # `teach` has something to add
+            run.quality.unlink(missing_ok=True)  # `teach` has new answers to add
         return taken

@@ -1,4 +1,4 @@
-"""Every answered request, on disk before anything else is done with it: what was paid for is never asked for twice."""
+"""Every answered request, saved to disk before anything else, so that nothing paid for is asked for twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HOPELESS = 64
 
 
 class Completion(Record):
-    """One text of the teacher's, as it came."""
+    """One text from the teacher, unchanged."""
 
     text: str
     finish: str | None = None
@@ -28,10 +28,10 @@ class Completion(Record):
 
 
 class Reply(Record):
-    """What one request brought: one line of `completions.jsonl`."""
+    """The answer to one request: one line of `completions.jsonl`."""
 
     request: str
-    """What the endpoint calls the request; for a line of a batch, the name that we gave it."""
+    """The endpoint's id for the request; for a line of a batch, the name we gave it."""
     question_id: str
     prompt: str
     """`Prompt.key` of what was asked."""
@@ -39,21 +39,21 @@ class Reply(Record):
     max_tokens: int
     completions: tuple[Completion, ...]
     model: str
-    """The model as it was asked for, which the price goes by."""
+    """The model we asked for; the price depends on it."""
     answered_by: str = ""
     """The model as the endpoint names it."""
     prompt_tokens: int = Field(ge=0)
     cached_tokens: int = Field(0, ge=0)
-    """Those of the prompt tokens that the provider had in its cache."""
+    """How many of the prompt tokens the provider had in its cache."""
     completion_tokens: int = Field(ge=0)
     """Over all completions of the request."""
     is_counted: bool = True
-    """False if the endpoint counted no tokens, and they are estimated from the texts."""
+    """False if the endpoint did not count the tokens and they are estimated from the texts."""
     is_batch: bool = False
 
 
 class Job(NamedTuple):
-    """Completions to ask for, of one question."""
+    """Completions to ask for, on one question."""
 
     question: Question
     wave: int
@@ -62,7 +62,7 @@ class Job(NamedTuple):
 
 
 def read_completion(completion: Completion, question: Question, prompt: Prompt) -> Rationale | Rejected:
-    """A completion as a rationale, or why it is none. What was cut off or withheld is rejected unread."""
+    """A completion as a rationale, or why it is rejected; one that was cut off or withheld is not parsed."""
     flaw = None
     if completion.finish == "length":
         flaw, reason = Flaw.CUT, "reached max_tokens"
@@ -70,8 +70,7 @@ def read_completion(completion: Completion, question: Question, prompt: Prompt) 
         flaw, reason = Flaw.REFUSED, f"no text (finish: {completion.finish})"
     if flaw:
         return Rejected(question_id=question.id, flaw=flaw, text=completion.text, reason=reason)
-    read: Rationale | Rejected = prompt.parse(completion.text, question)
-    return read
+    return prompt.parse(completion.text, question)
 
 
 def effective_label(votes: Mapping[str, int], gold: str | None, policy: str) -> str | None:
@@ -89,7 +88,7 @@ def effective_label(votes: Mapping[str, int], gold: str | None, policy: str) -> 
 
 @dataclass
 class _Standing:
-    """How far one question is, by wave."""
+    """The progress of one question, by wave."""
 
     received: Counter[int] = field(default_factory=Counter)
     votes: dict[int, Counter[str]] = field(default_factory=dict)
@@ -98,13 +97,23 @@ class _Standing:
 
 
 class Ledger:
-    """The file of replies, and how far every question is; holds counts in memory, never texts.
+    """The file of replies and the progress of every question; holds counts in memory, never texts.
 
-    Use it as a context to add replies.
+    Use it as a context manager to add replies.
+
+    Args:
+        path: None for a ledger that is empty and stays so, to plan with.
     """
 
     def __init__(
-        self, path: Path, questions: Sequence[Question], prompt: Prompt, *, samples: int, max_tokens: int, policy: str
+        self,
+        path: Path | None,
+        questions: Sequence[Question],
+        prompt: Prompt,
+        *,
+        samples: int,
+        max_tokens: int,
+        policy: str,
     ) -> None:
         self.path = path
         self._questions = {prompt.key(question): question for question in questions}
@@ -113,9 +122,9 @@ class Ledger:
         self._samples, self._max_tokens, self._policy = samples, max_tokens, policy
         self._standing = {question.id: _Standing() for question in questions}
         self.batch_requests: set[str] = set()
-        """Names of the batch lines that have been taken in."""
+        """Names of the batch lines whose answers are in the file."""
         self.count_foreign = 0
-        """Completions in the file that were asked for otherwise, or about other questions."""
+        """Completions in the file that were asked for with another prompt, or about other questions."""
         self.last_counted: Reply | None = None
         """The latest reply to this prompt whose tokens the endpoint counted."""
         self.is_answered = False
@@ -124,12 +133,12 @@ class Ledger:
         """The first completion to this prompt that could not be read."""
         self._received = self._well_formed = 0
         self.totals: Counter[tuple[str, bool, str]] = Counter()
-        """Tokens and requests by model, batch or not, and kind: all the file holds, whatever it was asked for."""
+        """Tokens and requests by (model, is_batch, kind), over all replies in the file, foreign or not."""
         for reply in self.replies():
             self._count(reply)
 
     def __enter__(self) -> Self:
-        self._appending = appending(self.path)
+        self._appending = appending(self._file_path)
         self._file = self._appending.__enter__()
         return self
 
@@ -138,14 +147,20 @@ class Ledger:
     ) -> None:
         self._appending.__exit__(kind, error, trace)
 
+    @property
+    def _file_path(self) -> Path:
+        if self.path is None:
+            raise AssertionError("a ledger without a file takes no replies")
+        return self.path
+
     def replies(self) -> Iterator[Reply]:
         """Every reply in the file, in order. Raises DataError."""
-        if self.path.exists():
+        if self.path is not None and self.path.exists():
             yield from iterate_records(self.path, Reply, is_growing=True)
 
     @property
     def questions(self) -> list[Question]:
-        """The questions that are asked."""
+        """The questions to ask."""
         return list(self._questions.values())
 
     def question(self, reply: Reply) -> Question:
@@ -158,13 +173,13 @@ class Ledger:
 
     def add(self, reply: Reply) -> None:
         """Write a reply, then count it. Raises DataError."""
-        with file_errors(self.path):
+        with file_errors(self._file_path):
             self._file.add(reply)
         self._count(reply)
 
     def sync(self) -> None:
-        """See what was added onto the disk, against a loss of power. Raises DataError."""
-        with file_errors(self.path):
+        """Flush what was added to disk, so that it survives a power loss. Raises DataError."""
+        with file_errors(self._file_path):
             self._file.sync()
 
     def _count(self, reply: Reply) -> None:
@@ -185,21 +200,21 @@ class Ledger:
             return
         self.is_answered = True
         self.last_counted = reply if reply.is_counted else self.last_counted
-        own = self._standing[question.id]
-        own.received[reply.wave] += len(reply.completions)
+        standing = self._standing[question.id]
+        standing.received[reply.wave] += len(reply.completions)
         self._received += len(reply.completions)
         for completion in reply.completions:
             read = read_completion(completion, question, self._prompt)
             if isinstance(read, Rationale) and read.label is not None:
-                own.votes.setdefault(reply.wave, Counter())[read.label] += 1
+                standing.votes.setdefault(reply.wave, Counter())[read.label] += 1
                 self._well_formed += 1
             if isinstance(read, Rejected):
                 self.first_rejected = self.first_rejected or read
                 if read.flaw is Flaw.CUT:
-                    own.cut.add(reply.wave)
+                    standing.cut.add(reply.wave)
 
     def texts(self) -> Iterator[tuple[Question, Completion]]:
-        """Every completion that answers this prompt, in the order it came. Raises DataError."""
+        """Every completion that answers this prompt, in the order received. Raises DataError."""
         for reply in self.replies():
             question = self._questions.get(reply.prompt)
             if question is not None:
@@ -207,38 +222,38 @@ class Ledger:
                     yield question, completion
 
     def missing(self, question: Question, before: int | None = None) -> int:
-        """Usable completions that a question lacks, counting the waves before one (None: all)."""
-        own = self._standing[question.id]
+        """How many usable completions a question lacks, counting the waves before `before` (None: all)."""
+        standing = self._standing[question.id]
         votes: Counter[str] = Counter()
-        for wave, some in own.votes.items():
+        for wave, some in standing.votes.items():
             if before is None or wave < before:
                 votes += some
         label = effective_label(votes, question.gold, self._policy)
         return max(0, self._samples - (votes[label] if label is not None else 0))
 
     def jobs(self, wave: int) -> list[Job]:
-        """What is still to be asked in a wave, one job per question.
+        """The jobs a wave still needs, at most one per question.
 
-        A wave asks for what the waves before it left missing. Of a wave that was interrupted, what has been received
-        is not asked for again; a question that has reached a later wave is not asked in this one any more.
+        A wave asks for what the waves before it left missing. After an interruption, it does not ask again
+        for what was received. A question that has reached a later wave is no longer asked in this one.
         """
         jobs = []
         for question in self._questions.values():
-            own = self._standing[question.id]
-            if max(own.received, default=0) <= wave:
-                count = self.missing(question, wave) - own.received[wave]
+            standing = self._standing[question.id]
+            if max(standing.received, default=0) <= wave:
+                count = self.missing(question, wave) - standing.received[wave]
                 if count > 0:
-                    doublings = min(MOST_DOUBLINGS, sum(cut < wave for cut in own.cut))
+                    doublings = min(MOST_DOUBLINGS, sum(cut < wave for cut in standing.cut))
                     jobs.append(Job(question, wave, count, self._max_tokens * 2**doublings))
         return jobs
 
     @property
     def share_well_formed(self) -> float:
-        """Share of the completions received that could be read."""
+        """Fraction of the completions received that could be read, in [0, 1]."""
         return self._well_formed / max(1, self._received)
 
     def received(self, question: Question, wave: int) -> int:
-        """Completions received of a question in a wave, usable or not."""
+        """Completions received for a question in a wave, usable or not."""
         return self._standing[question.id].received[wave]
 
     def models(self) -> list[str]:
@@ -252,13 +267,13 @@ class Ledger:
 
     @property
     def is_hopeless(self) -> bool:
-        """Have many completions come, and not one that could be read?"""
+        """Have `_HOPELESS` or more completions arrived, none of which could be read?"""
         return self._received >= _HOPELESS and not self._well_formed
 
     def count_usable(self) -> int:
-        """Usable completions of all questions together, as many as are wanted of each."""
+        """Usable completions over all questions, counting no more per question than are wanted."""
         return sum(self._samples - self.missing(question) for question in self._questions.values())
 
     def count_wanted(self) -> int:
-        """Usable completions wanted of all questions together."""
+        """Usable completions wanted over all questions."""
         return self._samples * len(self._questions)

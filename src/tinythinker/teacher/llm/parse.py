@@ -1,4 +1,4 @@
-"""Read a teacher's completion. Tolerant of manner, never of meaning: what is malformed is a value."""
+"""Parse a teacher's completion: any formatting is accepted, no meaning is guessed, and a flaw is a value."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from tinythinker.core.errors import expected
-from tinythinker.core.files import describe
+from tinythinker.core.files import Json, describe
 from tinythinker.core.records import Flaw, Question, Rationale, Rejected
 
 _RECALL = re.compile(r"Key Information: *(\S.*)")
 _ANALYSIS = re.compile(r"([A-Z]) is (correct|incorrect)\. Because +(\S.*)")
 
 _DECOR = r"[\s>#*_`•·–—-]*+"
-"""Marks around words; possessive, so that a long row of dashes costs no more than its length."""
+"""Marks around words; possessive, so that a long row of dashes takes only linear time."""
 _START = rf"^{_DECOR}(?:\d{{1,2}}[.)]{_DECOR})?"
 _KEY = re.compile(
     rf"{_START}key (?:information|info|knowledge)(?:\s*\([^)]{{0,40}}\))?(?P<mid>{_DECOR})(?P<sign>[:：.]?)"
@@ -87,7 +87,7 @@ class _Structured(BaseModel):
 
 
 def render_completion(question: Question, rationale: Rationale) -> str:
-    """A rationale in the wording a teacher is asked for; `parse_completion` reads it back."""
+    """A rationale in the wording we ask the teacher for; `parse_completion` reads it back."""
     lines = [f"Key Information: {rationale.recall}"]
     for label, verdict, analysis in _verdicts(question, rationale):
         lines.append(f"{label} is {verdict}. Because {analysis}")
@@ -109,12 +109,12 @@ def _verdicts(question: Question, rationale: Rationale) -> Iterator[tuple[str, s
         yield label, "correct" if label == claimed else "incorrect", analysis
 
 
-def json_schema(labels: Sequence[str]) -> dict[str, object]:
-    """JSON schema of a structured completion (strict mode: every field required, none beside them)."""
-    said = {
+def json_schema(labels: Sequence[str]) -> Json:
+    """JSON schema of a structured completion (strict mode: every field required, no others allowed)."""
+    said: Json = {
         "type": "object",
         "properties": {
-            "option": {"type": "string", "enum": list(labels)},
+            "option": {"type": "string", "enum": [*labels]},
             "verdict": {"type": "string", "enum": ["correct", "incorrect"]},
             "because": {"type": "string"},
         },
@@ -130,7 +130,7 @@ def json_schema(labels: Sequence[str]) -> dict[str, object]:
 
 
 class _FlawedError(Exception):
-    """A completion that will not do; never leaves this module."""
+    """A completion with a flaw; never leaves this module."""
 
     def __init__(self, flaw: Flaw, reason: str) -> None:
         self.flaw, self.reason = flaw, reason
@@ -147,10 +147,11 @@ class _Reading(NamedTuple):
 def parse_completion(completion: str, question: Question) -> Rationale | Rejected:
     """Split a completion into recalled knowledge and one analysis per option.
 
-    Read as models write: numbering, bold, "(B)", "Option B", the option's text beside its label, blank and broken
-    lines, a missing full stop or capital, talk before and after. Rejected, never repaired: a missing, repeated or
-    foreign option, two key informations, verdicts that single out no option, an afterword that contradicts them.
-    Whether the option called correct is the gold one is not judged here (see `teacher.select`).
+    Accepts what models write: numbering, bold, "(B)", "Option B", the option's text next to its label, blank
+    and broken lines, a missing full stop or capital, talk before and after. Rejects, and never repairs: a
+    missing, repeated or unknown option, a second key information, verdicts that single out no option, an
+    afterword that contradicts them. Does not check whether the option called correct is the gold one (see
+    `teacher.select`).
     """
     text = completion.replace("\r\n", "\n")
     try:
@@ -163,7 +164,7 @@ def parse_completion(completion: str, question: Question) -> Rationale | Rejecte
 
 
 def parse_structured(completion: str, question: Question) -> Rationale | Rejected:
-    """The same for a completion in the JSON of `json_schema`; a fence around it is passed over."""
+    """Split a completion in the JSON of `json_schema` likewise; a code fence around it is ignored."""
     text = _THOUGHT.sub("", completion).strip()
     text = re.sub(r"^```(?:json)?\s*|\s*```$", "", text)
     try:
@@ -180,8 +181,8 @@ def parse_structured(completion: str, question: Question) -> Rationale | Rejecte
         return Rejected(question_id=question.id, flaw=flawed.flaw, text=completion, reason=flawed.reason)
 
 
-def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object; raises ValueError for one that says a thing twice."""
+def _once(pairs: Sequence[tuple[str, JsonValue]]) -> Json:
+    """A JSON object from its pairs. Raises ValueError if a field appears twice."""
     made = dict(pairs)
     if len(made) < len(pairs):
         raise ValueError("a field twice")
@@ -193,12 +194,12 @@ def _line(text: str) -> str:
 
 
 def _checked(reading: _Reading, question: Question) -> Rationale:
-    """The reading as a rationale of this question. Raises _FlawedError."""
+    """The reading as a rationale for this question. Raises _FlawedError."""
     if not reading.recall.strip():
         raise _FlawedError(Flaw.NO_RECALL, "the key information is empty")
     labels = [label for label, _, _ in reading.said]
     if sorted(labels) != sorted(question.labels):
-        raise _FlawedError(Flaw.OPTIONS, f"speaks of {', '.join(labels) or 'no option'}")
+        raise _FlawedError(Flaw.OPTIONS, f"covers {', '.join(labels) or 'no option'}")
     blank = [label for label, _, because in reading.said if not because.strip()]
     if blank:
         raise _FlawedError(Flaw.OPTIONS, f"says nothing about {', '.join(blank)}")
@@ -215,7 +216,7 @@ def _checked(reading: _Reading, question: Question) -> Rationale:
 
 
 def _strict(completion: str) -> _Reading | None:
-    """Exactly what was asked for, to the letter; None for anything else."""
+    """The reading of a completion in exactly the format we asked for; None for any other."""
     first, *others = completion.strip("\n").split("\n")
     recall = _RECALL.fullmatch(first)
     lines = [_ANALYSIS.fullmatch(line) for line in others]
@@ -225,7 +226,7 @@ def _strict(completion: str) -> _Reading | None:
 
 
 def _tolerant(completion: str, question: Question) -> tuple[_Reading, str]:
-    """The same content in a freer manner, and what is said after it. Raises _FlawedError."""
+    """The reading of a completion in freer formatting, and the text after it. Raises _FlawedError."""
     lines = _THOUGHT.sub("", completion).replace("\u00a0", " ").split("\n")
     recall: list[str] = []
     said: list[tuple[str, bool, list[str]]] = []
@@ -260,23 +261,23 @@ def _tolerant(completion: str, question: Question) -> tuple[_Reading, str]:
             recall.append(line)
         is_after_blank = False
     if count_keys != 1:
-        raise _FlawedError(Flaw.NO_RECALL, f"{count_keys} key informations")
+        raise _FlawedError(Flaw.NO_RECALL, f"{count_keys} key information lines instead of one")
     options = [(label, is_correct, _BECAUSE.sub("", _text(parts))) for label, is_correct, parts in said]
     return _Reading(_text(recall), options), " ".join(afterword)
 
 
 def _refuse_contradictions(reading: _Reading, afterword: str, question: Question) -> None:
-    """Raise _FlawedError where a text takes back what the verdicts say."""
+    """Raise _FlawedError if a text contradicts the verdicts."""
     verdicts = {label: is_correct for label, is_correct, _ in reading.said}
     for text in (reading.recall, *(because for _, _, because in reading.said), afterword):
         for found in _SAYS.finditer(text):
             label, denied, word = found.groups()
             is_called = _calls_correct(denied, word)
             if verdicts.get(label, is_called) != is_called and not _SUPPOSES.search(text[: found.start()]):
-                raise _FlawedError(Flaw.VERDICTS, f"says two things of {label}")
+                raise _FlawedError(Flaw.VERDICTS, f"contradicts itself about {label}")
     for label, is_correct, because in reading.said:
         if (back := _TAKES_BACK.match(because)) and _calls_correct(back[1], back[2]) != is_correct:
-            raise _FlawedError(Flaw.VERDICTS, f"takes back what it says of {label}")
+            raise _FlawedError(Flaw.VERDICTS, f"takes back its verdict on {label}")
     claimed = {label for label, is_correct in verdicts.items() if is_correct}
     if others := _asserted(afterword, question) - claimed:
         correct, named = ", ".join(sorted(claimed)), ", ".join(sorted(others))
@@ -284,19 +285,19 @@ def _refuse_contradictions(reading: _Reading, afterword: str, question: Question
 
 
 def _calls_correct(denied: str | None, word: str) -> bool:
-    """The verdict in "correct" or "incorrect", with or without a "not" before it."""
+    """Is the verdict "correct", given its word and a possible "not" before it?"""
     return (word.lower() == "correct") != bool(denied)
 
 
 def _asserted(text: str, question: Question) -> set[str]:
-    """Options that a text gives as the answer, by label or by their own words; none that it only mentions."""
+    """Labels of the options that a text gives as the answer, by label or option text, not just mentions."""
     named = set(_IS_THE_ANSWER.findall(text))
     for found in _ASSERTS_LABEL.finditer(text):
         if found["label"].isupper() or found["colon"] or found["option"] or "(" in found["mark"]:
             named.add(found["label"].upper())
     for option in question.options:
         if option.text.strip().casefold() not in text.casefold():
-            continue  # patterns of a text's own are slow to make
+            continue  # compiling a pattern per option text is slow
         words = re.escape(option.text.strip())
         begins = rf"{_ANSWER_IS}(?:(?:a|an|the)\s+)?{words}(?!\w)"
         ends = (
@@ -308,16 +309,16 @@ def _asserted(text: str, question: Question) -> set[str]:
 
 
 def _ends_before(line: str, last: Sequence[str], is_after_blank: bool) -> bool:
-    """Is the last option's reason over before this line?"""
+    """Has the last option's reason ended before this line?"""
     opens = _AFTERWORD.match(line) or _IS_THE_ANSWER.match(line.lstrip())
     return opens is not None or (is_after_blank and any(last))
 
 
 def _is_between(line: str, question: Question, is_after_blank: bool) -> bool:
-    """Is this line no part of the key information, though it follows it: an announcement, or the options said again?
+    """Is this line after the key information not part of it: an announcement, or an option repeated?
 
     Raises:
-        _FlawedError: a further paragraph that speaks of options, and may be either.
+        _FlawedError: another paragraph mentions options, and may or may not be part of it.
     """
     if line.rstrip().endswith((":", "：")) or _IN_BOLD.match(line) or _ANNOUNCES.match(line):
         return True
@@ -327,12 +328,14 @@ def _is_between(line: str, question: Question, is_after_blank: bool) -> bool:
         if line[start.end() :].strip(" .*_").casefold() == name.strip(" .").casefold():
             return True
     if is_after_blank and re.search(r"\boptions?\b", line, re.I):
-        raise _FlawedError(Flaw.NO_RECALL, "a further paragraph about options between the key information and them")
+        raise _FlawedError(
+            Flaw.NO_RECALL, "another paragraph about options between the key information and the options"
+        )
     return False
 
 
 def _text(parts: Sequence[str]) -> str:
-    """Lines as one, without bullets at their fronts or emphasis left open."""
+    """Lines joined into one, without leading bullets or unclosed emphasis."""
     bare = (re.sub(r"^\s*(?:[>•·–—-]\s+|\*\s+|\d{1,2}[.)]\s+)+", "", part) for part in parts)
     text = _line(" ".join(bare))
     for mark in ("**", "__"):
@@ -342,7 +345,7 @@ def _text(parts: Sequence[str]) -> str:
 
 
 def _option_head(line: str, question: Question) -> tuple[str, bool, list[str]] | None:
-    """Label, verdict and the beginning of its reason, if a line opens an option. Raises _FlawedError."""
+    """Label, verdict and start of the reason if a line opens an option, else None. Raises _FlawedError."""
     start = _LABEL.match(line)
     if start is None or (start["label"].islower() and not (start["word"] or start["close"] or start["end"] == ")")):
         return None
@@ -356,7 +359,10 @@ def _option_head(line: str, question: Question) -> tuple[str, bool, list[str]] |
 
 
 def _without_name(rest: str, name: str, question: Question, label: str) -> tuple[str, bool]:
-    """The rest of a line without the option's own text in front. Raises _FlawedError if it is another's."""
+    """The rest of a line without the option's text in front, and whether the text was there.
+
+    Raises _FlawedError if the text is another option's.
+    """
     opened = re.match(r"[,:\s]*([(\[\"'“‘*_]*)", rest)
     front = opened.end() if opened else 0
     texts = {option.text.strip().casefold() for option in question.options} - {"not", "correct", "incorrect"}

@@ -1,23 +1,23 @@
-"""What the teacher is asked: an instruction, worked examples, the question. Sole owner of that wording."""
+"""What the teacher is asked: an instruction, worked examples, the question. Sole owner of the wording."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from tinythinker.core.errors import SettingsError, expected
-from tinythinker.core.files import describe, read_text
-from tinythinker.core.records import LABELS, Option, Question, Rationale
+from tinythinker.core.files import Json, describe, read_text
+from tinythinker.core.records import LABELS, Option, Question, Rationale, Rejected
 from tinythinker.core.seeds import stream
-from tinythinker.settings.schema import RunSettings, TeacherSettings
+from tinythinker.settings.schema import LlmSettings, RunSettings
+from tinythinker.tasks.registry import benchmark_of
 from tinythinker.teacher.llm.parse import (
     json_schema,
     parse_completion,
@@ -28,7 +28,7 @@ from tinythinker.teacher.llm.parse import (
 
 Message = dict[str, str]
 _OURS = frozenset("model messages n stream temperature max_tokens max_completion_tokens response_format".split())
-"""Fields of the request body that settings decide."""
+"""Fields of the request body that settings control."""
 
 _FORMAT = (
     "Write exactly these lines and nothing else: first\n"
@@ -49,13 +49,13 @@ _HIDDEN = f"{_ONE} Find it from the knowledge."
 
 
 class _File(BaseModel):
-    """Base of what a prompt file holds."""
+    """Base of the parts of a prompt file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Example(_File):
-    """A worked example: a question as it is asked, and the completion wanted."""
+    """A worked example: a question, and the completion we want for it."""
 
     question: str = Field(min_length=1)
     options: tuple[str, ...] = Field(min_length=2, max_length=len(LABELS))
@@ -72,7 +72,7 @@ class Example(_File):
         return options
 
     def parts(self) -> tuple[Question, Rationale]:
-        """The question, and the rationale to show for it. Raises ValidationError, ValueError if they do not fit."""
+        """The question and the rationale to show for it. Raises ValidationError, ValueError on a mismatch."""
         options = tuple(Option(label=label, text=text) for label, text in zip(LABELS, self.options, strict=False))
         question = Question(id="example", stem=self.question, options=options, gold=self.answer)
         if len(self.analyses) != len(options):
@@ -81,18 +81,18 @@ class Example(_File):
 
 
 class PromptFile(_File):
-    """An instruction with worked examples, as one YAML file holds them."""
+    """The contents of one YAML prompt file: an instruction with worked examples."""
 
     instruction: str = Field(min_length=1)
     examples: tuple[Example, ...] = ()
-    request: dict[str, Any] = Field(default_factory=dict)
-    """More fields of the request body, for this teacher: `{reasoning_effort: low}`."""
+    request: Json = Field(default_factory=dict)
+    """Extra fields of the request body for this teacher: `{reasoning_effort: low}`."""
 
     @field_validator("request")
     @classmethod
-    def _leaves_ours_alone(cls, request: dict[str, Any]) -> dict[str, Any]:
+    def _leaves_ours_alone(cls, request: Json) -> Json:
         if taken := sorted(_OURS & request.keys()):
-            raise ValueError(f"found {taken}, expected other fields: these have settings of their own")
+            raise ValueError(f"found {taken}, expected other fields: settings control these")
         try:
             json.dumps(request, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -109,37 +109,38 @@ class Prompt:
     structured: bool
     model: str
     temperature: float | None
-    extra: Mapping[str, Any]
+    extra: Mapping[str, JsonValue]
     sentence_length: int = 120
     """Mean characters of a recall or an analysis in the worked examples."""
 
     def messages(self, question: Question) -> list[Message]:
-        """What is sent for a question."""
+        """The chat messages sent for a question."""
         user = ask_text(question, show_gold=self.show_gold)
         return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
 
-    def body(self, question: Question) -> dict[str, Any]:
-        """The request body, but for the number of completions and of their tokens."""
-        body: dict[str, Any] = {"model": self.model, "messages": self.messages(question)}
+    def body(self, question: Question) -> Json:
+        """The request body, without the number of completions and their token limit."""
+        messages: list[JsonValue] = [dict(message) for message in self.messages(question)]
+        body: Json = {"model": self.model, "messages": messages}
         if self.temperature is not None:
             body["temperature"] = self.temperature
         if self.structured:
-            schema = {"name": "rationale", "strict": True, "schema": json_schema(question.labels)}
+            schema: Json = {"name": "rationale", "strict": True, "schema": json_schema(question.labels)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return {**body, **self.extra}
 
     def key(self, question: Question) -> str:
-        """Names all that decides what may be answered; a completion serves only where it was asked for so."""
+        """Hash of everything that shapes an answer; a completion counts only if requested under this key."""
         return _digest([question.id, self.body(question)])
 
     @property
     def hash(self) -> str:
-        """Names the prompt as far as it is the same for all questions."""
+        """Hash of the part of the prompt that is the same for all questions."""
         return _digest([self.system, self.show_gold, self.structured, self.model, self.temperature, dict(self.extra)])
 
     @property
-    def parse(self) -> Any:
-        """The reader of this prompt's completions: `parse_completion` or `parse_structured`."""
+    def parse(self) -> Callable[[str, Question], Rationale | Rejected]:
+        """The parser of this prompt's completions: `parse_completion` or `parse_structured`."""
         return parse_structured if self.structured else parse_completion
 
 
@@ -148,25 +149,31 @@ def _digest(value: object) -> str:
 
 
 def ask_text(question: Question, *, show_gold: bool) -> str:
-    """A question as the teacher reads it, with the answer where it may be seen (METHOD section 2)."""
+    """A question as the teacher reads it, with the answer if `show_gold` (METHOD section 2)."""
     lines = [f"Question: {question.stem}", *(f"{option.label}. {option.text}" for option in question.options)]
     return "\n".join([*lines, f"Answer: {question.gold}"] if show_gold else lines)
 
 
+def llm_of(settings: RunSettings) -> LlmSettings:
+    """The settings of the language model. Raises SettingsError where the teacher is none."""
+    if settings.teacher.llm is None:
+        wanted = "openai, the only source that answers requests"
+        raise SettingsError(expected("teacher.source", settings.teacher.source, wanted))
+    return settings.teacher.llm
+
+
 def make_prompt(settings: RunSettings, questions: Sequence[Question]) -> Prompt:
-    """The prompt of a run: its instruction, a seeded draw of worked examples, the form to answer in.
+    """The prompt of a run: its instruction, a seeded draw of worked examples, the answer format.
 
     Raises:
-        SettingsError: no model is named, or the prompt file is wrong.
+        SettingsError: the settings name no language model, or the prompt file is wrong.
         DataError: the prompt file cannot be read.
     """
-    teacher = settings.teacher
-    if teacher.model is None:
-        raise SettingsError(expected("teacher.model for teacher.source=openai", None, "the name of a model"))
-    name, text = _prompt_text(teacher, settings.task, questions)
+    llm = llm_of(settings)
+    name, text = _prompt_text(llm, settings.task, questions)
     file = _read(name, text)
-    shown = stream(settings.seed, "worked examples").permutation(len(file.examples))[: teacher.examples]
-    render = render_structured if teacher.structured else render_completion
+    shown = stream(settings.seed, "worked examples").permutation(len(file.examples))[: llm.examples]
+    render = render_structured if llm.structured else render_completion
     examples = []
     for i in shown:
         try:
@@ -174,19 +181,19 @@ def make_prompt(settings: RunSettings, questions: Sequence[Question]) -> Prompt:
         except ValueError as error:
             reason = describe(error) if isinstance(error, ValidationError) else str(error)
             raise SettingsError(f"{name}: example {i + 1}: {reason}") from None
-        examples.append(f"{ask_text(question, show_gold=teacher.show_gold)}\n\n{render(question, rationale)}")
+        examples.append(f"{ask_text(question, show_gold=llm.show_gold)}\n\n{render(question, rationale)}")
     parts = [
         " ".join(file.instruction.split()),
-        _SHOWN if teacher.show_gold else _HIDDEN,
-        (_STRUCTURE if teacher.structured else _FORMAT).strip(),
+        _SHOWN if llm.show_gold else _HIDDEN,
+        (_STRUCTURE if llm.structured else _FORMAT).strip(),
         *(f"Example {number}\n\n{example}" for number, example in enumerate(examples, start=1)),
     ]
     return Prompt(
         system="\n\n".join(parts),
-        show_gold=teacher.show_gold,
-        structured=teacher.structured,
-        model=teacher.model,
-        temperature=teacher.temperature,
+        show_gold=llm.show_gold,
+        structured=llm.structured,
+        model=llm.model,
+        temperature=llm.temperature,
         extra=file.request,
         **_sentence_length(file.examples),
     )
@@ -197,19 +204,10 @@ def _sentence_length(examples: Sequence[Example]) -> dict[str, int]:
     return {"sentence_length": round(sum(lengths) / len(lengths))} if lengths else {}
 
 
-def family(task: str, questions: Sequence[Question]) -> str:
-    """Which instruction and examples suit a task: `commonsense`, `science` or `yes_no`."""
-    known = {"csqa": "commonsense", "obqa": "science", "strategyqa": "yes_no"}
-    if task in known:
-        return known[task]
-    texts = {tuple(option.text.strip().lower().rstrip(".") for option in question.options) for question in questions}
-    return "yes_no" if texts and texts <= {("yes", "no"), ("no", "yes"), ("true", "false")} else "commonsense"
-
-
-def _prompt_text(teacher: TeacherSettings, task: str, questions: Sequence[Question]) -> tuple[str, str]:
-    if teacher.prompt is not None:
-        return f"teacher.prompt {teacher.prompt}", read_text(Path(teacher.prompt))
-    name = family(task, questions)
+def _prompt_text(llm: LlmSettings, task: str, questions: Sequence[Question]) -> tuple[str, str]:
+    if llm.prompt is not None:
+        return f"teacher.llm.prompt {llm.prompt}", read_text(Path(llm.prompt))
+    name = benchmark_of(task).prompt_family(questions)
     file = resources.files("tinythinker") / "teacher" / "llm" / "prompts" / f"{name}.yaml"
     return f"prompt {name}", file.read_text(encoding="utf-8")
 
@@ -218,7 +216,7 @@ def _read(name: str, text: str) -> PromptFile:
     try:
         value = yaml.safe_load(text)
         if not isinstance(value, dict):
-            raise SettingsError(expected(name, value, "instruction: and, if wanted, examples: and request:"))
+            raise SettingsError(expected(name, value, "instruction: and, optionally, examples: and request:"))
         return PromptFile.model_validate(value)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

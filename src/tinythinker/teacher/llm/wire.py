@@ -1,4 +1,4 @@
-"""The body of an endpoint's answer, as far as it matters here; endpoints differ in everything else."""
+"""Read the few fields we need from an endpoint's response body; endpoints differ in everything else."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tinythinker.teacher.llm.prompt import Prompt
 
 
 class BadReplyError(Exception):
-    """A body that is no answer: torn, of another shape, or without a completion."""
+    """A response body that is not an answer: cut off, malformed, or without a completion."""
 
 
 class Asked(NamedTuple):
-    """What a body answers."""
+    """The request that a response body answers."""
 
     question_id: str
     prompt: str
@@ -25,36 +25,36 @@ class Asked(NamedTuple):
     max_tokens: int
     model: str
     prompt_tokens: int
-    """Estimated, for endpoints that do not count."""
+    """Estimated; used for endpoints that do not count them."""
 
 
 def asked_by(job: Job, prompt: Prompt) -> Asked:
-    """What the answer to a job will answer."""
+    """The request that a job makes, as needed to read its answer."""
     question = job.question
     tokens = prompt_tokens(prompt, question)
     return Asked(question.id, prompt.key(question), job.wave, job.max_tokens, prompt.model, tokens)
 
 
 def reply_of(text: str, asked: Asked, hide: Callable[[str], str] = str, *, batch_name: str | None = None) -> Reply:
-    """The reply that a response body holds; only its choices must be there.
+    """The reply in a response body, of which only `choices` is required.
 
-    Choices that report an error of the provider's own are left out: they can be asked for again.
+    Choices that report an error at the provider are left out: they can be asked for again.
 
     Args:
-        hide: takes secrets out of a text.
-        batch_name: names the request, if it was one line of a batch.
+        hide: removes secrets from a text.
+        batch_name: name of the request if it was one line of a batch, else None.
 
     Raises:
-        BadReplyError: there is no completion in it.
+        BadReplyError: the body contains no completion.
     """
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
-        raise BadReplyError(f"a torn or malformed body: {hide(text)[:80]!r}") from None
+        raise BadReplyError(f"a cut-off or malformed body: {hide(text)[:80]!r}") from None
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list):
         raise BadReplyError(f"a body without choices: {hide(text)[:80]!r}")
-    completions = tuple(own for own in (_completion(choice, hide) for choice in choices) if own is not None)
+    completions = tuple(read for read in (_completion(choice, hide) for choice in choices) if read is not None)
     if not completions:
         raise BadReplyError(f"a body without a completion: {hide(text)[:80]!r}")
     usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
@@ -73,14 +73,14 @@ def reply_of(text: str, asked: Asked, hide: Callable[[str], str] = str, *, batch
         answered_by=hide(_readable(str(body.get("model") or ""))),
         prompt_tokens=prompt,
         cached_tokens=min(cached or 0, prompt),
-        completion_tokens=sum(count_tokens(own.text) for own in completions) if made is None else made,
+        completion_tokens=sum(count_tokens(completion.text) for completion in completions) if made is None else made,
         is_counted=given is not None and made is not None,
         is_batch=batch_name is not None,
     )
 
 
 def _completion(choice: object, hide: Callable[[str], str]) -> Completion | None:
-    """The text of a choice; None where the provider failed. A refusal counts as withheld."""
+    """The completion in a choice; None if the provider failed. A refusal counts as withheld."""
     if not isinstance(choice, dict) or choice.get("error") or choice.get("finish_reason") == "error":
         return None
     message = choice.get("message")
@@ -94,18 +94,18 @@ def _completion(choice: object, hide: Callable[[str], str]) -> Completion | None
 
 
 def _content(content: object) -> str:
-    """Text, or the text parts of a list of parts."""
+    """The text of a message, whether sent as one string or as a list of parts."""
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     return str(content or "")
 
 
 def _readable(text: str) -> str:
-    """A text that can be written: half a character, as a torn escape leaves it, becomes a question mark."""
+    """A text that can be written: half a character, left by a cut-off escape, becomes a question mark."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    """A number of tokens, where the endpoint gives a sound one."""
+    """A number of tokens; None if the endpoint gives none, or an invalid one."""
     value = usage.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,41 @@
+"""The `tinythinker` command. A handler parses, calls one function of `api`, and prints; torch is loaded last."""
+
+from __future__ import annotations
+
+import typer
+
+from tinythinker.cli.app import Commands, every
+from tinythinker.cli.compare import bench, methods, probe, study
+from tinythinker.cli.llm import batch_export, batch_import, cost
+from tinythinker.cli.look import ask, settings
+from tinythinker.cli.runs import evaluate, quickstart, reflect, report, run, teach, train
+
+HANDLERS = (
+    *(quickstart, run, teach, train, reflect, evaluate, report),
+    *(ask, probe, study, methods, bench, settings),
+    *(cost, batch_export, batch_import),
+)
+"""Every command, in the order of the help."""
+
+
+def build() -> typer.Typer:
+    """The command line with all its commands."""
+    app = typer.Typer(
+        cls=Commands,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Distil a teacher's reasoning into a small language model: recall, analyze, summarize, self-reflect.",
+        epilog="Exit codes: 0 done, 2 settings or usage, 3 data or files, 4 teacher, 5 student or checkpoint, "
+        "130 interrupted.",
+    )
+    app.callback()(every)
+    for handler in HANDLERS:
+        app.command()(handler)
+    return app
+
+
+def main() -> None:
+    """Entry point of the `tinythinker` command."""
+    build()(prog_name="tinythinker")

@@ -1,0 +1,124 @@
+"""Commands that make or continue a run: run, teach, train, reflect, evaluate, report, quickstart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tinythinker.cli.app import Config, Force, OutOption, Overrides, RunArgument, TaskArgument, friendly_errors, tell
+from tinythinker.core import ranks
+
+if TYPE_CHECKING:
+    from tinythinker.core.run import RunDirectory
+    from tinythinker.evaluate.score import Score
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option(help="directory for the run, summary.json and report.html")] = Path("quickstart"),
+    seed: Annotated[int, typer.Option(help="seed of the invented world and of all draws", min=0)] = 0,
+    student: Annotated[
+        Literal["seq2seq", "causal"], typer.Option(help="a small T5, or a small decoder-only model")
+    ] = "seq2seq",
+    force: Force = False,
+) -> None:
+    """Try the method in five minutes: label-only student, phase 1 and phase 2, on the built-in benchmark."""
+    with friendly_errors():
+        from tinythinker import api
+
+        summary = api.quickstart(out, seed, student=student, force=force)
+        for line in summary.lines():
+            tell(line, err=True)
+    tell(out / "report.html")
+
+
+def run(
+    task: TaskArgument,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="run directory [default: runs/TASK]", show_default=False)] = None,
+    config: Config = None,
+    force: Force = False,
+) -> None:
+    """Run everything, from questions to report: teach, train, reflect, evaluate, report."""
+    with friendly_errors():
+        from tinythinker import api
+
+        started = api.start(task, out or Path("runs") / Path(task).stem, *overrides or (), config=config, force=force)
+        _show(api.run(started))
+    tell(started.report)
+
+
+def teach(
+    task: TaskArgument,
+    out: OutOption,
+    overrides: Overrides = None,
+    config: Config = None,
+    force: Force = False,
+) -> None:
+    """Read a task's questions and collect the teacher's rationales for the training split."""
+    with friendly_errors():
+        from tinythinker import api
+
+        started = api.start(task, out, *overrides or (), config=config, force=force)
+        api.teach(started)
+    tell(started.rationales)
+
+
+def train(run: RunArgument, overrides: Overrides = None, force: Force = False) -> None:
+    """Phase 1, reasoning acquisition: supervised training on every stage."""
+    with friendly_errors():
+        from tinythinker import api
+
+        folder = api.train(open_run(run), *overrides or (), force=force)
+    tell(folder)
+
+
+def reflect(run: RunArgument, overrides: Overrides = None, force: Force = False) -> None:
+    """Phase 2, self-reflection: let the student learn from its own right and wrong reasoning."""
+    with friendly_errors():
+        from tinythinker import api
+
+        folder = api.reflect(open_run(run), *overrides or (), force=force)
+    tell(folder)
+
+
+def evaluate(run: RunArgument, overrides: Overrides = None, force: Force = False) -> None:
+    """Answer the test questions with the student of phase 1 and of every round."""
+    with friendly_errors():
+        from tinythinker import api
+
+        started = open_run(run)
+        _show(api.evaluate(started, *overrides or (), force=force))
+    tell(started.verdicts_folder)
+
+
+def report(run: RunArgument, overrides: Overrides = None) -> None:
+    """Write report.html from what the run directory holds so far. Settings given here must match the run."""
+    with friendly_errors():
+        from tinythinker import api
+
+        page = api.report(open_run(run), *overrides or ())
+    tell(page)
+
+
+def open_run(path: Path) -> RunDirectory:
+    """The run directory of this path. Raises DataError if there is no run."""
+    from tinythinker.core.run import RunDirectory
+
+    found = RunDirectory(path)
+    ranks.on_first(found.manifest)
+    return found
+
+
+def _show(scores: Mapping[str, Score]) -> None:
+    for name, score in scores.items():
+        tell(
+            f"{name}: accuracy {score.accuracy:.3f} (95% interval {score.low:.3f} to {score.high:.3f}, "
+            f"n = {score.n}), unreadable {score.unreadable:.3f}, {score.tokens_per_answer:.0f} tokens per answer",
+            err=True,
+        )
+        if score.votes:
+            shares = ", ".join(f"{k}: {vote.share:.3f}" for k, vote in enumerate(score.votes, start=1))
+            tell(f"    by number of votes, from the same chains: {shares}", err=True)

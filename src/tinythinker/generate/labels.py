@@ -1,0 +1,63 @@
+"""How likely each option label is as the answer, without writing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from tinythinker.generate.state import begin
+from tinythinker.stages.template import conclusion
+from tinythinker.student.encode import encode_targets, pad_prompts, prompt_ids, whole_target_ids
+from tinythinker.student.logps import target_logps
+from tinythinker.student.student import Student
+
+
+class LabelLogps(NamedTuple):
+    """How likely each label of a question is as the answer."""
+
+    logps: dict[str, float]
+    """Log-probabilities by label, nats, normalised over the question's labels."""
+    is_cut: bool
+    """Was the prompt too long for the student, and therefore cut?"""
+
+
+@torch.inference_mode()
+def label_logps(
+    student: Student, prompts: Sequence[str], labels: Sequence[Sequence[str]], *, batch_size: int
+) -> list[LabelLogps]:
+    """Score every option label as the answer to a summarize prompt; equal prompts are scored once.
+
+    The student reads the conclusion up to its label, so one forward pass scores all labels. If two labels
+    start with the same token, whole conclusions are scored instead. The only difference from free decoding is
+    that the answer is always readable.
+
+    Returns:
+        One per prompt, in order.
+    """
+    every = sorted({label for some in labels for label in some})
+    sentences = whole_target_ids(student, [conclusion(label) for label in every])
+    # Conclusions are identical up to the label; a question has at least two labels.
+    width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
+    token_of = {label: sentence[width] for label, sentence in zip(every, sentences, strict=True)}
+    is_one_pass = len(set(token_of.values())) == len(every)
+    opening = sentences[0][:width]
+    distinct = dict.fromkeys((prompt, tuple(some)) for prompt, some in zip(prompts, labels, strict=True))
+    asked = sorted(distinct, key=lambda one: len(one[0]))
+    found: dict[tuple[str, tuple[str, ...]], LabelLogps] = {}
+    for start in range(0, len(asked), batch_size):
+        some = asked[start : start + batch_size]
+        rows = prompt_ids(student, [prompt for prompt, _ in some])
+        if is_one_pass:
+            scores = begin(student, rows.ids, opening).logits.float()
+            by_label = {label: scores[:, token] for label, token in token_of.items()}
+        else:
+            targets = {label: encode_targets(student, [conclusion(label)] * len(some)) for label in every}
+            encoded, model = pad_prompts(student, rows.ids), student.model.eval()
+            by_label = {label: target_logps(model, encoded, target).total for label, target in targets.items()}
+        for i, key in enumerate(some):
+            scored = torch.stack([by_label[label][i] for label in key[1]])
+            values = torch.log_softmax(scored, dim=0).tolist()
+            found[key] = LabelLogps(dict(zip(key[1], values, strict=True)), rows.is_cut[i])
+    return [found[prompt, tuple(some)] for prompt, some in zip(prompts, labels, strict=True)]

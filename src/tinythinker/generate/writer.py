@@ -1,0 +1,53 @@
+"""Prompts -> texts: the seam between reasoning and the model that writes it.
+
+Reasoning (`generate.think`) knows a model only as a `Writer`. Tests pass one that returns scripted texts; another
+inference engine would be one more class here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tinythinker.generate.decode import Decoded, Sampling, decode
+from tinythinker.generate.labels import LabelLogps, label_logps
+from tinythinker.student.precision import decoding
+from tinythinker.student.student import Student
+
+
+class Writer(Protocol):
+    """Something that continues prompts."""
+
+    def write(self, prompts: Sequence[str], max_tokens: int, sampling: Sampling | None = None) -> list[Decoded]:
+        """Continue every prompt.
+
+        Args:
+            max_tokens: a text stops here if it has not ended before.
+            sampling: None decodes greedily.
+
+        Returns:
+            One text per prompt, in order.
+        """
+
+    def score_labels(self, prompts: Sequence[str], labels: Sequence[Sequence[str]]) -> list[LabelLogps]:
+        """How likely each label is as the answer to its prompt, one per prompt, in order."""
+
+
+class StudentWriter:
+    """A student as a writer, in the precision that `generate.bf16` asks for.
+
+    Args:
+        is_sampled: are texts drawn, or all greedy?
+    """
+
+    def __init__(self, student: Student, *, is_sampled: bool) -> None:
+        self._student = decoding(student, is_sampled=is_sampled)
+        self._batch_size = student.recipe.generate.batch_size
+
+    def write(self, prompts: Sequence[str], max_tokens: int, sampling: Sampling | None = None) -> list[Decoded]:
+        """See `Writer.write`."""
+        return decode(self._student, prompts, max_tokens=max_tokens, batch_size=self._batch_size, sampling=sampling)
+
+    def score_labels(self, prompts: Sequence[str], labels: Sequence[Sequence[str]]) -> list[LabelLogps]:
+        """See `Writer.score_labels`."""
+        return label_logps(self._student, prompts, labels, batch_size=self._batch_size)

@@ -1,0 +1,90 @@
+"""The objective of phase 2: a preference loss on pairs, plus the likelihood of the chosen text (METHOD section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tinythinker.core.records import PreferencePair
+from tinythinker.reflect.losses import PREFERENCE_LOSSES, PairLogps, dpo_margin
+from tinythinker.settings.schema import ReflectSettings
+from tinythinker.student.encode import encode_targets, encode_unique_prompts
+from tinythinker.student.logps import Scorer
+from tinythinker.student.pieces import costs_of, cut, lengths_of
+from tinythinker.student.student import Student
+from tinythinker.train.loop import Loss, Tokens
+
+
+@dataclass(frozen=True)
+class ScoredPair:
+    """A pair with its log-probabilities under the frozen reference, in nats."""
+
+    pair: PreferencePair
+    reference_chosen: float
+    reference_rejected: float
+
+
+class PairScores(NamedTuple):
+    """What one forward pass computes about pairs."""
+
+    logps: PairLogps
+    tokens: PairLogps
+    """Lengths of both sides, (pairs,)."""
+    prompt_tokens: int
+    """Prompt tokens that were read, without padding; a prompt is read once for both sides."""
+
+
+def score_pairs(student: Student, score: Scorer, pairs: Sequence[PreferencePair]) -> PairScores:
+    """Log-probabilities of both sides of each pair."""
+    prompts, prompt_of = encode_unique_prompts(student, [pair.prompt for pair in pairs] * 2)
+    labels = encode_targets(student, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
+    logps = score(prompts, labels, prompt_of)
+    n = len(pairs)
+    return PairScores(
+        PairLogps(logps.total[:n], logps.total[n:]),
+        PairLogps(logps.tokens[:n], logps.tokens[n:]),
+        int(prompts.mask.sum()),
+    )
+
+
+def preference_objective(student: Student, settings: ReflectSettings) -> Callable[[Scorer, Sequence[ScoredPair]], Loss]:
+    """Preference loss + α · negative log-likelihood of the chosen per token (METHOD section 4), mean over pairs."""
+    preference = PREFERENCE_LOSSES[settings.loss]
+
+    def objective(score: Scorer, items: Sequence[ScoredPair]) -> Loss:
+        policy, tokens, prompt_tokens = score_pairs(student, score, [item.pair for item in items])
+        reference = PairLogps(
+            policy.chosen.new_tensor([item.reference_chosen for item in items]),
+            policy.rejected.new_tensor([item.reference_rejected for item in items]),
+        )
+        ours, theirs = (preference.compared(logps, tokens) for logps in (policy, reference))
+        losses = preference.loss(ours, theirs, settings)
+        if settings.alpha:
+            losses = losses - settings.alpha * policy.chosen / tokens.chosen
+        margin = dpo_margin(ours, theirs).detach()
+        figures = {
+            "margin": margin.sum().item(),
+            "reward_accuracy": (margin > 0).sum().item(),
+            "chosen_logp": policy.chosen.sum().item(),
+            "rejected_logp": policy.rejected.sum().item(),
+        }
+        read = Tokens(prompt_tokens, int(tokens.chosen.sum() + tokens.rejected.sum()))
+        return Loss(total=losses.sum(), weight=len(items), figures=figures, tokens=read)
+
+    return objective
+
+
+def pair_pieces(student: Student, most: int | None) -> Callable[[Sequence[PreferencePair]], list[list[PreferencePair]]]:
+    """Cuts a batch of pairs into pieces (see `train.pieces`).
+
+    Args:
+        most: largest number of pairs in a piece; None: no limit.
+    """
+    costs = costs_of(student, targets=2)
+
+    def pieces(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
+        lengths = lengths_of(student, [p.prompt for p in pairs], [p.chosen for p in pairs], [p.rejected for p in pairs])
+        return [[pairs[i] for i in piece] for piece in cut(lengths, costs, most)]
+
+    return pieces

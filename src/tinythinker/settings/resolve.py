@@ -1,0 +1,231 @@
+"""Where a setting's value comes from: defaults, preset, config file, overrides; and names of older versions."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from pydantic import JsonValue, ValidationError
+
+from tinythinker.core.errors import SettingsError, expected
+from tinythinker.core.files import Json, read_text
+from tinythinker.core.progress import say
+from tinythinker.core.run import Bound, Flat
+from tinythinker.settings.describe import flatten, known_keys, optional_groups, unknown_setting
+from tinythinker.settings.schema import EXTENDABLE, SECTIONS, TASKS, RunSettings
+
+
+def validate(tree: Mapping[str, JsonValue]) -> RunSettings:
+    """Check a tree of settings, also one that an older version wrote down.
+
+    Raises:
+        SettingsError: in one line that names the key.
+    """
+    try:
+        return RunSettings.model_validate(_nested(list(upgrade(flatten(tree)).items())))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        # An error from one of our validators has no key; its message names the keys.
+        if first["type"] == "value_error":
+            raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
+        key = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+        if first["type"] == "missing":
+            raise SettingsError(f"setting {key}: found nothing, expected a value") from None
+        wanted = first["msg"].removeprefix("Input should be ")
+        raise SettingsError(expected(f"setting {key}", first["input"], wanted)) from None
+
+
+def override(settings: RunSettings, overrides: Sequence[str]) -> RunSettings:
+    """Settings changed by `key.path=value` overrides. Raises SettingsError."""
+    return validate(_merge(settings.plain(), _overrides(overrides)))
+
+
+def _overrides(overrides: Sequence[str]) -> Json:
+    tree = _renamed(_nested([parse_override(text) for text in overrides]), "settings")
+    _check_keys(tree, "settings")
+    return tree
+
+
+def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None = None) -> RunSettings:
+    """Resolve the settings of a task: defaults < preset < config file < overrides.
+
+    What a preset says of an optional group counts only if the config file or an override opens that group: the preset
+    of OpenBookQA knows how many completions to ask a language model for, and asks none by itself.
+
+    Raises:
+        SettingsError, DataError: something is wrong with a setting, or with the file.
+    """
+    given = {} if config is None else _read_yaml(read_text(config), str(config))
+    given = _merge(given, _overrides(overrides))
+    base = _merge({"task": task}, preset(task))
+    for group in optional_groups():
+        section, name = group.split(".")
+        opened = given.get(section)
+        inner = base.get(section)
+        if isinstance(inner, dict) and not (isinstance(opened, dict) and opened.get(name) is not None):
+            inner.pop(name, None)
+    return validate(_merge(base, given))
+
+
+def bound_of(settings: RunSettings) -> Bound:
+    """The settings that must not change once their verb has begun."""
+    plain = settings.plain()
+    by_verb = {
+        verb: {
+            key: value
+            for key, value in flatten({name: plain[name] for name in names if name != "evaluate"}).items()
+            if key not in EXTENDABLE
+        }
+        for verb, names in SECTIONS.items()
+    }
+    return Bound(by_verb, flatten(RunSettings(task=settings.task).plain()), upgrade)
+
+
+_LLM = (
+    "model base_url key_env prompt show_gold examples structured samples temperature max_tokens waves keep "
+    "duplicate_distance reject_leaks mode poll_seconds concurrency requests_per_minute tokens_per_minute "
+    "timeout_seconds attempts backoff_seconds budget budget_tokens input_price output_price"
+).split()
+MOVED: Mapping[str, str] = {
+    **{f"teacher.{name}": f"teacher.llm.{name}" for name in _LLM},
+    **{f"student.lora_{name}": f"student.lora.{name}" for name in ("rank", "alpha", "dropout", "targets", "save")},
+    "teacher.wrong": "storeroom.wrong",
+    "teacher.malformed": "storeroom.malformed",
+}
+"""Settings of version 0.1 that have another name today. The old names still work, in files and on the command line."""
+
+
+def upgrade(flat: Flat) -> Flat:
+    """Flat settings of an older version under today's names.
+
+    Version 0.1 wrote down all settings of a language model and of LoRA, whether there was one or not; where there was
+    none, the group becomes null.
+    """
+    if not flat.keys() & MOVED.keys():
+        return flat
+    moved = {MOVED.get(key, key): value for key, value in flat.items()}
+    is_without_llm = moved.get("teacher.source", "openai") != "openai" and moved.get("teacher.llm.model") is None
+    is_without_lora = "student.lora.rank" in moved and moved["student.lora.rank"] is None
+    for group, is_without in (("teacher.llm", is_without_llm), ("student.lora", is_without_lora)):
+        if is_without:
+            moved = {key: value for key, value in moved.items() if not key.startswith(f"{group}.")} | {group: None}
+    return moved
+
+
+def _renamed(tree: Json, where: str) -> Json:
+    """A tree from a file or the command line under today's names; says which names are old."""
+    flat = flatten(tree)
+    for key in flat.keys() & MOVED.keys():
+        say(f"{where}: {key} is now called {MOVED[key]}; the old name still works")
+    return _nested(list(upgrade(flat).items())) if flat.keys() & MOVED.keys() else tree
+
+
+def preset(task: str) -> Json:
+    """The preset of a task; empty for a benchmark without one, and for a .jsonl or .csv file.
+
+    Raises:
+        SettingsError: no such task.
+    """
+    file = resources.files("tinythinker") / "settings" / "presets" / f"{task}.yaml"
+    if task in TASKS:
+        return _read_yaml(file.read_text(encoding="utf-8"), f"preset {task}") if file.is_file() else {}
+    if Path(task).suffix.lower() in (".jsonl", ".csv"):
+        return {}
+    near = difflib.get_close_matches(task, list(TASKS), n=1)
+    wanted = f"one of {', '.join(TASKS)}, or a .jsonl or .csv file" + (f" (did you mean {near[0]!r}?)" if near else "")
+    raise SettingsError(expected("task", task, wanted))
+
+
+def _read_yaml(text: str, where: str) -> Json:
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise SettingsError(f"{where}{line}: found malformed YAML, expected `key: value` lines") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise SettingsError(expected(where, tree, "a mapping of settings"))
+    tree = _renamed(tree, where)
+    _check_keys(tree, where)
+    return tree
+
+
+def parse_override(text: str) -> tuple[str, JsonValue]:
+    """`reflect.rounds=3` as `("reflect.rounds", 3)`; the value is read as YAML, or as text if it is not YAML.
+
+    Raises:
+        SettingsError: the text has no key or no `=`.
+    """
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise SettingsError(expected("setting", text, "key.path=value"))
+    try:
+        return key.strip(), _yaml(value)
+    except (yaml.YAMLError, ValueError):
+        return key.strip(), value
+
+
+def _yaml(text: str) -> JsonValue:
+    """The value of a YAML text, with `1e-4` as a number and `yes` as text, unlike YAML 1.1."""
+    value: JsonValue | date = yaml.safe_load(text)
+    if isinstance(value, date):  # a folder named after a day
+        return text.strip()
+    if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
+        return text.strip()
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _merge(below: Mapping[str, JsonValue], above: Mapping[str, JsonValue]) -> Json:
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _nested(pairs: Sequence[tuple[str, JsonValue]]) -> Json:
+    tree: Json = {}
+    for key, value in pairs:
+        here: JsonValue = value
+        for name in reversed(key.split(".")):
+            here = {name: here}
+        tree = _merge(tree, here) if isinstance(here, dict) else tree
+    return tree
+
+
+def _check_keys(tree: Json, where: str) -> None:
+    """Refuse unknown keys before pydantic sees them, and suggest the closest known one."""
+    for key in _all_keys(tree):
+        if not isinstance(key, str):
+            raise SettingsError(expected(f"{where}, key", key, "the name of a setting"))
+    if "task" in tree:
+        raise SettingsError(
+            expected(f"{where}, task", tree["task"], "no such key: the task is the command's first argument")
+        )
+    keys = set(known_keys())
+    groups = {key.rsplit(".", depth)[0] for key in keys for depth in (1, 2) if key.count(".") >= depth}
+    for key, value in flatten(tree).items():
+        if key in groups and value is None and key in optional_groups():
+            continue
+        if key in groups:
+            raise SettingsError(expected(f"{where}, {key}", value, f"a group of settings, such as {key}.x=..."))
+        if key not in keys:
+            raise unknown_setting(key)
+
+
+def _all_keys(tree: Mapping[str, JsonValue]) -> Iterator[object]:
+    for key, value in tree.items():
+        yield key
+        if isinstance(value, Mapping):
+            yield from _all_keys(value)

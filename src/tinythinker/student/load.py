@@ -1,0 +1,136 @@
+"""Loading students: those saved by this package, and pretrained models by name or folder."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from tinythinker.core.errors import DataError, StudentError
+from tinythinker.core.files import read_record
+from tinythinker.settings.schema import StudentSettings
+from tinythinker.student.adapters import base_of, is_adapted, load_adapters, merged
+from tinythinker.student.student import RECIPE_FILE, Recipe, Student, quiet_library
+
+_DROPOUTS = "dropout_rate dropout attention_dropout attn_pdrop embd_pdrop resid_pdrop".split()
+"""Names of the dropout rates in the model families' configurations."""
+
+
+def load_student(folder: Path) -> Student:
+    """A student saved by this package, on a GPU if there is one.
+
+    Raises:
+        StudentError: the folder is missing or does not hold such a student.
+    """
+    if not (folder / RECIPE_FILE).is_file():
+        raise StudentError(f"{folder}: found no {RECIPE_FILE}, expected a student folder such as RUN/phase-1/student")
+    try:
+        recipe = read_record(folder / RECIPE_FILE, Recipe)
+    except DataError as error:
+        raise StudentError(str(error)) from None
+    model, tokenizer = _load_pretrained(str(folder))
+    return Student(model, tokenizer, recipe)
+
+
+def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
+    """A fresh student from a Hugging Face name or folder. Raises StudentError."""
+    # Adapters saved alone record the path of their base, so it must be absolute.
+    name = str(Path(settings.name).resolve()) if Path(settings.name).is_dir() else settings.name
+    model, tokenizer = _load_pretrained(name, dropout=settings.dropout)
+    if is_adapted(model):
+        if recipe.lora is not None and recipe.lora.save == "adapter":
+            raise StudentError(
+                f"student {settings.name}: found a folder of adapters, expected whole weights for new adapters to lie "
+                "on; use student.lora.save=merged"
+            )
+        model = merged(model)
+    student = Student(model, tokenizer, recipe)
+    if recipe.chat_template and not (student.is_causal and tokenizer.chat_template):
+        found = "no chat template in its tokenizer" if student.is_causal else "an encoder-decoder"
+        raise StudentError(
+            f"student {settings.name}: found {found}, expected a causal student with one, or "
+            "student.chat_template=false"
+        )
+    _refuse_what_is_too_long(settings.name, student)
+    return student
+
+
+def _refuse_what_is_too_long(name: str, student: Student) -> None:
+    """Raise StudentError if the recipe allows texts longer than the model's positions."""
+    most = getattr(student.model.config, "max_position_embeddings", None)
+    recipe = student.recipe
+    read = recipe.max_prompt_tokens
+    written = recipe.most_written
+    if most is not None and (read + written if student.is_causal else max(read, written)) > most:
+        raise StudentError(
+            f"student {name}: found prompts of up to {read} tokens and texts of up to {written}, expected them to fit "
+            f"into its {most} positions{' together' if student.is_causal else ''}; lower student.max_prompt_tokens, "
+            "student.max_target_tokens, generate.max_recall_tokens or generate.max_analysis_tokens"
+        )
+
+
+def place(model: PreTrainedModel) -> PreTrainedModel:
+    """The model on a GPU if there is one, else on the CPU."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return cast(Any, model).to(device)  # type: ignore[no-any-return]
+
+
+def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer; dropout is set before the model is built, because attention copies the number."""
+    base = base_of(Path(name))
+    if base is not None:
+        try:
+            model, tokenizer = _load_pretrained(base, dropout)
+        except StudentError as error:
+            reason = str(error).partition("found nothing that loads (")[2].partition("), expected")[0] or str(error)
+            raise StudentError(
+                f"student {name}: found adapters whose base {base} does not load ({reason}), expected it where it was "
+                "when they were trained; student.lora.save=merged needs no base"
+            ) from None
+        return load_adapters(model, name), tokenizer
+    try:
+        with quiet_library():
+            config: Any = AutoConfig.from_pretrained(name)
+            for field in _DROPOUTS:
+                if dropout is not None and isinstance(getattr(config, field, None), float | int):
+                    setattr(config, field, dropout)
+            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            model = kind.from_pretrained(name, config=config, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise StudentError(
+            f"student {name}: found nothing that loads ({reason}), expected a folder made by save_pretrained or, with "
+            "a network, a Hugging Face name; student.init=scratch needs neither"
+        ) from None
+    _refuse_what_cannot_learn(name, model, tokenizer)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return place(model), tokenizer
+
+
+def _refuse_what_cannot_learn(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise StudentError for models that cannot end a text or cannot read a padded batch.
+
+    The former have no end-of-sequence token; the latter accept no positions or carry a recurrent state.
+    """
+    if tokenizer.eos_token_id is None:
+        raise StudentError(f"student {name}: found no end-of-sequence token, expected one, so that texts can end")
+    is_seq2seq = model.config.is_encoder_decoder
+    has_positions = "position_ids" in inspect.signature(model.forward).parameters
+    if not is_seq2seq and (not has_positions or getattr(model, "_is_stateful", False)):
+        raise StudentError(
+            f"student {name}: found a {model.config.model_type} model, expected an encoder-decoder such as T5, or a "
+            "decoder with attention and positions such as Qwen, Llama, SmolLM, Gemma or GPT-2"
+        )
