@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from tinythinker.acquire.curriculum import Curriculum, curriculum_of
-from tinythinker.acquire.objective import sft_objective
+from tinythinker.acquire.sft import sft_objective
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream

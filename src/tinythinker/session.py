@@ -166,6 +166,9 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
                 settings.reflect,
                 settings.seed,
             )
+    else:
+        for number in rounds:
+            ranks.on_first(run.round(number).remove_leftovers)
     done = [number for number in run.rounds() if number in rounds]
     return run.round(done[-1]).student if done else run.phase_1.student
 

@@ -185,7 +185,7 @@ def test_cost_estimates_before_anything_is_sent(mine: Path) -> None:
 def test_cost_of_an_unknown_model_asks_for_its_price(mine: Path) -> None:
     _, out, _ = call("cost", mine, "teacher.llm.model=m")
     assert "m is not in the package's price table; set teacher.llm.input_price and teacher.llm.output_price" in out
-    refused(2, "teacher.llm.model for teacher.source=openai: found None", "cost", mine)
+    refused(2, "setting teacher.llm.model: found nothing", "cost", mine)
 
 
 def test_the_prompt_can_be_printed_before_it_is_sent(mine: Path) -> None:
@@ -209,7 +209,7 @@ def test_teach_finishes_after_a_batch_is_exported_and_imported_by_hand(mine: Pat
     output.write_text("".join(json.dumps(answered(line, f"{i:07d}")) + "\n" for i, line in enumerate(lines)))
     code, printed, err = call("batch-import", out, output)
     assert (code, printed.strip()) == (0, str(out / "teacher" / "completions.jsonl"))
-    assert "7 answers taken in, 0 were there, 0 failed" in err
+    assert "7 answers imported, 0 already there, 0 failed" in err
     assert "nothing to ask" in call("batch-export", mine, *ASK, "--out", out)[2]
     code, printed, err = call("teach", mine, *ASK, "--out", out)
     assert (code, printed.strip()) == (0, str(out / "teacher" / "rationales.jsonl"))

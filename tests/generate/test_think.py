@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 
 from tests.conftest import ask, tiny_recipe, tiny_student
 from tinythinker.core.records import Chain, Stage
-from tinythinker.generate import think as module
 from tinythinker.generate.decode import Decoded, Sampling
-from tinythinker.generate.think import Draws, Thought, think
+from tinythinker.generate.labels import LabelLogps
+from tinythinker.generate.think import Draws, Thought, reason, think
 from tinythinker.student.student import Student
 
 TWO = ask("Where does rain go?", "up", "down", gold="B")
@@ -22,30 +23,32 @@ def test_every_option_of_every_question_is_analyzed_for_any_number_of_options(st
     assert [chain.question_id for chain in chains] == ["q1", "q2"]
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Make students write scripted texts; returns the list of prompts they saw."""
-    seen: list[str] = []
+class Scripted:
+    """A writer of fixed texts that remembers the prompts it saw."""
 
-    def decode(_: Student, prompts: list[str], **__: object) -> list[Decoded]:
-        seen.extend(prompts)
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def write(self, prompts: Sequence[str], max_tokens: int, sampling: Sampling | None = None) -> list[Decoded]:
+        self.seen.extend(prompts)
         said = {"Recall:": "rain is wet", "Summarize:": "So the answer is option B."}
         texts = [
             next((text for cue, text in said.items() if prompt.endswith(cue)), f"({len(prompt)})") for prompt in prompts
         ]
         return [Decoded(text, 3, is_cut=len(prompt) > 120) for text, prompt in zip(texts, prompts, strict=True)]
 
-    monkeypatch.setattr(module, "decode", decode)
-    return seen
+    def score_labels(self, prompts: Sequence[str], labels: Sequence[Sequence[str]]) -> list[LabelLogps]:
+        raise AssertionError("free answers are written, not scored")
 
 
-def test_a_chain_feeds_every_stage_into_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = scripted(monkeypatch)
-    (chain,) = think(tiny_student(recipe=tiny_recipe(template="paper")), [Thought(TWO)])
+def test_a_chain_feeds_every_stage_into_the_next() -> None:
+    writer = Scripted()
+    (chain,) = reason(writer, tiny_recipe(template="paper"), [Thought(TWO)])
     asked = "Where does rain go?\n(A) up (B) down"
     known = f"{asked}\nRecall: rain is wet."
     first, second = f"{known}\nAnalyze: For option A,", f"{known}\nAnalyze: For option B,"
     summary = f"{known}\nAnalyze: For option A, ({len(first)}). For option B, ({len(second)}).\nSummarize:"
-    assert seen == [f"{asked}\nRecall:", first, second, summary]
+    assert writer.seen == [f"{asked}\nRecall:", first, second, summary]
     assert chain == Chain(
         question_id="q1",
         recall="rain is wet",
@@ -57,18 +60,18 @@ def test_a_chain_feeds_every_stage_into_the_next(monkeypatch: pytest.MonkeyPatch
     )
 
 
-def test_a_given_recall_is_kept_and_costs_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = scripted(monkeypatch)
-    (chain,) = think(tiny_student(), [Thought(TWO, recall="given")])
-    assert not any(prompt.endswith("Recall:") for prompt in seen)
+def test_a_given_recall_is_kept_and_costs_no_tokens() -> None:
+    writer = Scripted()
+    (chain,) = reason(writer, tiny_recipe(), [Thought(TWO, recall="given")])
+    assert not any(prompt.endswith("Recall:") for prompt in writer.seen)
     assert (chain.recall, chain.count_tokens) == ("given", 9)
 
 
 @pytest.mark.parametrize(("plan", "count"), [("summarize", 1), ("recall_summarize", 2), ("analyze_summarize", 3)])
-def test_a_plan_generates_only_its_stages(plan: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = scripted(monkeypatch)
-    (chain,) = think(tiny_student(recipe=tiny_recipe(plan=plan)), [Thought(TWO)])
-    assert len(seen) == count
+def test_a_plan_generates_only_its_stages(plan: str, count: int) -> None:
+    writer = Scripted()
+    (chain,) = reason(writer, tiny_recipe(plan=plan), [Thought(TWO)])
+    assert len(writer.seen) == count
     assert (chain.recall is None) == ("recall" not in plan)
     assert (chain.analyses == ()) == ("analyze" not in plan)
 

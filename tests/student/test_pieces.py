@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import tiny_of, tiny_student
-from tinythinker.acquire.objective import sft_objective
+from tinythinker.acquire.sft import sft_objective
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.student.logps import Scorer
 from tinythinker.student.pieces import Costs, Lengths, costs_of, cut, lengths_of, reading_costs

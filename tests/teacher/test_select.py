@@ -76,7 +76,7 @@ def test_a_recall_that_names_the_answer_is_a_leak_if_leaks_are_rejected() -> Non
 
 
 def test_other_sources_follow_only_the_label_policy() -> None:
-    recorded = load_settings("mine.jsonl", ["teacher.source=recorded", "teacher.llm.keep=1"]).teacher
+    recorded = load_settings("mine.jsonl", ["teacher.source=recorded"]).teacher
     answers = [said("Wet.", None), said("Wet.", "A"), said("Wet.", "B")]
     chosen = select_rationales(answers, QUESTIONS, recorded)
     assert len(chosen.rationales) == 2

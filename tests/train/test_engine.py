@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM
 
 from tests.conftest import tiny_of
-from tinythinker.acquire.objective import sft_objective
+from tinythinker.acquire.sft import sft_objective
 from tinythinker.core.errors import DataError, StudentError
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.core.seeds import seed_torch

@@ -10,7 +10,7 @@ import torch
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tests.conftest import tiny_of, tiny_student
-from tinythinker.acquire.objective import sft_objective, sft_pieces
+from tinythinker.acquire.sft import sft_objective, sft_pieces
 from tinythinker.core.errors import StudentError
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.core.run import TrainingFolder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tinythinker.acquire.curriculum import Batch, Curriculum, curriculum_of
-from tinythinker.acquire.objective import sft_objective, sft_pieces
+from tinythinker.acquire.sft import sft_objective, sft_pieces
 from tinythinker.core import ranks
 from tinythinker.core.files import write_record
 from tinythinker.core.metrics import TrainingData

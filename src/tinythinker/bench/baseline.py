@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,8 @@ from tinythinker.core.records import PreferencePair, Question, StageExample
 from tinythinker.core.seeds import seed_torch
 from tinythinker.stages.template import parse_answer
 from tinythinker.student.student import Student
+
+T = TypeVar("T")
 
 
 class PlainChain(NamedTuple):
@@ -172,7 +174,7 @@ def _step(loss: Tensor, model: Any, optimizer: torch.optim.Optimizer) -> float:
     return loss.item()
 
 
-def in_batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+def in_batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Batches of `size` items (the last may be smaller), in the order the items arrive."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

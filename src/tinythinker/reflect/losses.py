@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinythinker.core.registry import Registry
+from tinythinker.core.names import Registry
 from tinythinker.settings.schema import LOSSES, ReflectSettings
 
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from tinythinker.core.errors import SettingsError
 from tinythinker.core.files import Json
-from tinythinker.core.registry import Names
+from tinythinker.core.names import Names
 from tinythinker.settings.schema import SECTIONS, RunSettings, Settings
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from tinythinker.core.errors import expected
 from tinythinker.core.files import Json
-from tinythinker.core.registry import Names
+from tinythinker.core.names import Names
 
 TASKS = Names("task", ("csqa", "obqa", "strategyqa", "storeroom"))
 """Benchmarks; what they stand for is in `tasks.registry`."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinythinker.core.errors import DataError, expected
+from tinythinker.core.names import Registry
 from tinythinker.core.records import SPLITS, Question
-from tinythinker.core.registry import Registry
 from tinythinker.settings.schema import TASKS, RunSettings
 from tinythinker.tasks.benchmark import Benchmark, Facts
 from tinythinker.tasks.csqa import CommonsenseQA

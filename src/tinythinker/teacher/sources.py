@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tinythinker.core.registry import Registry
+from tinythinker.core.names import Registry
 from tinythinker.settings.schema import SOURCES
 from tinythinker.teacher.ecqa import ecqa
 from tinythinker.teacher.facts import facts
-from tinythinker.teacher.llm.source import language_model
+from tinythinker.teacher.llm.language_model import language_model
 from tinythinker.teacher.recorded import recorded
 from tinythinker.teacher.scripted import scripted
 from tinythinker.teacher.source import Source

@@ -563,7 +563,7 @@ def test_completions_for_another_prompt_are_reported_before_new_ones_are_paid_fo
         interview(server.url).ask()
         assert "do not count" not in capsys.readouterr().err
         interview(server.url, "teacher.llm.temperature=0.1").ask()
-    assert "teach: 8 completions that lie here do not count: they were asked for with another prompt" in (
+    assert "teach: 8 completions in this run do not count: they were asked for with another prompt" in (
         capsys.readouterr().err
     )
 

@@ -127,7 +127,7 @@ def test_gold_labels_stay_and_the_questions_the_teacher_contradicts_are_listed(m
     api.report(run)
     page = run.report.read_text()
     assert "Where is number 1?" in page
-    assert "1 questions with their gold label contradicted" in page
+    assert "1 questions where most of the teacher's verdicts contradict the gold label" in page
 
 
 def test_the_teachers_majority_replaces_the_label_if_requested_and_is_exported(mine: Path, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_the_report_of_an_unfinished_teach_shows_usage_and_how_to_continue(mine:
             api.teach(run)
         api.report(run)
         page = run.report.read_text()
-        assert "Not finished. played has answered" in page
+        assert "Not finished. So far, played has answered" in page
         assert "teacher.llm.waves=0" in page
         api.teach(api.start(str(mine), tmp_path / "run", *words, "teacher.llm.budget=null"))
         api.report(run)
@@ -234,7 +234,7 @@ def test_a_teacher_that_only_babbles_is_an_error_that_shows_a_sample(mine: Path,
     with serving(lambda request: Answer(body=chat(["hm"] * request.n))) as server:
         run = api.start(str(mine), tmp_path / "run", *settings(server.url, "teacher.llm.waves=1"))
         with pytest.raises(
-            TeacherError, match=r"\(30 rejected; most like that of question q\d+, no_recall .*: 'hm'; it does not"
+            TeacherError, match=r"\(30 rejected; most like question q\d+: no_recall .*: 'hm'; it does not"
         ):
             api.teach(run)
     assert json.loads(run.usage.read_text())["completions"] == 30

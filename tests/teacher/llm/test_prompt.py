@@ -131,5 +131,5 @@ def test_a_wrong_file_is_a_one_line_error_that_names_it(tmp_path: Path, text: st
 def test_a_missing_file_and_a_missing_model_are_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no such file"):
         prompt(f"teacher.llm.prompt={tmp_path / 'none.yaml'}")
-    with pytest.raises(SettingsError, match=r"teacher\.llm\.model for teacher\.source=openai: found None"):
+    with pytest.raises(SettingsError, match=r"setting teacher\.llm\.model: found None"):
         prompt("teacher.llm.model=null")

@@ -88,7 +88,7 @@ class PromptFile(_File):
     request: Json = Field(default_factory=dict)
     """Extra fields of the request body for this teacher: `{reasoning_effort: low}`."""
 
-    @field_validator("request")
+    @field_validator("request", mode="before")
     @classmethod
     def _leaves_ours_alone(cls, request: Json) -> Json:
         if taken := sorted(_OURS & request.keys()):

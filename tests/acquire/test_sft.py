@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import tiny_student
-from tinythinker.acquire.objective import sft_objective
+from tinythinker.acquire.sft import sft_objective
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.student.logps import Scorer
 
