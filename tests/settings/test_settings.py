@@ -6,7 +6,7 @@ import pytest
 
 from tinythinker.core.errors import DataError, SettingsError
 from tinythinker.settings.describe import describe_settings, known_keys
-from tinythinker.settings.resolve import load_settings, parse_override
+from tinythinker.settings.resolve import load_settings, override, parse_override, upgrade
 from tinythinker.settings.schema import TASKS, in_round
 
 
@@ -174,3 +174,54 @@ def test_a_setting_by_round_takes_one_value_or_several_and_repeats_the_last() ->
     )
     assert [in_round(one, number) for number in (1, 2, 3)] == [0.7, 0.7, 0.7]
     assert [in_round(several, number) for number in (1, 2, 3)] == [1.0, 0.5, 0.5]
+
+
+def test_an_old_name_still_works_and_says_its_new_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("teacher: {source: openai, model: m, samples: 3}\n")
+    settings = load_settings("csqa", ["student.lora_rank=4", "teacher.waves=2"], file)
+    assert settings.teacher.llm is not None
+    assert (settings.teacher.llm.model, settings.teacher.llm.samples, settings.teacher.llm.waves) == ("m", 3, 2)
+    assert settings.student.lora is not None
+    assert (settings.student.lora.rank, settings.student.lora.alpha) == (4, 32.0)
+    said = capsys.readouterr().err
+    assert "old.yaml: teacher.samples is now called teacher.llm.samples; the old name still works" in said
+    assert "settings: student.lora_rank is now called student.lora.rank" in said
+
+
+def test_what_an_older_version_wrote_down_for_a_teacher_it_did_not_have_becomes_null() -> None:
+    written = {"teacher.source": "ecqa", "teacher.model": None, "teacher.samples": 8, "student.lora_rank": None}
+    assert upgrade(written) == {"teacher.source": "ecqa", "teacher.llm": None, "student.lora": None}
+    assert upgrade({"teacher.wrong": 0.1}) == {"storeroom.wrong": 0.1}
+    assert upgrade({"seed": 3}) == {"seed": 3}
+
+
+def test_a_presets_optional_group_counts_once_it_is_opened() -> None:
+    assert load_settings("obqa").teacher.llm is None
+    asked = load_settings("obqa", ["teacher.source=openai", "teacher.llm.model=m"]).teacher.llm
+    assert asked is not None
+    assert asked.samples == 4
+
+
+def test_an_optional_group_can_be_closed_again() -> None:
+    with_adapters = load_settings("csqa", ["student.lora.rank=4"])
+    assert override(with_adapters, ["student.lora=null"]).student.lora is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["student.lora.alpha=8"], r"setting student\.lora\.rank: found nothing, expected a value"),
+        (["teacher.source=openai"], r"setting teacher\.llm\.model: found nothing, expected the name of a model"),
+        (["teacher.llm.model=m"], r"setting teacher\.source with teacher\.llm\.model=m: found 'ecqa'"),
+        (["student.lora=3"], r"student\.lora: found 3, expected a group of settings"),
+        (["train.epochs=null"], "epochs and max_steps .*: found null twice, expected a number"),
+    ],
+)
+def test_a_group_without_what_it_needs_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings("csqa", overrides)
+
+
+def test_without_epochs_training_ends_at_max_steps() -> None:
+    assert load_settings("csqa", ["train.epochs=null", "train.max_steps=7"]).train.max_steps == 7

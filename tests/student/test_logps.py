@@ -93,3 +93,23 @@ def test_the_vocabulary_is_computed_only_for_real_target_tokens(any_student: Stu
     labels = encode_targets(any_student, ["down", "rain is wet and falls."])
     target_logps(any_student.model, encode_prompts(any_student, ["rain", "rain"]), labels)
     assert seen == [int((labels != IGNORED).sum())]
+
+
+def test_gradients_are_the_same_bits_every_time_with_several_threads() -> None:
+    student = tiny_of("t5", dropout=0.0)
+    prompts, prompt_of = encode_unique_prompts(student, PROMPTS * 40)
+    words = "rain falls down up nowhere is wet and does".split()
+    # Rows with one prompt must differ, or the order in which their gradients are added up would not matter.
+    labels = encode_targets(student, [" ".join(words[i % 9 :] + words[: i % 7]) for i in range(80)])
+    before, made = torch.get_num_threads(), set()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(20):
+            student.model.zero_grad()
+            target_logps(student.model, prompts, labels, prompt_of).total.sum().backward()  # type: ignore[no-untyped-call]
+            weight = next(student.model.get_encoder().parameters())
+            assert weight.grad is not None
+            made.add(weight.grad.numpy().tobytes())
+    finally:
+        torch.set_num_threads(before)
+    assert len(made) == 1
