@@ -88,8 +88,8 @@ def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
         Figures of what was kept and what was not; also in `teacher/quality.json`.
 
     Raises:
-        DataError, TeacherError: the questions or the rationales cannot be had.
-        KeyboardInterrupt: a person stopped it.
+        DataError, TeacherError: the questions or the rationales cannot be loaded.
+        KeyboardInterrupt: the user stopped it; what was received is kept.
     """
     from tinythinker.teacher.quality import read_quality
     from tinythinker.teacher.teach import collect, has_more_to_ask

@@ -66,7 +66,7 @@ def every(
     ] = False,
 ) -> None:
     """Distil a teacher's reasoning into a small language model: recall, analyze, summarize, self-reflect."""
-    # The library's advice would drown what the user asked to see.
+    # The library's advice would drown out our own output.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if context.invoked_subcommand not in ALL_TOGETHER:
         if not ranks.is_first():

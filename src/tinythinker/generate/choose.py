@@ -22,6 +22,13 @@ def uniforms_of(seeds: Sequence[int], count: int) -> Tensor:
 def draw_tokens(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
     """Exact samples: the token where each row's uniform number falls in the row's cumulative distribution.
 
+    In two stages, because a cumulative sum over a whole vocabulary is slow: the number falls into a block of `BLOCK`
+    tokens, by the blocks' total weights, and what is left of it falls on a token of that block. The result is that of
+    one cumulative sum.
+
+    A worked miniature, with blocks of two: weights .1 .2 | .3 .4 have totals .3 and .7; the number .65 falls into the
+    second block, .35 deep, and there on its second token, since .35 > .3. That is token 3, as .1 + .2 + .3 < .65.
+
     Args:
         logits: (rows, vocabulary).
         uniforms: (rows,), float64 in [0, 1).

@@ -39,6 +39,11 @@ def begin(student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int
 
 
 class _Seq2Seq:
+    """Prompts are encoded once; the decoder's keys and values, of its own tokens and of the prompt, are cached.
+
+    `_encoded` has shape (texts, prompt tokens, width), `_mask` (texts, prompt tokens).
+    """
+
     def __init__(self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int]) -> None:
         self._model = cast(Any, student.model).eval()
         self._mask = pad_prompts(student, rows).mask
@@ -73,7 +78,16 @@ class _Seq2Seq:
 
 
 class _Causal:
-    """A prefix shared by several prompts (a question, a recall) is read once; keys and values are copied."""
+    """A prefix shared by several prompts (a question, a recall) is read once; keys and values are copied.
+
+    The cache is laid out left to right as [prefixes | rests | what is written], each part padded on its left, and
+    `_mask`, shape (texts, tokens so far), has a 1 where a token counts. Positions count those alone, so that padding in
+    the middle of a row changes nothing.
+
+    A worked miniature: the rows 1 2 3 7 and 1 2 3 8 9 share the prefix 1 2 3. It is read as one row; `keep([0, 0])`
+    copies its keys and values; then the rests, padded to . 7 and 8 9, are read. The masks are 111 01 and 111 11, and
+    the tokens 7 and 8 both stand at position 3.
+    """
 
     def __init__(self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int]) -> None:
         self._model = cast(Any, student.model).eval()

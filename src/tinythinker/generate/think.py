@@ -58,7 +58,7 @@ GREEDY = Draws(1.0, 0, frozenset())
 
 @dataclass(frozen=True)
 class Draft:
-    """A chain in the making."""
+    """A chain that is being written."""
 
     thought: Thought
     recall: str | None

@@ -1,4 +1,4 @@
-"""What must hold before phase 2 begins, as far as the settings tell."""
+"""Checks of the settings before phase 2 begins."""
 
 from __future__ import annotations
 

@@ -83,7 +83,19 @@ def reference_scores(
 
 
 def check_reference(file: Path, student: Student, pairs: Sequence[ScoredPair], settings: ReflectSettings) -> None:
-    """Raise DataError unless the stored scores belong to the student that the round starts from."""
+    """Raise DataError unless the stored scores belong to the student that the round starts from.
+
+    Where the reference is the student itself, its scores before the first step must be the student's own. Scoring the
+    first forward pass again and comparing per token finds a pair file or a student that was swapped, and lets pass
+    what another machine rounds differently.
+
+    A worked miniature: a chosen text of 4 tokens was stored with -8.00 nats. If the student gives -8.04 now, the drift
+    is 0.04 / 4 = 0.01 per token, which passes; another student that gives -9 drifts by 0.25 and is refused.
+
+    Args:
+        file: where the scores are stored, for the message.
+        pairs: of the first forward pass, with their stored scores.
+    """
     student.model.eval()
     with torch.no_grad(), torch.autocast(student.device.type, torch.bfloat16, enabled=wants_bf16(settings, student)):
         policy, tokens, _ = score_pairs(student, Scorer(student.model), [one.pair for one in pairs])

@@ -53,8 +53,8 @@ def _overrides(overrides: Sequence[str]) -> Json:
 def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None = None) -> RunSettings:
     """Resolve the settings of a task: defaults < preset < config file < overrides.
 
-    What a preset says of an optional group counts only if the config file or an override opens that group: the preset
-    of OpenBookQA knows how many completions to ask a language model for, and asks none by itself.
+    A preset's values for an optional group apply only if the config file or an override opens that group. The preset
+    of OpenBookQA, for example, sets how many completions a language model gives, but does not choose one as teacher.
 
     Raises:
         SettingsError, DataError: something is wrong with a setting, or with the file.

@@ -83,8 +83,8 @@ def _causal_logits(
     ids = torch.cat([prompts.ids, labels.clamp(min=0)], dim=1)
     mask = torch.cat([prompts.mask, is_real.long()], dim=1)
     # A token's logits are one position before it; those of the last column predict nothing.
-    foretelling = torch.cat([is_real, torch.zeros_like(is_real[:, :1])], dim=1)
-    with _vocabulary_for(model, foretelling):
+    predicting = torch.cat([is_real, torch.zeros_like(is_real[:, :1])], dim=1)
+    with _vocabulary_for(model, predicting):
         logits: Tensor = model(
             input_ids=ids,
             attention_mask=mask,

@@ -86,6 +86,14 @@ def lengths_of(student: Student, prompts: Sequence[str], *targets: Sequence[str]
 def cut(lengths: Sequence[Lengths], costs: Costs, most: int | None = None) -> list[list[int]]:
     """Cut items into the pieces that cost least in total, with every piece padded to its longest item.
 
+    Dynamic programming over the items sorted by length: the best cut of the first n items ends in some last piece, and
+    what comes before that piece is itself a best cut. So `best[n]` is the smallest cost of the first n items, tried
+    over every place where the last piece may begin, and `begins[n]` is that place; the pieces are read off backwards.
+
+    A worked miniature, with one operation per token and 10 per pass, for prompts of 90, 9 and 8 tokens and targets of
+    1: all in one piece cost 10 + 3 * 91 = 283; {90}, {9, 8} cost (10 + 91) + (10 + 2 * 10) = 131; three pieces cost
+    30 + 91 + 10 + 9 = 140. The second wins.
+
     Args:
         lengths: one per item.
         most: largest number of items in a piece; None: no limit.

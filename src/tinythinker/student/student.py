@@ -24,7 +24,7 @@ RECIPE_FILE = "tinythinker.json"
 
 @contextmanager
 def quiet_library() -> Iterator[None]:
-    """Without the library's loading bars and advice, which would drown what the user asked to see."""
+    """Silence the library's progress bars and advice, which would drown out our own output."""
     verbosity, has_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

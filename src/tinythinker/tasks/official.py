@@ -40,7 +40,7 @@ def fetch(settings: RunSettings, title: str, files: str, source: str, get: Calla
     Args:
         title: the benchmark, for people.
         files: its official files, for people.
-        source: where these can be had without the Hub.
+        source: address where these files are, besides the Hub.
         get: does the asking.
 
     Raises:

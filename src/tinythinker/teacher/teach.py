@@ -23,8 +23,8 @@ def collect(run: RunDirectory, settings: RunSettings) -> Quality:
         there.
 
     Raises:
-        DataError, TeacherError: the questions or the rationales cannot be had.
-        KeyboardInterrupt: a person stopped it.
+        DataError, TeacherError: the questions or the rationales cannot be loaded.
+        KeyboardInterrupt: the user stopped it; what was received is kept.
     """
     task = load_task(settings)
     say(f"teach: {', '.join(f'{len(task.splits[split])} {split}' for split in SPLITS)} questions")

@@ -1,4 +1,4 @@
-"""What may still be spent: a budget that holds whatever is billed."""
+"""What may still be spent. The budget holds even if every request under way is billed in full."""
 
 from __future__ import annotations
 
