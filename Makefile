@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow clean
+.PHONY: quickstart test test-slow docs reference clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinythinker needs Python 3.11 or newer")'
@@ -22,5 +22,13 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/pytest -m 'slow'
 
+# The documentation as one site, docs/_build/index.html; a broken link is an error.
+docs: .venv/installed reference
+	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build
+
+# docs/reference, written from the code.
+reference: .venv/installed
+	$(BIN)/python docs/write_reference.py
+
 clean:
-	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist docs/_build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -89,7 +89,7 @@ def test_all_plans_of_a_seed_start_from_the_same_weights_and_vocabulary(tmp_path
 
 def test_a_student_answers_the_three_prompts_in_plain_transformers_as_in_ask(run: RunDirectory) -> None:
     question = read_records(run.questions("test"), Question)[0]
-    chain = api.ask(run.root, question.stem, [option.text for option in question.options])
+    chain = api.ask(run, question.stem, [option.text for option in question.options])
     folder = run.round(2).student
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 

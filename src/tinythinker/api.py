@@ -11,6 +11,7 @@ finished and does the rest. Importing this module loads no torch; the verbs that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -54,7 +55,7 @@ __all__ = [
 
 
 def quickstart(
-    out: str | Path = "quickstart",
+    out: str | PathLike[str] = "quickstart",
     seed: int = 0,
     *,
     student: Literal["seq2seq", "causal"] = "seq2seq",
@@ -66,7 +67,7 @@ def quickstart(
     return start_quickly(Path(out), seed, student=student, force=force)
 
 
-def cost(task: str, *overrides: str, config: Path | None = None, run: str | Path | None = None) -> Estimate:
+def cost(task: str, *overrides: str, config: Path | None = None, run: str | PathLike[str] | None = None) -> Estimate:
     """What asking a language model would cost, before anything is sent.
 
     Args:
@@ -101,7 +102,7 @@ def batch_export(run: RunDirectory) -> Exported | None:
     return export(run)
 
 
-def batch_import(run: RunDirectory, file: str | Path) -> Taken:
+def batch_import(run: RunDirectory, file: str | PathLike[str]) -> Taken:
     """Import the output file of a batch; answers that were imported before are skipped.
 
     Raises:
@@ -113,7 +114,7 @@ def batch_import(run: RunDirectory, file: str | Path) -> Taken:
     return take_in(run, Path(file))
 
 
-def load(student: str | Path) -> Student:
+def load(student: str | PathLike[str]) -> Student:
     """Load a student to ask it many questions: its folder, or a run directory (its last student).
 
     Raises:
@@ -124,7 +125,7 @@ def load(student: str | Path) -> Student:
     return load_one(student)
 
 
-def ask(student: str | Path | Student, question: str, options: Sequence[str]) -> Chain:
+def ask(student: str | PathLike[str] | Student, question: str, options: Sequence[str]) -> Chain:
     """A student's answer to one question, with its whole reasoning.
 
     Args:
@@ -143,7 +144,7 @@ def ask(student: str | Path | Student, question: str, options: Sequence[str]) ->
 def study(
     source: str,
     *overrides: str,
-    out: str | Path,
+    out: str | PathLike[str],
     methods: Sequence[str] = (),
     seeds: int | None = None,
     budget: Literal["steps", "target_tokens", "flops"] | None = None,
@@ -185,9 +186,9 @@ def methods() -> Mapping[str, Method]:
 
 def bench(
     *overrides: str,
-    student: str | Path | None = None,
+    student: str | PathLike[str] | None = None,
     task: str = "storeroom",
-    out: str | Path = "bench.json",
+    out: str | PathLike[str] = "bench.json",
     parts: Sequence[str] = (),
     questions: int = 100,
     samples: int = 10,

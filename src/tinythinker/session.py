@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from tinythinker.teacher.quality import Quality
 
 
-def start(task: str, out: str | Path, *overrides: str, config: Path | None = None, force: bool = False) -> RunDirectory:
+def start(
+    task: str, out: str | PathLike[str], *overrides: str, config: Path | None = None, force: bool = False
+) -> RunDirectory:
     """Resolve the settings of a task and open (or reopen) a run directory for it.
 
     Args:
@@ -255,7 +258,11 @@ def _refuse_absent_student(run: RunDirectory, settings: RunSettings) -> None:
 
 
 def probe(
-    student: str | Path, *, run: str | Path | None = None, split: str = "test", questions: int | None = None
+    student: str | PathLike[str],
+    *,
+    run: str | PathLike[str] | None = None,
+    split: str = "test",
+    questions: int | None = None,
 ) -> Faithfulness:
     """Is the reasoning used? Change it on its way to the answer, and see how the answer reacts (`evaluate.probe`).
 

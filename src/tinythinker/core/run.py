@@ -195,6 +195,10 @@ class RunDirectory:
         self.probes = root / "probes"
         self.report = root / "report.html"
 
+    def __fspath__(self) -> str:
+        """The folder, so that a run stands wherever a path may stand."""
+        return str(self.root)
+
     def questions(self, split: str) -> Path:
         """File with the questions of a split: train, valid or test."""
         return self.root / "questions" / f"{split}.jsonl"

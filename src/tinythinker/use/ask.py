@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 
 from tinythinker.core.errors import DataError
@@ -13,7 +14,7 @@ from tinythinker.student.load import load_student
 from tinythinker.student.student import Student
 
 
-def load(student: str | Path) -> Student:
+def load(student: str | PathLike[str]) -> Student:
     """Load a student to ask it many questions.
 
     Args:
@@ -25,7 +26,7 @@ def load(student: str | Path) -> Student:
     return load_student(last_student(Path(student)))
 
 
-def ask(student: str | Path | Student, question: str, options: Sequence[str]) -> Chain:
+def ask(student: str | PathLike[str] | Student, question: str, options: Sequence[str]) -> Chain:
     """A student's answer to one question, with its whole reasoning.
 
     Args:
