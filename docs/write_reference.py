@@ -96,7 +96,9 @@ def _command_line() -> str:
     commands = "## " + rest.partition("\n## ")[2]
     body = top.replace("# `tinythinker`", "", 1).strip() + "\n\n" + commands
     wrapped = (
-        line if line.startswith(("#", "`", "$")) else textwrap.fill(line, 100, subsequent_indent="  " * line.startswith("*"))
+        line
+        if line.startswith(("#", "`", "$"))
+        else textwrap.fill(line, 100, subsequent_indent="  " * line.startswith("*"))
         for line in body.strip().split("\n")
     )
     return f"# Command line\n\n{WRITTEN}\n" + "\n".join(wrapped) + "\n"

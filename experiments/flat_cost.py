@@ -19,7 +19,7 @@ from tinythinker.bench.machine import peak_memory
 from tinythinker.core.files import read_records
 from tinythinker.core.records import Question
 from tinythinker.core.run import RoundFolder, RunDirectory, last_student
-from tinythinker.evaluate.answer import write_verdicts
+from tinythinker.evaluate.verdicts import write_verdicts
 from tinythinker.reflect.sample import Sampler, make_pairs
 from tinythinker.settings.resolve import validate
 from tinythinker.settings.schema import EvaluateSettings

@@ -26,7 +26,7 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import derive_seed
-from tinythinker.evaluate.answer import greedy_accuracy
+from tinythinker.evaluate.verdicts import greedy_accuracy
 from tinythinker.settings.resolve import validate
 from tinythinker.settings.schema import RunSettings, TrainSettings
 from tinythinker.student.load import load_student

@@ -22,11 +22,11 @@ LOOSE = {"session", "quickstart", "api", "__main__"}
 """The only modules outside a room."""
 NEEDS_TORCH = {
     *(f"student.{name}" for name in "adapters encode flops load logps make pieces precision scratch student".split()),
-    *(f"generate.{name}" for name in "attention choose decode labels state think writer".split()),
+    *(f"generate.{name}" for name in "attention choose decode label_logps state think writer".split()),
     *(f"train.{name}" for name in "engine loop optim".split()),
     *("acquire.phase_1", "acquire.sft"),
     *(f"reflect.{name}" for name in "losses objective reference rounds sample".split()),
-    *(f"evaluate.{name}" for name in "answer probe untrained".split()),
+    *(f"evaluate.{name}" for name in "probe untrained verdicts".split()),
     "use.ask",
     *("study.cells", "study.study"),
     *(f"bench.{name}" for name in "baseline bench counting machine workload".split()),
@@ -37,7 +37,7 @@ MOST_LINES = 60
 """Of a function."""
 UNTYPED = {
     "core.names.Names.__get_pydantic_core_schema__": "the signature that pydantic calls",
-    "cli.app.Commands.main": "the signature of the library that it overrides",
+    "cli.shared.Commands.main": "the signature of the library that it overrides",
     "student.adapters.require_peft": "returns a library without types",
     "settings.describe.flatten": "takes settings before they are checked",
     "bench.counting.counted": "hooks of torch, which passes anything",

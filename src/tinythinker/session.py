@@ -129,7 +129,7 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
         return run.phase_1.student
 
     from tinythinker.acquire.phase_1 import acquire
-    from tinythinker.evaluate.answer import greedy_accuracy
+    from tinythinker.evaluate.verdicts import greedy_accuracy
     from tinythinker.teacher.rationales import read_rationales
 
     with _timed(run, "train"):
@@ -155,7 +155,7 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     refuse_reflection_on_nothing(settings)
     rounds = range(1, settings.reflect.rounds + 1)
     if not ranks.on_first(lambda: all(run.round(number).is_finished for number in rounds)):
-        from tinythinker.evaluate.answer import greedy_accuracy
+        from tinythinker.evaluate.verdicts import greedy_accuracy
         from tinythinker.reflect.rounds import reflect_rounds
         from tinythinker.teacher.rationales import read_rationales
 
@@ -185,8 +185,8 @@ def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[st
     Raises:
         StudentError: phase 1 has not been run.
     """
-    from tinythinker.evaluate.answer import write_verdicts
     from tinythinker.evaluate.score import score, verdicts_name
+    from tinythinker.evaluate.verdicts import write_verdicts
     from tinythinker.student.load import load_student
     from tinythinker.tasks.registry import load_facts
 

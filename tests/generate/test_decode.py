@@ -11,9 +11,9 @@ from tinythinker.core.records import LABELS
 from tinythinker.generate import decode as module
 from tinythinker.generate.choose import best_tokens, draw_tokens
 from tinythinker.generate.decode import Decoded, Sampling, decode
-from tinythinker.generate.labels import label_logps
+from tinythinker.generate.label_logps import label_logps
 from tinythinker.settings.schema import StudentSettings
-from tinythinker.stages.template import conclusion
+from tinythinker.stages.answer import conclusion
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps
 from tinythinker.student.scratch import scratch_student

@@ -9,7 +9,7 @@ import torch
 from tests.conftest import ask, tiny_recipe, tiny_student
 from tinythinker.core.records import Chain, Stage
 from tinythinker.generate.decode import Decoded, Sampling
-from tinythinker.generate.labels import LabelLogps
+from tinythinker.generate.label_logps import LabelLogps
 from tinythinker.generate.think import Draws, Thought, reason, think
 from tinythinker.student.student import Student
 

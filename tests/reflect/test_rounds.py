@@ -76,7 +76,7 @@ def test_a_round_that_does_not_help_leaves_the_student_as_it_was(
 ) -> None:
     # The starting student validates at 0.5, every trained one at 0.4.
     accuracies = iter([0.5, *[0.4] * 20])
-    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", lambda student, questions: next(accuracies))
+    monkeypatch.setattr("tinythinker.evaluate.verdicts.greedy_accuracy", lambda student, questions: next(accuracies))
     api.reflect(run, "reflect.rounds=1")
     before, after = weights(run.phase_1), weights(run.round(1))
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -86,7 +86,7 @@ def test_a_round_that_helps_changes_the_student_and_the_next_starts_from_it(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accuracies = iter([0.5, 0.6, 0.7, *[0.1] * 20])
-    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", lambda student, questions: next(accuracies))
+    monkeypatch.setattr("tinythinker.evaluate.verdicts.greedy_accuracy", lambda student, questions: next(accuracies))
     api.reflect(run, "reflect.rounds=2")
     start, first, second = weights(run.phase_1), weights(run.round(1)), weights(run.round(2))
     assert not all(torch.equal(start[name], first[name]) for name in start)
@@ -117,7 +117,7 @@ def test_the_initial_reference_is_phase_1s_student_in_every_round(
 
     monkeypatch.setattr("tinythinker.reflect.reference.score_reference", watched)
     accuracies = iter([0.5, 0.6, 0.7, 0.7, *[0.8] * 20])
-    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", lambda student, questions: next(accuracies))
+    monkeypatch.setattr("tinythinker.evaluate.verdicts.greedy_accuracy", lambda student, questions: next(accuracies))
     api.reflect(run, "reflect.rounds=2", "reflect.reference=initial")
     start, first = weights(run.phase_1), weights(run.round(1))
     assert not all(torch.equal(start[name], first[name]) for name in start)
@@ -203,7 +203,7 @@ def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
         logps = target_logps(student.model.eval(), encode_prompts(student, prompts), targets)
         return math.exp(logps.total.sum().item() / logps.tokens.sum().item())
 
-    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", likelihood)
+    monkeypatch.setattr("tinythinker.evaluate.verdicts.greedy_accuracy", likelihood)
     template = load_student(run.phase_1.student).recipe.template
     write_records(
         run.round(1).pairs,
@@ -228,7 +228,7 @@ def test_a_round_that_a_sabotaged_pair_file_makes_worse_is_rolled_back(
 
 
 def test_without_rollback_the_round_keeps_its_best_student(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinythinker.evaluate.answer.greedy_accuracy", lambda student, questions: 0.4)
+    monkeypatch.setattr("tinythinker.evaluate.verdicts.greedy_accuracy", lambda student, questions: 0.4)
     api.reflect(run, "reflect.rounds=1", "reflect.rollback=false")
     before, after = weights(run.phase_1), weights(run.round(1))
     assert not all(torch.equal(before[name], after[name]) for name in before)

@@ -5,7 +5,8 @@ from typing import Literal
 import pytest
 
 from tests.conftest import ask
-from tinythinker.stages.template import Template, conclusion, parse_answer
+from tinythinker.stages.answer import conclusion, parse_answer
+from tinythinker.stages.template import Template
 
 QUESTION = ask("Where does rain go?", "up", "down, mostly", gold="B")
 ASKED = "Where does rain go?\n(A) up (B) down, mostly"
@@ -54,22 +55,6 @@ def test_knowledge_that_says_for_option_is_separated_by_position_not_by_parsing(
     tricky = ("see For option B, no.", "For option A, yes.")
     prompt = Template("paper").summarize_prompt(QUESTION, "r.", tricky)
     assert prompt.endswith("Analyze: For option A, see For option B, no. For option B, For option A, yes.\nSummarize:")
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("So the answer is option B.", "B"),
-        ("so The Answer Is Option A", "A"),
-        ("So the answer is option C.", None),
-        ("So the answer is option b.", None),
-        ("So the answer is option BA.", None),
-        ("The answer is B.", None),
-        ("", None),
-    ],
-)
-def test_an_answer_is_read_or_unreadable_but_never_guessed(text: str, answer: str | None) -> None:
-    assert parse_answer(text, ("A", "B")) == answer
 
 
 @pytest.mark.parametrize("name", ["paper", "named"])

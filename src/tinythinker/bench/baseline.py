@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tinythinker.core.records import PreferencePair, Question, StageExample
 from tinythinker.core.seeds import seed_torch
-from tinythinker.stages.template import parse_answer
+from tinythinker.stages.answer import parse_answer
 from tinythinker.student.student import Student
 
 T = TypeVar("T")

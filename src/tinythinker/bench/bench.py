@@ -27,7 +27,7 @@ from tinythinker.core.progress import Progress
 from tinythinker.core.records import Chain, Question, Record, Stage
 from tinythinker.core.run import RoundFolder, TrainingFolder, last_student, run_around
 from tinythinker.core.seeds import derive_seed
-from tinythinker.evaluate.answer import answer_all
+from tinythinker.evaluate.verdicts import answer_all
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.reflect.objective import pair_pieces
 from tinythinker.reflect.reference import score_reference

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinythinker.cli.app import Config, OutOption, Overrides, RunArgument, TaskArgument, friendly_errors
 from tinythinker.cli.runs import open_run
+from tinythinker.cli.shared import Config, OutOption, Overrides, RunArgument, TaskArgument, friendly_errors
 
 if TYPE_CHECKING:
     from tinythinker.core.files import Json

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tinythinker.cli.app import Overrides, friendly_errors
+from tinythinker.cli.shared import Overrides, friendly_errors
 
 
 def study(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinythinker.cli.app import friendly_errors
+from tinythinker.cli.shared import friendly_errors
 
 if TYPE_CHECKING:
     from tinythinker.core.records import Chain

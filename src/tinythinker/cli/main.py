@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from tinythinker.cli.app import Commands, every
 from tinythinker.cli.asking import batch_export, batch_import, cost
 from tinythinker.cli.compare import bench, methods, probe, study
 from tinythinker.cli.look import ask, settings
 from tinythinker.cli.runs import evaluate, quickstart, reflect, report, run, teach, train
+from tinythinker.cli.shared import Commands, every
 
 HANDLERS = (
     *(quickstart, run, teach, train, reflect, evaluate, report),

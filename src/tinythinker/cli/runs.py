@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tinythinker.cli.app import Config, Force, OutOption, Overrides, RunArgument, TaskArgument, friendly_errors, tell
+from tinythinker.cli.shared import Config, Force, OutOption, Overrides, RunArgument, TaskArgument, friendly_errors, tell
 from tinythinker.core import ranks
 
 if TYPE_CHECKING:

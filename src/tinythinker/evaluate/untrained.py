@@ -11,7 +11,7 @@ from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.records import Chain, Question, Verdict
 from tinythinker.core.seeds import stream
 from tinythinker.evaluate.score import judge
-from tinythinker.generate.labels import label_logps
+from tinythinker.generate.label_logps import label_logps
 from tinythinker.settings.schema import RunSettings
 from tinythinker.student.encode import encode_prompts, encode_targets
 from tinythinker.student.logps import target_logps

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.core.seeds import derive_seed
 from tinythinker.generate.decode import Decoded, Sampling
-from tinythinker.generate.labels import LabelLogps
+from tinythinker.generate.label_logps import LabelLogps
 from tinythinker.generate.writer import StudentWriter, Writer
+from tinythinker.stages.answer import conclusion, parse_answer
 from tinythinker.stages.plan import ANSWERED_WITH
-from tinythinker.stages.template import conclusion, parse_answer
 from tinythinker.student.student import Recipe, Student
 
 MAX_CONCLUSION_TOKENS = 16

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tinythinker.generate.decode import Decoded, Sampling, decode
-from tinythinker.generate.labels import LabelLogps, label_logps
+from tinythinker.generate.label_logps import LabelLogps, label_logps
 from tinythinker.student.precision import decoding
 from tinythinker.student.student import Student
 

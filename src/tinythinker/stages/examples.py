@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tinythinker.core.records import Question, Rationale, Stage, StageExample
+from tinythinker.stages.answer import conclusion
 from tinythinker.stages.plan import ANSWERED_WITH, PLANS
-from tinythinker.stages.template import Template, conclusion
+from tinythinker.stages.template import Template
 
 
 def build_examples(

@@ -1,4 +1,4 @@
-"""The prompt grammar, defined only here: every word that a student reads or writes around the knowledge."""
+"""The prompt grammar: every word that a student reads or writes around the knowledge, but for its answer (`answer`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 from tinythinker.core.records import Question
 from tinythinker.core.text import finished
+from tinythinker.stages.answer import conclusion
 
 _RECALL, _ANALYZE, _SUMMARIZE = "Recall:", "Analyze:", "Summarize:"
-_ANSWER = re.compile(r"(?i:the answer is option) ([A-Z])\b")
 
 
 class Reasoning(NamedTuple):
@@ -89,27 +89,3 @@ def _question(question: Question) -> str:
 
 def _known(question: Question, recall: str | None) -> str:
     return _question(question) + ("" if recall is None else f"\n{_RECALL} {finished(recall)}")
-
-
-def conclusion(label: str) -> str:
-    """What the student writes to answer.
-
-    >>> conclusion("B")
-    'So the answer is option B.'
-    """
-    return f"So the answer is option {label}."
-
-
-def parse_answer(text: str, labels: Sequence[str]) -> str | None:
-    """Read the label of the chosen option from a generated conclusion.
-
-    Returns None, never a guess, if the sentence is malformed or names a label that the question does not
-    have: an unreadable answer counts as wrong and as unreadable.
-
-    >>> parse_answer("So the answer is option B.", labels=("A", "B"))
-    'B'
-    >>> parse_answer("So the answer is option F.", labels=("A", "B")) is None
-    True
-    """
-    match = _ANSWER.search(text)
-    return match[1] if match and match[1] in labels else None

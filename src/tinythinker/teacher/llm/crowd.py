@@ -13,23 +13,18 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from aiolimiter import AsyncLimiter
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.wait import wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type
 
 from tinythinker.core.errors import TeacherError, TinyThinkerError
 from tinythinker.core.progress import Progress, say
 from tinythinker.teacher.llm.desk import Desk
 from tinythinker.teacher.llm.endpoint import Endpoint, RefusedError, TransientError
 from tinythinker.teacher.llm.ledger import Job, Ledger, Reply
+from tinythinker.teacher.llm.retry import Retries
 from tinythinker.teacher.select import advice
 
 T = TypeVar("T")
-_LONGEST_BACKOFF_SECONDS = 60.0
 _SECONDS_BETWEEN_SYNCS = 1.0
-_TRIES_TO_CONNECT = 3
-"""Tries to connect before the first answer; after it the server is known to exist and may come back."""
-_LONG_SECONDS = 2.0
-_SECONDS_BETWEEN_WORDS = 10.0
 _FIRST_FAILURES = 3
 """A run that has had no answer yet stops after this many failed requests."""
 _MOST_FAILURES_IN_A_ROW = 16
@@ -56,16 +51,13 @@ class Crowd:
         self._queue: deque[Job] = deque()
         self._requests = _limiter(1, desk.llm.requests_per_minute)
         self._tokens: AsyncLimiter | None = None
-        self._backoff = wait_random_exponential(multiplier=desk.llm.backoff_seconds, max=_LONGEST_BACKOFF_SECONDS)
-        self._pause_until = 0.0
+        self._retries = Retries(desk.llm)
         self._under_way = 0
         self._returned = asyncio.Condition()
         self._stop = asyncio.Event()
         self._error: TinyThinkerError | None = None
-        self._is_answered = False
         self._failures_in_a_row = 0
         self._synced = time.monotonic()
-        self._spoke = 0.0
 
     async def work(self, jobs: Sequence[Job], progress: Progress) -> None:
         """Do all jobs, or as many as possible. Raises TeacherError when no request will succeed."""
@@ -126,7 +118,7 @@ class Crowd:
                 self._refuse(job, error)
                 return
             self._ledger.add(reply)
-        self._is_answered = True
+        self._retries.is_answered = True
         self._failures_in_a_row = 0
         if self._ledger.is_hopeless:
             raise TeacherError(unreadable(self._ledger))
@@ -186,26 +178,19 @@ class Crowd:
     async def _patiently(self, job: Job) -> Reply:
         """The reply to one request, retried with growing waits. Raises TransientError after the last try."""
         retrying = AsyncRetrying(
-            stop=self._is_enough,
-            wait=self._wait,
+            stop=self._retries.is_enough,
+            wait=self._retries.wait,
             retry=retry_if_exception_type(TransientError),
             sleep=lambda seconds: self._unless_stopped(asyncio.sleep(seconds)),
             reraise=True,
         )
         return await retrying(self._try, job)
 
-    def _is_enough(self, state: RetryCallState) -> bool:
-        """Has a request had all its tries? A server that has never answered gets fewer tries to connect."""
-        error = state.outcome.exception() if state.outcome else None
-        is_nobody_there = isinstance(error, TransientError) and error.kind == "connection" and not self._is_answered
-        most = min(self._llm.attempts, _TRIES_TO_CONNECT) if is_nobody_there else self._llm.attempts
-        return state.attempt_number >= most
-
     async def _try(self, job: Job) -> Reply:
         """One try, as soon as the rate limits and the server allow it."""
         if self._stop.is_set():
             raise _StoppedError
-        while (pause := self._pause_until - time.monotonic()) > 0:
+        while (pause := self._retries.pause_seconds()) > 0:
             await self._unless_stopped(asyncio.sleep(pause))
         if self._requests is not None:
             await self._unless_stopped(self._requests.acquire())
@@ -223,20 +208,6 @@ class Crowd:
                     self.stop("budget")
                     raise _StoppedError from None
             raise
-
-    def _wait(self, state: RetryCallState) -> float:
-        """Seconds before the next try: what the server asks for, else a random wait that grows."""
-        error = state.outcome.exception() if state.outcome else None
-        if not isinstance(error, TransientError):
-            raise AssertionError("only transient failures are tried again")
-        seconds = self._backoff(state)
-        if error.wait_seconds is not None:
-            self._pause_until = max(self._pause_until, time.monotonic() + error.wait_seconds)
-            seconds = error.wait_seconds + min(seconds, 1.0)
-        if seconds > _LONG_SECONDS and time.monotonic() - self._spoke > _SECONDS_BETWEEN_WORDS:
-            self._spoke = time.monotonic()
-            say(f"teach: {error.kind} ({error}); trying again in {seconds:.0f} seconds")
-        return seconds
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait for something that costs nothing. Raises _StoppedError as soon as the run is stopped."""

@@ -5,8 +5,8 @@ from pathlib import Path
 from tests.conftest import ask, tiny_recipe, tiny_student
 from tinythinker.core.files import read_records
 from tinythinker.core.records import Verdict
-from tinythinker.evaluate.answer import answer_all, write_verdicts
 from tinythinker.evaluate.score import verdicts_name
+from tinythinker.evaluate.verdicts import answer_all, write_verdicts
 from tinythinker.settings.schema import EvaluateSettings
 
 QUESTIONS = [ask("Where does rain go?", "up", "down", gold="B", id=f"q{i}") for i in range(3)]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from tinythinker.generate.state import begin
-from tinythinker.stages.template import conclusion
+from tinythinker.stages.answer import conclusion
 from tinythinker.student.encode import encode_targets, pad_prompts, prompt_ids, whole_target_ids
 from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student
