@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -323,6 +324,40 @@ def test_an_unknown_verb_or_task_is_exit_code_2(tmp_path: Path) -> None:
     assert call("tran")[0] == 2
     refused(2, "did you mean 'csqa'", "run", "csqaa", "--out", tmp_path / "run")
     refused(2, "verb or group: found 'tran'", "settings", "tran")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tran"], "'tran'"),
+        (["run"], "Missing argument 'TASK'"),
+        (["quickstart", "--sed", "1"], "--sed"),
+        (["quickstart", "--seed", "one"], "'--seed'"),
+    ],
+)
+def test_a_usage_error_is_one_line_too(words: list[str], message: str) -> None:
+    code, out, err = call(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.endswith(" (see --help)\n")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert call("--version") == (0, f"tinythinker {metadata.version('tinythinker')}\n", "")
+
+
+def test_a_reader_that_has_seen_enough_ends_the_list_quietly() -> None:
+    listing = subprocess.Popen(
+        [sys.executable, "-u", "-m", "tinythinker", "settings"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert listing.stdout is not None
+    assert listing.stderr is not None
+    assert listing.stdout.readline().startswith(b"task = ")
+    listing.stdout.close()
+    assert listing.stderr.read() == b""
+    listing.stderr.close()
+    listing.wait()
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])

@@ -48,7 +48,7 @@ class Commands(TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":
                 typer.echo(error.format_message(), err=True)
             else:
-                say_error(f"{error.format_message().rstrip('.')}; see --help")
+                say_error(f"{error.format_message().rstrip('.')} (see --help)")
             code = SettingsError.exit_code
         sys.exit(code if isinstance(code, int) else 0)
 
