@@ -13,6 +13,8 @@ from tests.conftest import TINY
 from tinythinker.core.seeds import stream
 
 KILLS = 10
+IMPORTED = ("acquire.phase_1", "reflect.rounds", "evaluate.verdicts", "report.page", "teacher.teach", "api")
+"""What the verbs of a run import between them."""
 
 
 def verdicts(folder: Path) -> dict[str, str]:
@@ -31,7 +33,7 @@ def work(folder: Path) -> None:
 def start(folder: Path) -> ForkServerProcess:
     """Start the run in a process forked from a server with all imports done, so that kills hit the work."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tinythinker.api"])
+    context.set_forkserver_preload([f"tinythinker.{name}" for name in IMPORTED])
     process = context.Process(target=work, args=(folder,))
     process.start()
     return process
