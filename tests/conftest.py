@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +20,25 @@ from transformers import (
     PreTrainedModel,
 )
 
+from tinythinker.core.names import Registry
 from tinythinker.core.records import LABELS, Option, Question
 from tinythinker.core.seeds import seed_torch
+from tinythinker.reflect.losses import PREFERENCE_LOSSES
 from tinythinker.settings.resolve import load_settings
-from tinythinker.settings.schema import GenerateSettings, RunSettings, StageSettings, StudentSettings
+from tinythinker.settings.schema import (
+    LOSSES,
+    SOURCES,
+    TASKS,
+    GenerateSettings,
+    RunSettings,
+    StageSettings,
+    StudentSettings,
+)
 from tinythinker.student.scratch import scratch_student
 from tinythinker.student.student import Recipe, Student
+from tinythinker.study.methods import METHODS
+from tinythinker.tasks.registry import BENCHMARKS
+from tinythinker.teacher.sources import TEACHER_SOURCES
 
 # Tests run offline even if the machine has a network; those marked `network` undo this.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -150,3 +163,17 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no benchmark files in {folder}; set TINYTHINKER_DATA")
     return folder
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget after the test which benchmarks, sources, losses and methods it registered."""
+    for names in (TASKS, SOURCES, LOSSES):
+        monkeypatch.setattr(names, "_names", list(names))
+    registries: list[Registry[object]] = [BENCHMARKS, TEACHER_SOURCES, PREFERENCE_LOSSES]  # type: ignore[list-item]
+    for registry in registries:
+        monkeypatch.setattr(registry, "_things", dict(registry))
+    methods = dict(METHODS)
+    yield
+    METHODS.clear()
+    METHODS.update(methods)

@@ -1,6 +1,6 @@
 """Adding a benchmark, a teacher source, a preference loss and a study method: one definition and one line each.
 
-docs/guide/extending.md shows the same four. Each is used below as a person would use it.
+docs/EXTENDING.md shows the same four. Each is used below as a person would use it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from tinythinker import api
 from tinythinker.core.errors import SettingsError
 from tinythinker.core.files import read_records
 from tinythinker.core.metrics import read_metrics
-from tinythinker.core.names import Registry
 from tinythinker.core.records import Question, Rationale
 from tinythinker.reflect.losses import PREFERENCE_LOSSES, PairLogps, PreferenceLoss, dpo_margin
 from tinythinker.settings.resolve import load_settings
-from tinythinker.settings.schema import LOSSES, SOURCES, TASKS, ReflectSettings, RunSettings
+from tinythinker.settings.schema import ReflectSettings, RunSettings
 from tinythinker.study.methods import METHODS, Method
 from tinythinker.tasks.benchmark import Benchmark, Entries, Entry, questions_of
 from tinythinker.tasks.registry import BENCHMARKS
@@ -71,17 +70,12 @@ def hinge(policy: PairLogps, reference: PairLogps, settings: ReflectSettings) ->
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register all four, and forget them after the test."""
-    for names in (TASKS, SOURCES, LOSSES):
-        monkeypatch.setattr(names, "_names", list(names))
-    registries: list[Registry[object]] = [BENCHMARKS, TEACHER_SOURCES, PREFERENCE_LOSSES]  # type: ignore[list-item]
-    for registry in registries:
-        monkeypatch.setattr(registry, "_things", dict(registry))
+def _registered(forgotten: None) -> None:
+    """Register all four."""
     BENCHMARKS.add("animals", Animals())
     TEACHER_SOURCES.add("encyclopedia", encyclopedia)
     PREFERENCE_LOSSES.add("hinge", PreferenceLoss(hinge))
-    monkeypatch.setitem(METHODS, "hinged", Method("both phases with a hinge loss", ("reflect.loss=hinge",)))
+    METHODS["hinged"] = Method("both phases with a hinge loss", ("reflect.loss=hinge",))
 
 
 SMALL = (
