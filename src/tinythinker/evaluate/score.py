@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import scipy
 from pydantic import Field
-from scipy.stats import binomtest
 
 from tinythinker.core.records import Chain, Question, Record, Stage, Verdict
 from tinythinker.evaluate.vote import vote
@@ -56,7 +56,7 @@ def wilson(count: int, n: int) -> Interval:
     Args:
         n: at least 1.
     """
-    interval = binomtest(count, n).proportion_ci(confidence_level=0.95, method="wilson")
+    interval = scipy.stats.binomtest(count, n).proportion_ci(confidence_level=0.95, method="wilson")
     return Interval(share=count / n, low=float(interval.low), high=float(interval.high))
 
 

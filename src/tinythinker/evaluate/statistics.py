@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 import numpy as np
+import scipy
 from pydantic import Field
-from scipy.stats import binomtest, bootstrap, ttest_1samp
 
 from tinythinker.core.errors import DataError, expected
 from tinythinker.core.records import Record
@@ -48,7 +48,7 @@ def over_seeds(values: Sequence[float]) -> OverSeeds:
     sd = stdev(values)
     low = high = None
     if len(set(values)) > 1:
-        interval = ttest_1samp(values, 0.0).confidence_interval(0.95)
+        interval = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
         low, high = float(interval.low), float(interval.high)
     return OverSeeds(mean=fmean(values), sd=sd, low=low, high=high, seeds=len(values))
 
@@ -60,14 +60,14 @@ def mcnemar(better: int, worse: int) -> float:
         better: questions that only the first method answered right.
         worse: questions that only the second method answered right.
     """
-    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    return float(scipy.stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
 def bootstrap_mean(differences: Sequence[float], seed: int, *, resamples: int = 9999) -> tuple[float, float]:
     """95% percentile bootstrap interval of the mean of paired differences (Efron 1979)."""
     if len(set(differences)) == 1:
         return differences[0], differences[0]
-    interval = bootstrap(
+    interval = scipy.stats.bootstrap(
         (np.asarray(differences),),
         np.mean,
         n_resamples=resamples,
@@ -130,7 +130,7 @@ def compare(ours: Mapping[int, Answers], theirs: Mapping[int, Answers], seed: in
     low_questions, high_questions = bootstrap_mean([float(a) - float(b) for a, b in pairs], seed)
     low, high, p = low_questions, high_questions, p_questions
     if len(set(by_seed)) > 1:
-        test = ttest_1samp(by_seed, 0.0)
+        test = scipy.stats.ttest_1samp(by_seed, 0.0)
         interval = test.confidence_interval(0.95)
         low, high, p = float(interval.low), float(interval.high), float(test.pvalue)
     return Comparison(

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import scipy
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rapidfuzz import fuzz
-from scipy.optimize import linear_sum_assignment
 
 from tinythinker.core.errors import TeacherError
 from tinythinker.core.files import describe, read_objects
@@ -148,7 +148,7 @@ def assign(sentences: Sequence[str], options: Sequence[str]) -> list[str] | str:
 def _one_to_one(shares: Sequence[Sequence[float]]) -> list[list[int]]:
     count = len(shares)
     worth = [[share + _IN_ORDER * (i == j) for j, share in enumerate(row)] for i, row in enumerate(shares)]
-    lines, options = linear_sum_assignment(worth, maximize=True)
+    lines, options = scipy.optimize.linear_sum_assignment(worth, maximize=True)
     pairs = list(zip(lines.tolist(), options.tolist(), strict=True))
     unnamed = [(i, j) for i, j in pairs if shares[i][j] < _NAMED]
     is_sure = len(unnamed) <= 1 or all(i == j for i, j in pairs)
