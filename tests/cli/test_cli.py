@@ -249,7 +249,7 @@ def test_settings_that_leak_or_cannot_work_are_refused_before_anything_is_writte
 
 def test_an_unreachable_teacher_is_exit_code_4(mine: Path, tmp_path: Path) -> None:
     quick = ("teacher.llm.attempts=1", "teacher.llm.concurrency=1")
-    refused(4, "http://127.0.0.1:9/v1: found nobody who answers", "teach", mine, *ASK, *quick, "--out", tmp_path / "r")
+    refused(4, "http://127.0.0.1:9/v1: found no server there", "teach", mine, *ASK, *quick, "--out", tmp_path / "r")
 
 
 def test_a_plan_without_a_stage_to_reflect_on_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -15,28 +15,12 @@ from tinythinker.student.student import Student
 
 
 def load(student: str | PathLike[str]) -> Student:
-    """Load a student to ask it many questions.
-
-    Args:
-        student: its folder, or a run directory (its last student).
-
-    Raises:
-        StudentError: there is no such student.
-    """
+    """A student to ask many questions: see `tinythinker.api.load`."""
     return load_student(last_student(Path(student)))
 
 
 def ask(student: str | PathLike[str] | Student, question: str, options: Sequence[str]) -> Chain:
-    """A student's answer to one question, with its whole reasoning.
-
-    Args:
-        student: a loaded student, its folder, or a run directory (its last student answers).
-        options: 2 to 26 texts; they get the labels A, B, C ... in this order.
-
-    Raises:
-        StudentError: there is no such student.
-        DataError: a text is empty, or there are too few or too many options.
-    """
+    """A student's answer to one question: see `tinythinker.api.ask`."""
     if not 2 <= len(options) <= len(LABELS):
         raise DataError(f"options: found {len(options)}, expected 2 to {len(LABELS)}")
     if not question.strip() or not all(options):

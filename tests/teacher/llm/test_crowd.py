@@ -311,7 +311,7 @@ def test_attempts_that_may_be_billed_count_against_the_budget_and_are_reported(
 
 
 def test_an_unreachable_server_bills_nothing(interview: Interviewer, run: RunDirectory) -> None:
-    with pytest.raises(TeacherError, match="found nobody who answers"):
+    with pytest.raises(TeacherError, match="found no server there"):
         interview("http://no-such-host.invalid/v1", "teacher.llm.budget=15").ask()
     assert read_usage(run)["lost_tokens"] == 0
 
@@ -419,7 +419,7 @@ def test_two_processes_cannot_ask_for_the_same_run_at_once(interview: Interviewe
 
 def test_an_unreachable_server_is_a_one_line_error(interview: Interviewer) -> None:
     with pytest.raises(
-        TeacherError, match=r"127\.0\.0\.1:9/v1: found nobody who answers .*is it started.*nothing has been rec"
+        TeacherError, match=r"127\.0\.0\.1:9/v1: found no server there .*is it running.*nothing has been rec"
     ):
         interview("http://127.0.0.1:9/v1", "teacher.llm.attempts=2").ask()
 

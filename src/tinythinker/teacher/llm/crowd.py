@@ -149,7 +149,7 @@ class Crowd:
         if self._failures_in_a_row >= most:
             if not self._endpoint.is_reached and error.kind == "connection":
                 raise TeacherError(
-                    f"{self._llm.base_url}: found nobody who answers ({error}), expected a server; is it started, "
+                    f"{self._llm.base_url}: found no server there ({error}), expected one; is it running, "
                     "and is teacher.llm.base_url its address?"
                 )
             raise TeacherError(
