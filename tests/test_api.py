@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from tests.conftest import TINY, tiny_settings
 from tinythinker import api
@@ -14,7 +12,6 @@ from tinythinker.core.errors import DataError, SettingsError, StudentError, Teac
 from tinythinker.core.files import read_records
 from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
-from tinythinker.stages.template import Template
 from tinythinker.student.load import load_student
 from tinythinker.teacher.rationales import read_rationales
 
@@ -87,22 +84,6 @@ def test_all_plans_of_a_seed_start_from_the_same_weights_and_vocabulary(tmp_path
         assert all(torch.equal(weights[name], tensor) for name, tensor in other.model.state_dict().items())
 
 
-def test_a_student_answers_the_three_prompts_in_plain_transformers_as_in_ask(run: RunDirectory) -> None:
-    question = read_records(run.questions("test"), Question)[0]
-    chain = api.ask(run, question.stem, [option.text for option in question.options])
-    folder = run.round(2).student
-    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-
-    def write(prompt: str, tokens: int) -> str:
-        output = model.generate(**tokenizer(prompt, return_tensors="pt"), max_new_tokens=tokens, do_sample=False)
-        return str(tokenizer.decode(output[0], skip_special_tokens=True)).strip()
-
-    template = Template("named")
-    assert write(template.recall_prompt(question), 6) == chain.recall
-    for label, analysis in zip(question.labels, chain.analyses, strict=True):
-        assert write(template.analyze_prompt(question, chain.recall, label), 6) == analysis
-
-
 def test_verbs_out_of_order_name_the_verb_to_run_first(tmp_path: Path) -> None:
     started = api.start("storeroom", tmp_path / "run", *TINY)
     with pytest.raises(DataError, match=r"found no finished `teach`"):
@@ -151,14 +132,6 @@ def test_a_run_may_be_evaluated_again_with_votes(run: RunDirectory) -> None:
     assert run.manifest().settings["evaluate"] == tiny_settings().plain()["evaluate"]  # votes only for that call
 
 
-def test_a_damaged_student_is_a_one_line_error(run: RunDirectory, tmp_path: Path) -> None:
-    folder = tmp_path / "student"
-    shutil.copytree(run.round(2).student, folder)
-    (folder / "model.safetensors").write_bytes(b"not a tensor")
-    with pytest.raises(StudentError, match="found nothing that loads"):
-        api.ask(folder, "Where?", ["up", "down"])
-
-
 def test_texts_that_are_too_long_are_counted_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     started = api.start(
         "storeroom", tmp_path / "run", *TINY, "student.max_prompt_tokens=20", "student.max_target_tokens=4"
@@ -170,12 +143,6 @@ def test_texts_that_are_too_long_are_counted_and_reported(tmp_path: Path, capsys
     assert data["cut_targets"] > 0
     assert f"{data['cut_prompts']} prompts lose their front" in capsys.readouterr().err
     assert api.evaluate(started)["phase-1"].cut == 1.0
-
-
-@pytest.mark.parametrize(("question", "options"), [("", ["a", "b"]), ("q", ["a"]), ("q", ["a", ""]), ("q", ["a"] * 27)])
-def test_a_question_that_cannot_be_asked_is_refused(run: RunDirectory, question: str, options: list[str]) -> None:
-    with pytest.raises(DataError, match="found"):
-        api.ask(run.root, question, options)
 
 
 def test_changed_settings_are_refused_and_force_starts_over(run: RunDirectory, tmp_path: Path) -> None:

@@ -111,6 +111,25 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"circle: {' -> '.join(error.args[1])}")
 
 
+def test_importing_the_package_changes_nothing_in_the_libraries_it_uses() -> None:
+    names = [name for name, _ in modules() if name != "__main__"]
+    script = (
+        "import importlib, logging, os, warnings, matplotlib, transformers, accelerate, torch\n"
+        "from transformers import AttentionInterface\n"
+        "def state():\n"
+        "    loggers = {name: logging.getLogger(name).level for name in ('transformers', 'accelerate', 'openai', '')}\n"
+        "    return (loggers, dict(os.environ), sorted(AttentionInterface().keys()), dict(matplotlib.rcParams),\n"
+        "            torch.get_num_threads(), torch.is_grad_enabled(), warnings.filters[:])\n"
+        "import matplotlib.figure\n"
+        "before = state()\n"
+        f"for name in {names}: importlib.import_module('tinythinker.' + name)\n"
+        "after = state()\n"
+        "print([one for one in zip(before, after) if one[0] != one[1]])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_importing_every_module_that_needs_no_torch_loads_none() -> None:
     names = [name for name, _ in modules()]
     assert set(names) >= NEEDS_TORCH

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import tiny_settings
 from tinythinker.core.errors import DataError, SettingsError
-from tinythinker.core.run import RunDirectory, differences
+from tinythinker.core.run import RunDirectory, TrainingFolder, differences
 from tinythinker.settings.resolve import bound_of, load_settings
 
 
@@ -125,3 +125,18 @@ def test_a_folder_that_only_looks_like_a_round_is_left_alone(tmp_path: Path) -> 
     assert run.rounds() == [1, 10]
     begin(run, "reflect", force=True)
     assert [path.name for path in run.root.glob("round-*")] == ["round-1.bak"]
+
+
+def test_asking_whether_a_training_is_finished_deletes_nothing(tmp_path: Path) -> None:
+    folder = TrainingFolder(tmp_path / "phase-1")
+    for part in (folder.student, folder.best, folder.checkpoint(3)):
+        part.mkdir(parents=True)
+    assert folder.is_finished
+    assert folder.best.exists()
+    assert folder.checkpoints() == [folder.checkpoint(3)]
+    folder.remove_leftovers()
+    assert [path.name for path in folder.root.iterdir()] == ["student"]
+
+
+def test_a_run_stands_wherever_a_path_may_stand(tmp_path: Path) -> None:
+    assert Path(RunDirectory(tmp_path / "run")) == tmp_path / "run"
