@@ -35,17 +35,18 @@ def _settings() -> Iterator[str]:
         "list; `tinythinker settings --task csqa` prints it with a preset's values. A group that may be `null` "
         "exists as soon as you set one of its members."
     )
-    for group, lines in itertools.groupby(api.settings(), key=lambda line: line.key.split(".")[0]):
-        several = list(lines)
-        if [line.key for line in several] != [group]:
-            yield f"\n## {group}\n"
-            if about := _about(group):
-                yield f"{about}\n"
-        else:
-            yield f"\n## {group}\n"
-        yield from (_setting(line) for line in several)
+    for group, lines in itertools.groupby(api.settings(), key=_group):
+        yield f"\n## {group or 'general'}\n"
+        if group and (about := _about(group)):
+            yield f"{about}\n"
+        yield from (_setting(line) for line in lines)
     yield from _presets()
     yield from _moved()
+
+
+def _group(line: FieldLine) -> str:
+    """The group of a setting; empty for one that stands alone, such as `seed`."""
+    return line.key.rpartition(".")[0].partition(".")[0]
 
 
 def _about(group: str) -> str:

@@ -1,4 +1,4 @@
-"""Everything the command line does, in the same words.
+"""Everything the command line does, in the same words::
 
     from tinythinker import api
     run = api.start("storeroom", "runs/first", "seed=1")
