@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BloomConfig, BloomForCausalLM
 
 from tests.conftest import ARCHITECTURES, tiny_of, tiny_recipe, tiny_student
@@ -38,6 +41,36 @@ def test_a_saved_student_answers_the_same_in_plain_transformers(student: Student
 def test_a_folder_that_is_not_a_student_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(StudentError, match=r"found no tinythinker\.json, expected a student folder"):
         load_student(tmp_path)
+
+
+def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.replace("SelfAttention", "Attention"): tensor for name, tensor in weights.items()}
+
+
+def without_a_layer(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in weights.items() if ".block.1." not in name}
+
+
+def with_a_smaller_norm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return weights | {"encoder.final_layer_norm.weight": torch.zeros(3)}
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (renamed, r"found \d+ tensors missing, \d+ tensors unexpected \(decoder\.block\.0\.layer\.0\.SelfAtt"),
+        (without_a_layer, r"found \d+ tensors missing \((\S+\.block\.1\.\S+,? ){3}\.\.\.\), expected"),
+        (with_a_smaller_norm, r"found 1 tensors of another shape \(encoder\.final_layer_norm\.weight\), expected"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_and_three_are_named(
+    change: Callable[[dict[str, Tensor]], dict[str, Tensor]], found: str, student: Student, tmp_path: Path
+) -> None:
+    student.save(tmp_path / "student")
+    file = tmp_path / "student" / "model.safetensors"
+    save_file(change(load_file(file)), file, {"format": "pt"})
+    with pytest.raises(StudentError, match=found):
+        load_student(tmp_path / "student")
 
 
 def test_a_pretrained_folder_becomes_a_student_with_the_requested_dropout(student: Student, tmp_path: Path) -> None:

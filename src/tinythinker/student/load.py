@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +27,8 @@ from tinythinker.student.student import RECIPE_FILE, Recipe, Student, quiet_libr
 
 _DROPOUTS = "dropout_rate dropout attention_dropout attn_pdrop embd_pdrop resid_pdrop".split()
 """Names of the dropout rates in the model families' configurations."""
+_MOST_NAMED = 3
+"""Tensors that an error names."""
 
 
 def load_student(folder: Path) -> Student:
@@ -105,8 +109,10 @@ def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTraine
             for field in _DROPOUTS:
                 if dropout is not None and isinstance(getattr(config, field, None), float | int):
                     setattr(config, field, dropout)
-            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            model = kind.from_pretrained(name, config=config, dtype=torch.float32)
+            kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            model, loaded = kind.from_pretrained(
+                name, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+            )
             tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
@@ -114,10 +120,30 @@ def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTraine
             f"student {name}: found nothing that loads ({reason}), expected a folder made by save_pretrained or, with "
             "a network, a Hugging Face name; student.init=scratch needs neither"
         ) from None
+    _refuse_weights_that_do_not_fit(name, loaded)
     _refuse_what_cannot_learn(name, model, tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return place(model), tokenizer
+
+
+def _refuse_weights_that_do_not_fit(name: str, loaded: Mapping[str, Iterable[Any]]) -> None:
+    """Raise StudentError if a tensor is missing, unexpected or of another shape: the library would draw it at random.
+
+    Args:
+        loaded: what the library reports of loading; tensors that a family may lack or leave out are not in it.
+    """
+    missing, unexpected = sorted(loaded["missing_keys"]), sorted(loaded["unexpected_keys"])
+    misshapen = sorted(str(one[0]) for one in loaded["mismatched_keys"])
+    faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
+    if any(faults.values()):
+        found = ", ".join(f"{len(names)} tensors {what}" for what, names in faults.items() if names)
+        every = [key for keys in itertools.zip_longest(*faults.values()) for key in keys if key]
+        named = ", ".join(every[:_MOST_NAMED]) + (" ..." if len(every) > _MOST_NAMED else "")
+        raise StudentError(
+            f"student {name}: found {found} ({named}), expected the weights of the architecture in its config.json; "
+            "copy the folder again, or correct config.json"
+        )
 
 
 def _refuse_what_cannot_learn(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
