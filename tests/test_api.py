@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +157,44 @@ def test_changed_settings_are_refused_and_force_starts_over(run: RunDirectory, t
     assert not again.quality.exists()
     api.teach(again)
     assert again.rationales.read_text() != run.rationales.read_text()
+
+
+OTHER = """
+import pathlib, sys
+from tinythinker.core.run import RunDirectory
+with RunDirectory(pathlib.Path(sys.argv[1])).locked("train"):
+    print("working", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_writer_is_refused_in_one_line_that_names_the_first(run: RunDirectory) -> None:
+    other = subprocess.Popen(
+        [sys.executable, "-c", OTHER, run.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "working\n"
+    verdicts = run.verdicts("phase-1.test.greedy").read_bytes()
+    wanted = rf"found another process at work in it \(`train`, process {other.pid} on {socket.gethostname()}, since 2"
+    for verb in (api.teach, api.train, api.reflect, api.evaluate, api.run):
+        with pytest.raises(DataError, match=wanted):
+            verb(run)
+    with pytest.raises(DataError, match=wanted):
+        api.start("storeroom", run.root, *TINY)
+    with pytest.raises(DataError, match=wanted):
+        api.probe(run)
+    # Readers go on.
+    assert api.report(run).exists()
+    assert api.ask(run, "Where?", ["up", "down"]).conclusion
+    other.communicate("")
+    assert run.verdicts("phase-1.test.greedy").read_bytes() == verdicts
+    assert api.evaluate(run)["phase-1"].n == 8
+
+
+def test_a_killed_writer_leaves_the_run_free(run: RunDirectory) -> None:
+    other = subprocess.Popen([sys.executable, "-c", OTHER, run.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    other.stdout.readline()
+    other.kill()
+    other.communicate()
+    assert api.evaluate(run)["phase-1"].n == 8

@@ -6,12 +6,14 @@ torch are imported inside the verbs, so that opening a run and teaching answer a
 
 from __future__ import annotations
 
+import functools
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
@@ -27,6 +29,41 @@ if TYPE_CHECKING:
     from tinythinker.evaluate.faithfulness import Faithfulness
     from tinythinker.evaluate.score import Score
     from tinythinker.teacher.quality import Quality
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_held: set[tuple[Path, int]] = set()
+"""Run directories that a verb of this process is working in, with the thread it runs in."""
+
+
+@contextmanager
+def _alone(run: RunDirectory, verb: str) -> Iterator[None]:
+    """Be the only process that writes into a run; several processes of one job count as one."""
+    here = (run.root.resolve(), threading.get_ident())
+    if here in _held:  # `run` calls the other verbs
+        yield
+        return
+    with ExitStack() as stack:
+
+        def enter() -> None:
+            run.manifest()  # nothing is written into a folder that is no run
+            stack.enter_context(run.locked(verb))
+
+        ranks.on_first(enter)
+        _held.add(here)
+        stack.callback(_held.discard, here)
+        yield
+
+
+def _alone_in_its_run(verb: Callable[Concatenate[RunDirectory, P], T]) -> Callable[Concatenate[RunDirectory, P], T]:
+    """A verb that writes into its run: while it works, no other process may. Raises DataError if one does."""
+
+    @functools.wraps(verb)
+    def alone(run: RunDirectory, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with _alone(run, verb.__name__):
+            return verb(run, *args, **kwargs)
+
+    return alone
 
 
 def start(
@@ -46,7 +83,12 @@ def start(
     """
     run = RunDirectory(Path(out))
     settings = ranks.on_first(lambda: load_settings(task, overrides, config))
-    ranks.on_first(lambda: run.begin("teach", settings.plain(), bound_of(settings), force=force))
+
+    def begin() -> None:
+        with run.locked("start") if run.exists else nullcontext():
+            run.begin("teach", settings.plain(), bound_of(settings), force=force)
+
+    ranks.on_first(begin)
     return run
 
 
@@ -81,6 +123,7 @@ def _questions(run: RunDirectory, split: str) -> list[Question]:
     return read_records(run.questions(split), Question)
 
 
+@_alone_in_its_run
 def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
     """Read the questions, and collect the teacher's rationales for the training split.
 
@@ -111,6 +154,7 @@ def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
     return ranks.on_first(work)
 
 
+@_alone_in_its_run
 def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     """Phase 1, reasoning acquisition: supervised training on every stage of the plan.
 
@@ -138,6 +182,7 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     return run.phase_1.student
 
 
+@_alone_in_its_run
 def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     """Phase 2, self-reflection: rounds of sampling, pairing and preference training.
 
@@ -176,6 +221,7 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     return run.round(done[-1]).student if done else run.phase_1.student
 
 
+@_alone_in_its_run
 def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[str, Score]:
     """Let the student of phase 1 and of every round answer the test questions.
 
@@ -225,6 +271,7 @@ def report(run: RunDirectory, *overrides: str) -> Path:
     return run.report
 
 
+@_alone_in_its_run
 def run(run: RunDirectory) -> dict[str, Score]:
     """Every verb in order on a started run: teach, train, reflect, evaluate, report.
 
@@ -296,7 +343,8 @@ def probe(
         load_student(folder), asked, facts=load_facts(settings), seed=settings.seed, name=name, split=split
     )
     file = home.probe(name, split)
-    write_record(file, found)
+    with _alone(home, "probe"):
+        write_record(file, found)
     say(f"probe: written to {file}; `tinythinker report` shows it")
     return found
 

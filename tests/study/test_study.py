@@ -240,7 +240,7 @@ def test_cells_that_are_not_in_the_grid_are_reported(tmp_path: Path, capsys: pyt
 def test_two_studies_cannot_run_in_one_folder(tmp_path: Path) -> None:
     out = tmp_path / "study"
     study(grid_of(methods=["majority"], seeds=1), out)
-    with alone_in(out, out / ".lock"), pytest.raises(DataError, match="found another process at work in it"):
+    with alone_in(out, out / ".lock", "study"), pytest.raises(DataError, match="found another process at work in it"):
         study(grid_of(methods=["majority"], seeds=2), out)
 
 

@@ -50,7 +50,13 @@ class Commands(TyperGroup):
             else:
                 say_error(f"{error.format_message().rstrip('.')} (see --help)")
             code = SettingsError.exit_code
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
+        if ranks.count() > 1:
+            # The communication library's threads may abort an interpreter that takes itself apart; all work is on disk.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
 
 
 def _show_version(is_wanted: bool) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +18,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field, JsonValue, ValidationError
 
 from tinythinker.core.errors import DataError, SettingsError, StudentError
-from tinythinker.core.files import Json, describe, file_errors, read_json, remove, write_json
+from tinythinker.core.files import Json, describe, file_errors, read_json, read_record, remove, write_json, write_record
 from tinythinker.core.records import Record
 
 VERBS = ("teach", "train", "reflect", "evaluate")
@@ -80,21 +83,47 @@ def differences(before: Flat, now: Flat, defaults: Flat | None = None) -> list[s
     return [f"{k}: was {was.get(k)!r}, now {now.get(k)!r}" for k in keys if was.get(k) != now.get(k)]
 
 
+class Worker(Record):
+    """Who is at work in a folder."""
+
+    verb: str
+    pid: int
+    host: str
+    since: str
+    """Local time, such as 2026-11-25 23:10:05."""
+
+    def __str__(self) -> str:
+        return f"`{self.verb}`, process {self.pid} on {self.host}, since {self.since}"
+
+
 @contextmanager
-def alone_in(folder: Path, lock: Path) -> Iterator[None]:
+def alone_in(folder: Path, lock: Path, verb: str) -> Iterator[None]:
     """Keep other processes out of a folder while this one works there; the lock ends with the process.
+
+    Args:
+        verb: what this process does, for the message that another one gets.
 
     Raises:
         DataError: another process is working there.
     """
+    note = lock.with_name(f"{lock.name}.json")
     with file_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
-            yield
+            now = datetime.now().isoformat(" ", "seconds")
+            write_record(note, Worker(verb=verb, pid=os.getpid(), host=socket.gethostname(), since=now))
+            try:
+                yield
+            finally:
+                note.unlink(missing_ok=True)
     except Timeout:
+        try:
+            who = f" ({read_record(note, Worker)})"
+        except DataError:  # it is about to begin or to end
+            who = ""
         raise DataError(
-            f"{folder}: found another process at work in it, expected to be alone; wait for it or stop it"
+            f"{folder}: found another process at work in it{who}, expected to be alone; wait for it or stop it"
         ) from None
 
 
@@ -325,13 +354,13 @@ class RunDirectory:
             )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes out while this one works here, so that no answer is billed twice.
+    def locked(self, verb: str) -> Iterator[None]:
+        """Keep other processes out while this one works here, so that no answer is billed or written twice.
 
         Raises:
             DataError: another process is working here.
         """
-        with alone_in(self.root, self.lock):
+        with alone_in(self.root, self.lock, verb):
             yield
 
     def refuse_changed_inputs(self) -> None:

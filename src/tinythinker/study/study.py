@@ -29,7 +29,7 @@ def study(grid: Grid, out: Path, *, workers: int = 1) -> Results:
     directory = StudyDirectory(out)
     if out.exists() and not directory.grid.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out}: found other files and no study.json, expected a new, empty or study directory")
-    with alone_in(out, directory.lock):
+    with alone_in(out, directory.lock, "study"):
         refuse_other_settings(grid, directory)
         if others := count_other_cells(grid, directory):
             say(f"study: {others} cells of earlier calls are kept and not in these tables (not in the grid)")

@@ -410,10 +410,10 @@ def test_a_common_word_as_key_is_not_redacted(interview: Interviewer, monkeypatc
 
 
 def test_two_processes_cannot_ask_for_the_same_run_at_once(interview: Interviewer, run: RunDirectory) -> None:
-    with run.locked(), pytest.raises(DataError, match="found another process at work in it"):  # noqa: SIM117
-        with run.locked():
+    with run.locked("teach"), pytest.raises(DataError, match="found another process at work in it"):  # noqa: SIM117
+        with run.locked("teach"):
             pass
-    with run.locked():
+    with run.locked("teach"):
         pass
 
 

@@ -299,7 +299,7 @@ def batch_export(run: RunDirectory) -> Exported | None:
         DataError: the questions cannot be loaded, the file cannot be written, or another process is using
             this run.
     """
-    with run.locked():
+    with run.locked("batch-export"):
         interview = open_interview(validate(run.manifest().settings), run)
         path = interview.export()
         return None if path is None else Exported(path, interview.estimate())
@@ -313,7 +313,7 @@ def batch_import(run: RunDirectory, file: Path) -> Taken:
         DataError: the file cannot be read, it answers requests of another run, or another process is using
             this run.
     """
-    with run.locked():
+    with run.locked("batch-import"):
         taken = open_interview(validate(run.manifest().settings), run).take_in(file)
         if taken.replies and "train" not in run.manifest().begun:
             run.quality.unlink(missing_ok=True)  # `teach` has new answers to add

@@ -13,12 +13,10 @@ def language_model(asking: Asking) -> Given:
     Raises:
         TeacherError: it could not be asked everything; what was received is kept.
         KeyboardInterrupt: the user stopped it; the same.
-        DataError: another process is using this run.
     """
     llm = llm_of(asking.settings)
-    with asking.run.locked():
-        interview = Interview(asking.settings, asking.questions, asking.run)
-        interview.ask()
+    interview = Interview(asking.settings, asking.questions, asking.run)
+    interview.ask()
     model = interview.answered_by()
     return Given(
         answers=interview.answers(),
