@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -116,7 +116,10 @@ def alone_in(folder: Path, lock: Path, verb: str) -> Iterator[None]:
             try:
                 yield
             finally:
-                note.unlink(missing_ok=True)
+                # Whoever opened the file before it went finds it without a name, and tries again (filelock).
+                with suppress(OSError):
+                    note.unlink(missing_ok=True)
+                    lock.unlink(missing_ok=True)
     except Timeout:
         try:
             who = f" ({read_record(note, Worker)})"
