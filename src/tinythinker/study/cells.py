@@ -70,8 +70,8 @@ def do_cells(grid: Grid, directory: StudyDirectory, workers: int) -> None:
                 say(f"study: {done} of {count} cells done")
         except BrokenProcessPool:
             raise StudentError(
-                "study: found a worker process killed from outside (out of memory?), expected it to finish; "
-                "run the same command again with fewer --workers to continue"
+                "study: found a worker process that ended early (out of memory?), expected it to finish; run the same "
+                "command again with fewer --workers to continue; a script needs `if __name__ == '__main__':` around it"
             ) from None
         except BaseException:
             for child in active_children():
