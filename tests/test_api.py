@@ -197,4 +197,4 @@ def test_a_killed_writer_leaves_the_run_free(run: RunDirectory) -> None:
     other.stdout.readline()
     other.kill()
     other.communicate()
-    assert api.evaluate(run)["phase-1"].n == 8
+    assert api.evaluate(run=run)["phase-1"].n == 8  # by name, too

@@ -7,13 +7,14 @@ torch are imported inside the verbs, so that opening a run and teaching answer a
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
@@ -55,13 +56,14 @@ def _alone(run: RunDirectory, verb: str) -> Iterator[None]:
         yield
 
 
-def _alone_in_its_run(verb: Callable[Concatenate[RunDirectory, P], T]) -> Callable[Concatenate[RunDirectory, P], T]:
-    """A verb that writes into its run: while it works, no other process may. Raises DataError if one does."""
+def _alone_in_its_run(verb: Callable[P, T]) -> Callable[P, T]:
+    """A verb that writes into its `run`: while it works, no other process may. Raises DataError if one does."""
+    signature = inspect.signature(verb)
 
     @functools.wraps(verb)
-    def alone(run: RunDirectory, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with _alone(run, verb.__name__):
-            return verb(run, *args, **kwargs)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _alone(signature.bind(*args, **kwargs).arguments["run"], verb.__name__):
+            return verb(*args, **kwargs)
 
     return alone
 

@@ -24,7 +24,7 @@ def quickstart(
     ] = "seq2seq",
     force: Force = False,
 ) -> None:
-    """Try the method in five minutes: label-only student, phase 1 and phase 2, on the built-in benchmark."""
+    """Try the method in minutes: label-only student, phase 1 and phase 2, on the built-in benchmark."""
     with friendly_errors():
         from tinythinker import api
 
