@@ -144,7 +144,7 @@ def test_texts_that_are_too_long_are_counted_and_reported(tmp_path: Path, capsys
     data = json.loads((started.phase_1.data).read_text())
     assert data["cut_prompts"] > 0
     assert data["cut_targets"] > 0
-    assert f"{data['cut_prompts']} prompts lose their front" in capsys.readouterr().err
+    assert f"{data['cut_prompts']} have a prompt of more than 20 tokens" in capsys.readouterr().err
     assert api.evaluate(started)["phase-1"].cut == 1.0
 
 

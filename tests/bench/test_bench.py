@@ -88,7 +88,7 @@ def test_both_sides_write_the_same_greedy_chains_to_hundreds_of_real_prompts(dat
     asked = [*work.train, *work.test]
     (plain,) = baseline.chains(work.student(), asked, work.plain(hot=False), 1, seed=0)
     product = think(work.student(), [Thought(question) for question in asked])
-    # The product cuts a long prompt at the front, the baseline at the end.
+    # The product cuts the reasoning of a long prompt, the baseline its end.
     whole = [i for i, chain in enumerate(product) if chain.count_cut == 0]
     written = [plain[i].texts() for i in whole]
     assert sum(map(len, written)) > 400

@@ -24,7 +24,7 @@ def test_presets_carry_the_published_hyper_parameters(task: str) -> None:
     train, reflect = settings.train, settings.reflect
     assert (train.learning_rate, train.warmup, train.batch_size, train.epochs) == (5e-4, 0.1, 64, 10)
     assert (settings.stages.interval, settings.stages.template, settings.seed) == (100, "paper", 42)
-    assert (settings.student.max_prompt_tokens, settings.student.max_target_tokens) == (200, 200)
+    assert settings.student.max_prompt_tokens is None  # the official code cuts no prompt in phase 1
     assert (reflect.rounds, reflect.samples_per_question, reflect.temperature) == (5, (10,), (0.7,))
     assert (reflect.beta, reflect.alpha, reflect.learning_rate, reflect.batch_size) == (0.5, 0.5, 5e-6, 32)
     assert (reflect.epochs, reflect.reference, reflect.stages) == (

@@ -34,6 +34,15 @@ def test_a_rationale_becomes_one_recall_an_analyze_per_option_and_a_summarize() 
     ]
 
 
+def test_recalls_and_analyses_are_learned_with_a_full_stop_and_count_once() -> None:
+    bare = Rationale(question_id="q1", recall="Rain falls", analyses=("no", 'it says "down"'))
+    made = prompts("full", bare)
+    assert [target for _, target in made] == ["Rain falls.", "no.", 'it says "down"', "So the answer is option B."]
+    assert prompts("full", RATIONALE, RATIONALE.model_copy(update={"recall": "Rain falls"})) == prompts(
+        "full", RATIONALE
+    )
+
+
 @pytest.mark.parametrize(
     ("plan", "stages"),
     [

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ask
 from tinythinker.stages.answer import conclusion, parse_answer
-from tinythinker.stages.template import Template
+from tinythinker.stages.template import Template, parts_of
 
 QUESTION = ask("Where does rain go?", "up", "down, mostly", gold="B")
 ASKED = "Where does rain go?\n(A) up (B) down, mostly"
@@ -82,3 +82,38 @@ def test_missing_parts_of_a_chain_stay_missing_and_are_not_guessed(
 ) -> None:
     read = Template("paper").read_reasoning(ask("Where?", "up", "down", gold="B"), text)
     assert (read.recall, len(read.analyses), read.conclusion) == (recall, count, concluded)
+
+
+@pytest.mark.parametrize("name", ["paper", "named"])
+def test_a_prompt_is_taken_apart_into_question_reasoning_and_request(name: Literal["paper", "named"]) -> None:
+    template = Template(name)
+    opening = "For option B," if name == "paper" else "For option B (down, mostly),"
+    said = "For option A, no. For option B, yes."
+    if name == "named":
+        said = "For option A (up), no. For option B (down, mostly), yes."
+    stem, options = "Where does rain go?", "\n(A) up (B) down, mostly"
+    assert parts_of(template.recall_prompt(QUESTION)) == (stem, options, "", "\nRecall:")
+    assert parts_of(template.analyze_prompt(QUESTION, "Rain falls.", "B")) == (
+        stem,
+        options,
+        "\nRecall: Rain falls.",
+        f"\nAnalyze: {opening}",
+    )
+    assert parts_of(template.summarize_prompt(QUESTION, "Rain falls.", ("no.", "yes."))) == (
+        stem,
+        options,
+        f"\nRecall: Rain falls.\nAnalyze: {said}",
+        "\nSummarize:",
+    )
+    assert parts_of(template.summarize_prompt(QUESTION, None, ())) == (stem, options, "", "\nSummarize:")
+
+
+def test_a_shorter_prompt_loses_reasoning_first_and_then_the_stem() -> None:
+    parts = parts_of(Template("paper").analyze_prompt(QUESTION, "Rain falls.", "B"))
+    request = "\nAnalyze: For option B,"
+    assert parts.count_words() == 3 + 4
+    assert parts.shortened(0) == "".join(parts)
+    assert parts.shortened(1) == f"{ASKED}\nRain falls.{request}"
+    assert parts.shortened(3) == f"{ASKED}{request}"
+    assert parts.shortened(5) == f"rain go?\n(A) up (B) down, mostly{request}"
+    assert parts.shortened(7) == f"\n(A) up (B) down, mostly{request}"

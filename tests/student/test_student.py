@@ -140,6 +140,6 @@ def test_texts_longer_than_the_model_has_positions_for_are_refused(tmp_path: Pat
     fits, too_long = (tiny_recipe().model_copy(update={"max_prompt_tokens": n}) for n in (1008, 1009))
     assert pretrained_student(settings, fits).is_causal
     with pytest.raises(
-        StudentError, match=r"up to 1009 tokens and texts of up to 16, expected .* its 1024 positions tog"
+        StudentError, match=r"prompts of 1009 tokens and texts of up to 16, expected .* its 1024 positions tog"
     ):
         pretrained_student(settings, too_long)

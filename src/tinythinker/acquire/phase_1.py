@@ -14,7 +14,7 @@ from tinythinker.core.records import Question, Rationale, StageExample
 from tinythinker.core.run import TrainingFolder
 from tinythinker.settings.schema import OptimSettings, RunSettings
 from tinythinker.stages.examples import count_by_stage
-from tinythinker.student.encode import prompt_ids, target_ids
+from tinythinker.student.encode import whole_prompt_ids, whole_target_ids
 from tinythinker.student.flops import weights_of
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student
@@ -89,12 +89,17 @@ def phase_1_training(
 def _describe_data(folder: TrainingFolder, curriculum: Curriculum, student: Student) -> None:
     """Write and say what phase 1 trains on, and which texts are too long for the student."""
     examples = curriculum.examples(0)
+    read = [len(row) for row in whole_prompt_ids(student, [example.prompt for example in examples])]
+    learned = [len(row) for row in whole_target_ids(student, [example.target for example in examples])]
+    most_read, most_learned = student.most_prompt_tokens, student.recipe.max_target_tokens
     data = TrainingData(
         examples=dict(count_by_stage(examples)),
-        cut_prompts=sum(prompt_ids(student, [example.prompt for example in examples]).is_cut),
-        cut_targets=sum(target_ids(student, [example.target for example in examples]).is_cut),
-        max_prompt_tokens=student.recipe.max_prompt_tokens,
-        max_target_tokens=student.recipe.max_target_tokens,
+        cut_prompts=0 if most_read is None else sum(tokens > most_read for tokens in read),
+        cut_targets=sum(tokens > most_learned for tokens in learned),
+        max_prompt_tokens=most_read,
+        max_target_tokens=most_learned,
+        longest_prompt=max(read),
+        longest_target=max(learned),
         vocabulary=len(student.tokenizer),
         parameters=student.count_parameters(),
         weights=weights_of(student),
@@ -104,6 +109,7 @@ def _describe_data(folder: TrainingFolder, curriculum: Curriculum, student: Stud
     say(f"phase-1: {counts} examples; {data.parameters:,} weights")
     if data.cut_prompts or data.cut_targets:
         say(
-            f"phase-1: {data.cut_prompts} prompts lose their front (student.max_prompt_tokens) and {data.cut_targets} "
-            f"targets their end (student.max_target_tokens), of {len(examples)} each"
+            f"phase-1: of {len(examples)} examples, {data.cut_prompts} have a prompt of more than {most_read} tokens, "
+            f"which loses part of its reasoning (student.max_prompt_tokens), and {data.cut_targets} a target of more "
+            f"than {most_learned}, which loses its end (student.max_target_tokens)"
         )

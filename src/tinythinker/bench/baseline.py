@@ -110,8 +110,9 @@ def _generate(student: Student, prompts: Sequence[str], how: Generation, max_tok
     return [text.strip() for text in texts]
 
 
-def _tensors(student: Student, texts: Sequence[str], most: int) -> dict[str, Tensor]:
-    read = student.tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="pt")
+def _tensors(student: Student, texts: Sequence[str], most: int | None) -> dict[str, Tensor]:
+    is_cut = most is not None
+    read = student.tokenizer(list(texts), padding=True, truncation=is_cut, max_length=most, return_tensors="pt")
     return {name: read[name].to(student.device) for name in ("input_ids", "attention_mask")}
 
 

@@ -12,7 +12,6 @@ from tinythinker.core.errors import StudentError
 from tinythinker.core.files import read_records
 from tinythinker.core.records import PreferencePair, Question, Rationale, Record, Stage
 from tinythinker.core.run import RunDirectory
-from tinythinker.generate.think import MAX_CONCLUSION_TOKENS
 from tinythinker.settings.resolve import validate
 from tinythinker.settings.schema import ReflectSettings, RunSettings
 from tinythinker.student.load import load_student
@@ -89,7 +88,7 @@ class Work:
             how.batch_size,
             how.max_recall_tokens,
             how.max_analysis_tokens,
-            MAX_CONCLUSION_TOKENS,
+            how.max_conclusion_tokens,
             self.temperature if hot else None,
         )
 

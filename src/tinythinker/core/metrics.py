@@ -95,11 +95,16 @@ class TrainingData(Record):
     examples: dict[Stage, int] = Field(default_factory=dict)
     """Examples by stage."""
     cut_prompts: int = 0
-    """Prompts longer than `max_prompt_tokens`, which lose their front."""
+    """Prompts longer than `max_prompt_tokens`, which lose part of the reasoning (`student.encode`)."""
     cut_targets: int = 0
     """Targets longer than `max_target_tokens`, which lose their end."""
-    max_prompt_tokens: int
+    max_prompt_tokens: int | None
+    """None: there is no limit."""
     max_target_tokens: int
+    longest_prompt: int | None = None
+    """Tokens of the longest prompt before any cut. Runs of version 0.1 did not note it."""
+    longest_target: int | None = None
+    """Likewise of the longest target."""
     vocabulary: int
     """Tokens of the tokenizer."""
     parameters: int

@@ -173,7 +173,7 @@ class Chain(Record):
     count_tokens: int = Field(0, ge=0)
     """Tokens generated for this chain, all stages together."""
     count_cut: int = Field(0, ge=0)
-    """Prompts of this chain that were too long for the student and lost their front."""
+    """Prompts of this chain that were too long for the student and lost part of the reasoning."""
     count_stopped: int = Field(0, ge=0)
     """Texts of this chain that were stopped at their token limit."""
 

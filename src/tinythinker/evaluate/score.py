@@ -36,7 +36,7 @@ class Score(Record):
     tokens_per_answer: float
     """Mean number of tokens generated per question, over all its chains."""
     cut: float
-    """Share of the questions with a prompt that was too long for the student and was cut at the front."""
+    """Share of the questions with a prompt that was too long for the student and was cut."""
     stopped: float
     """Share of the questions with a text that was stopped at its token limit."""
     recall_facts: float | None = None

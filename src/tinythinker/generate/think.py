@@ -18,9 +18,6 @@ from tinythinker.stages.answer import conclusion, parse_answer
 from tinythinker.stages.plan import ANSWERED_WITH
 from tinythinker.student.student import Recipe, Student
 
-MAX_CONCLUSION_TOKENS = 16
-"""Limit for a conclusion, which is one fixed sentence."""
-
 
 @dataclass(frozen=True)
 class Thought:
@@ -160,7 +157,7 @@ def conclude(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], *, score: 
     if is_constrained:
         texts = [_likeliest(label_scores) for label_scores in scores if label_scores is not None]
     else:
-        texts = writer.write(prompts, MAX_CONCLUSION_TOKENS)
+        texts = writer.write(prompts, recipe.generate.max_conclusion_tokens)
     return [_chain(*parts) for parts in zip(drafts, texts, scores, strict=True)]
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tinythinker.core.records import Question, Rationale, Stage, StageExample
+from tinythinker.core.text import finished
 from tinythinker.stages.answer import conclusion
 from tinythinker.stages.plan import ANSWERED_WITH, PLANS
 from tinythinker.stages.template import Template
@@ -74,9 +75,9 @@ def _staged(stages: tuple[Stage, ...], template: Template, question: Question, r
     analyses = rationale.analyses if Stage.ANALYZE in stages else ()
     texts: list[Text] = []
     if recall is not None:
-        texts.append((Stage.RECALL, template.recall_prompt(question), recall))
+        texts.append((Stage.RECALL, template.recall_prompt(question), finished(recall)))
     for label, analysis in zip(question.labels, analyses, strict=False):
-        texts.append((Stage.ANALYZE, template.analyze_prompt(question, recall, label), analysis))
+        texts.append((Stage.ANALYZE, template.analyze_prompt(question, recall, label), finished(analysis)))
     if question.gold is not None and (analyses or Stage.ANALYZE not in stages):
         texts.append(
             (Stage.SUMMARIZE, template.summarize_prompt(question, recall, analyses), conclusion(question.gold))

@@ -69,6 +69,34 @@ def order_batches(
     return [(stage, next(queues[stage])) for stage in interleave(turn, budget)]
 
 
+def cycle_batches(
+    items: Mapping[K, Sequence[T]], turn: Mapping[K, int], *, batch_size: int, seed: int, cycle: int
+) -> list[tuple[K, list[T]]]:
+    """The batches of one cycle in training order: every stage's whole turn, going on where its last turn ended.
+
+    A stage whose items are used up begins them again, in a new order. The first pass over a stage's items has the
+    batches that `order_batches` gives it in epoch 0.
+
+    Args:
+        cycle: its number, from 0; the rest as in `order_batches`.
+    """
+    return [
+        (stage, batch) for stage, some in items.items() for batch in _turn(stage, some, turn, batch_size, seed, cycle)
+    ]
+
+
+def _turn(
+    stage: K, items: Sequence[T], turn: Mapping[K, int], batch_size: int, seed: int, cycle: int
+) -> Iterator[list[T]]:
+    per_pass = -(-len(items) // batch_size)
+    passes: dict[int, list[list[T]]] = {}
+    for step in range(cycle * turn[stage], (cycle + 1) * turn[stage]):
+        number, place = divmod(step, per_pass)
+        if number not in passes:
+            passes = {number: _batches(items, batch_size, seed, number, stage)}
+        yield passes[number][place]
+
+
 def _batches(items: Sequence[T], size: int, seed: int, epoch: int, stage: str) -> list[list[T]]:
     order = stream(seed, "shuffle", epoch, stage).permutation(len(items))
     shuffled = [items[i] for i in order]

@@ -12,6 +12,8 @@ from tinythinker.core.text import finished
 from tinythinker.stages.answer import conclusion
 
 _RECALL, _ANALYZE, _SUMMARIZE = "Recall:", "Analyze:", "Summarize:"
+_REQUEST = re.compile(rf"\n(?:{_RECALL}|{_ANALYZE}|{_SUMMARIZE})")
+"""Begins a part of a prompt after the question."""
 
 
 class Reasoning(NamedTuple):
@@ -81,6 +83,42 @@ class Template:
         if self.name == "paper":
             return f"For option {label},"
         return f"For option {label} ({question.options[question.labels.index(label)].text}),"
+
+
+class Parts(NamedTuple):
+    """A prompt in parts that make it up again when joined."""
+
+    stem: str
+    options: str
+    reasoning: str
+    """Recall and analyses; empty before there are any."""
+    request: str
+    """What the prompt asks for: its last line or, in an analyze prompt, the end of it."""
+
+    def shortened(self, count: int) -> str:
+        """The prompt without this many words: the reasoning loses its first ones, then the stem does."""
+        reasoning, stem = _words(self.reasoning), _words(self.stem)
+        told = "".join(reasoning[count:])
+        left = "".join(stem[max(0, count - len(reasoning)) :])
+        return left.lstrip() + self.options + ("\n" + told.lstrip() if told else "") + self.request
+
+    def count_words(self) -> int:
+        """Words that `shortened` can leave out."""
+        return len(_words(self.reasoning)) + len(_words(self.stem))
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, each with the white space before it."""
+    return re.findall(r"\s*\S+", text)
+
+
+def parts_of(prompt: str) -> Parts:
+    """Take a prompt of any stage apart."""
+    places = [found.start() for found in _REQUEST.finditer(prompt)]
+    first, last = (places[0], places[-1]) if places else (len(prompt), len(prompt))
+    question, reasoning, request = prompt[:first], prompt[first:last], prompt[last:]
+    stem, options = question[: question.rfind("\n(A) ")], question[question.rfind("\n(A) ") :]
+    return Parts(stem, options, reasoning, request) if "\n(A) " in question else Parts(question, "", reasoning, request)
 
 
 def _question(question: Question) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tinythinker.stages.template import parts_of
 from tinythinker.student.student import Student
 
 IGNORED = -100
@@ -29,23 +30,45 @@ class Rows(NamedTuple):
 
 
 def prompt_ids(student: Student, prompts: Sequence[str]) -> Rows:
-    """Token ids of prompts. A prompt that is too long loses its front, because its end names the stage.
+    """Token ids of prompts, none longer than the student can read (`Student.most_prompt_tokens`).
 
-    A causal student continues its prompt, so the prompt has no end-of-sequence token. A beginning-of-sequence
-    token is kept even if the prompt is cut.
+    In a prompt that is too long the reasoning gives way, from its beginning, and only then the question's stem. The
+    options stay, and so does the end, which names the stage. A causal student continues its prompt, so the prompt has
+    no end-of-sequence token.
     """
-    limit = student.recipe.max_prompt_tokens
-    rows = _causal_prompts(student, prompts) if student.is_causal else _tokens(student, prompts)
-    begin = student.tokenizer.bos_token_id
+    rows = whole_prompt_ids(student, prompts)
+    limit = student.most_prompt_tokens
+    if limit is None:
+        return Rows(rows, [False] * len(rows))
     kept = [
-        row
-        if len(row) <= limit
-        else [begin, *row[1 - limit :]]
-        if student.is_causal and begin is not None and row[0] == begin
-        else row[-limit:]
-        for row in rows
+        row if len(row) <= limit else _cut(student, prompt, limit) for row, prompt in zip(rows, prompts, strict=True)
     ]
     return Rows(kept, [len(row) > limit for row in rows])
+
+
+def whole_prompt_ids(student: Student, prompts: Sequence[str]) -> list[list[int]]:
+    """Token ids of prompts of any length."""
+    return _causal_prompts(student, prompts) if student.is_causal else _tokens(student, prompts)
+
+
+def _cut(student: Student, prompt: str, limit: int) -> list[int]:
+    """Token ids of a prompt that lost as few words as possible.
+
+    If its options alone are too long, its last tokens stay, and a beginning-of-sequence token.
+    """
+    parts = parts_of(prompt)
+
+    def without(count: int) -> list[int]:
+        return whole_prompt_ids(student, [parts.shortened(count)])[0]
+
+    few, enough = 0, parts.count_words()
+    fitting = without(enough)
+    while enough - few > 1 and len(fitting) <= limit:
+        middle = (few + enough) // 2
+        row = without(middle)
+        few, enough, fitting = (few, middle, row) if len(row) <= limit else (middle, enough, fitting)
+    begins = student.is_causal and fitting[0] == student.tokenizer.bos_token_id
+    return fitting if len(fitting) <= limit else [*fitting[:begins], *fitting[begins - limit :]]
 
 
 def _tokens(student: Student, texts: Sequence[str], *, special: bool = True) -> list[list[int]]:

@@ -21,7 +21,7 @@ from transformers import (
 
 from tinythinker.core.errors import DataError, StudentError
 from tinythinker.core.files import read_record
-from tinythinker.settings.schema import StudentSettings
+from tinythinker.settings.schema import SHORTEST_PROMPT, StudentSettings
 from tinythinker.student.adapters import base_of, is_adapted, load_adapters, merged
 from tinythinker.student.student import RECIPE_FILE, Recipe, Student, quiet_library
 
@@ -72,13 +72,12 @@ def pretrained_student(settings: StudentSettings, recipe: Recipe) -> Student:
 
 def _refuse_what_is_too_long(name: str, student: Student) -> None:
     """Raise StudentError if the recipe allows texts longer than the model's positions."""
-    most = getattr(student.model.config, "max_position_embeddings", None)
-    recipe = student.recipe
-    read = recipe.max_prompt_tokens
+    most, recipe = student.positions, student.recipe
+    read = recipe.max_prompt_tokens or SHORTEST_PROMPT
     written = recipe.most_written
     if most is not None and (read + written if student.is_causal else max(read, written)) > most:
         raise StudentError(
-            f"student {name}: found prompts of up to {read} tokens and texts of up to {written}, expected them to fit "
+            f"student {name}: found prompts of {read} tokens and texts of up to {written}, expected them to fit "
             f"into its {most} positions{' together' if student.is_causal else ''}; lower student.max_prompt_tokens, "
             "student.max_target_tokens, generate.max_recall_tokens or generate.max_analysis_tokens"
         )

@@ -55,6 +55,8 @@ CAUSAL_SHAPES: Mapping[str, Mapping[str, Any]] = {
 }
 """Shapes of causal students by `student.size`."""
 
+LONGEST_PROMPT = 1024
+"""Tokens of a prompt that a causal student with random weights has positions for, if no setting limits it."""
 BIAS_STD = 1.5
 """Standard deviation of fresh relative position biases, in logits."""
 
@@ -119,7 +121,7 @@ def _fresh_causal(
         vocab_size=-(-len(tokenizer) // 8) * 8,
         num_attention_heads=heads,
         num_key_value_heads=heads,
-        max_position_embeddings=recipe.max_prompt_tokens + recipe.most_written,
+        max_position_embeddings=(recipe.max_prompt_tokens or LONGEST_PROMPT) + recipe.most_written,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,

@@ -50,7 +50,8 @@ class Recipe(Record):
 
     stages: StageSettings
     generate: GenerateSettings
-    max_prompt_tokens: int
+    max_prompt_tokens: int | None
+    """None: as many as the model can read."""
     max_target_tokens: int
     chat_template: bool = False
     """Are prompts written as the user's turn in the tokenizer's chat template? Causal students only."""
@@ -60,7 +61,9 @@ class Recipe(Record):
     @property
     def most_written(self) -> int:
         """Most tokens of any text that the student writes."""
-        return max(self.max_target_tokens, self.generate.max_recall_tokens, self.generate.max_analysis_tokens)
+        how = self.generate
+        limits = how.max_recall_tokens, how.max_analysis_tokens, how.max_conclusion_tokens
+        return max(self.max_target_tokens, *limits)
 
     @property
     def template(self) -> Template:
@@ -85,6 +88,24 @@ class Student:
     def pad_id(self) -> int:
         """The token that pads rows; padding is always masked."""
         return int(self.tokenizer.pad_token_id or 0)
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens that the model has positions for; None if any number will do (T5)."""
+        found: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return found
+
+    @property
+    def most_prompt_tokens(self) -> int | None:
+        """Tokens of the longest prompt that the student reads whole; None if there is no limit.
+
+        A causal student's prompt shares the positions with what it writes.
+        """
+        own = self.positions
+        if own is not None and self.is_causal:
+            own -= self.recipe.most_written
+        limits = [limit for limit in (self.recipe.max_prompt_tokens, own) if limit is not None]
+        return min(limits, default=None)
 
     @property
     def device(self) -> torch.device:
