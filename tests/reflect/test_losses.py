@@ -8,9 +8,10 @@ import torch
 from tests.conftest import ARCHITECTURES, tiny_of, tiny_student
 from tinythinker.core.records import PreferencePair, Stage
 from tinythinker.reflect.losses import PREFERENCE_LOSSES, PairLogps, dpo_loss, dpo_margin, ipo_loss
-from tinythinker.reflect.objective import ScoredPair, preference_objective
+from tinythinker.reflect.objective import ScoredPair, over_batch, preference_objective, score_pairs
 from tinythinker.reflect.reference import score_reference
 from tinythinker.settings.schema import ReflectSettings
+from tinythinker.student.encode import target_ids
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
 
@@ -108,6 +109,23 @@ def test_the_nll_is_the_mean_per_token_of_the_chosen_text_without_padding() -> N
         with torch.no_grad():
             by_hand += student.model(input_ids=ids, labels=labels).loss.item()
     assert losses[1.0] - losses[0.0] == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_over_a_batch_the_nll_is_the_mean_over_all_its_chosen_tokens() -> None:
+    student = tiny_student(dropout=0.0)
+    tokens = {one: len(ids) for one, ids in zip(PAIRS, target_ids(student, [p.chosen for p in PAIRS]).ids, strict=True)}
+    scored = over_batch(scored_by(student, PAIRS), tokens)
+    logps = score_pairs(student, Scorer(student.model), PAIRS).logps.chosen
+    losses = {
+        alpha: preference_objective(student, settings(alpha=alpha))(Scorer(student.model), scored).total.item()
+        for alpha in (0.0, 1.0)
+    }
+    mean = -logps.sum().item() / sum(tokens.values())
+    assert (losses[1.0] - losses[0.0]) / len(PAIRS) == pytest.approx(mean, rel=1e-4)
+    # Pieces of a batch add up to the same loss.
+    objective = preference_objective(student, settings(alpha=1.0))
+    pieces = sum(objective(Scorer(student.model), [one]).total.item() for one in scored)
+    assert pieces == pytest.approx(losses[1.0], rel=1e-5)
 
 
 def test_training_on_pairs_makes_the_student_prefer_the_chosen() -> None:

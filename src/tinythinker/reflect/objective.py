@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tinythinker.core.records import PreferencePair
@@ -23,6 +23,8 @@ class ScoredPair:
     pair: PreferencePair
     reference_chosen: float
     reference_rejected: float
+    nll_tokens: float | None = None
+    """What the chosen text's negative log-likelihood is divided by; None: its own tokens (`reflect.nll`)."""
 
 
 class PairScores(NamedTuple):
@@ -49,7 +51,7 @@ def score_pairs(student: Student, score: Scorer, pairs: Sequence[PreferencePair]
 
 
 def preference_objective(student: Student, settings: ReflectSettings) -> Callable[[Scorer, Sequence[ScoredPair]], Loss]:
-    """Preference loss + α · negative log-likelihood of the chosen per token (METHOD section 4), mean over pairs."""
+    """Preference loss + α · mean negative log-likelihood of the chosen (METHOD section 4), mean over pairs, nats."""
     preference = PREFERENCE_LOSSES[settings.loss]
 
     def objective(score: Scorer, items: Sequence[ScoredPair]) -> Loss:
@@ -61,7 +63,9 @@ def preference_objective(student: Student, settings: ReflectSettings) -> Callabl
         ours, theirs = (preference.compared(logps, tokens) for logps in (policy, reference))
         losses = preference.loss(ours, theirs, settings)
         if settings.alpha:
-            losses = losses - settings.alpha * policy.chosen / tokens.chosen
+            shared = [item.nll_tokens for item in items if item.nll_tokens is not None]
+            over = policy.chosen.new_tensor(shared) if shared else tokens.chosen
+            losses = losses - settings.alpha * policy.chosen / over
         margin = dpo_margin(ours, theirs).detach()
         figures = {
             "margin": margin.sum().item(),
@@ -73,6 +77,19 @@ def preference_objective(student: Student, settings: ReflectSettings) -> Callabl
         return Loss(total=losses.sum(), weight=len(items), figures=figures, tokens=read)
 
     return objective
+
+
+def over_batch(items: Sequence[ScoredPair], tokens: Mapping[PreferencePair, int]) -> list[ScoredPair]:
+    """The pairs of a batch, their NLL to be taken as a mean over all chosen tokens of the batch (`reflect.nll=batch`).
+
+    The loss is a mean over pairs, so each text's NLL is divided by the mean number of tokens of a chosen text: for
+    texts of 2 and 6 tokens with an NLL of 3 and 5 nats, (3 / 4 + 5 / 4) / 2 = (3 + 5) / (2 + 6).
+
+    Args:
+        tokens: length of each pair's chosen text.
+    """
+    mean = sum(tokens[item.pair] for item in items) / len(items)
+    return [replace(item, nll_tokens=mean) for item in items]
 
 
 def pair_pieces(student: Student, most: int | None) -> Callable[[Sequence[PreferencePair]], list[list[PreferencePair]]]:

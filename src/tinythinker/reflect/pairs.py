@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from tinythinker.core.records import Chain, PreferencePair, Question, Record, Stage
+from tinythinker.core.text import finished
 from tinythinker.stages.template import Template
 
 T = TypeVar("T")
@@ -87,7 +88,8 @@ def recall_pairs(
     chosen, rejected = chosen_and_rejected(chains, question)
     if not rejected:
         return []
-    spare = [text for text in dict.fromkeys(teacher_recalls) if text not in chosen and text not in rejected]
+    known = dict.fromkeys(map(finished, teacher_recalls))
+    spare = [text for text in known if text not in chosen and text not in rejected]
     spare = [spare[i] for i in rng.permutation(len(spare))]
     if foreign := spare[: len(chosen) - round(on_policy * len(chosen))]:
         chosen = _stretched(chosen, len(chosen), rng)[len(foreign) :]
@@ -110,16 +112,35 @@ def recall_pairs(
 
 
 def chosen_and_rejected(chains: Sequence[Chain], question: Question) -> tuple[list[str], list[str]]:
-    """The distinct recalls that led to the gold label, and those that did not, except those in both."""
-    right = list(dict.fromkeys(chain.recall or "" for chain in chains if chain.answer == question.gold))
-    wrong = list(dict.fromkeys(chain.recall or "" for chain in chains if chain.answer != question.gold))
+    """The distinct recalls that led to the gold label, and those that did not, except those in both.
+
+    Each ends with a full stop, so "X" and "X." are one text. A blank recall is on neither side.
+    """
+    right = dict.fromkeys(_told(chain.recall) for chain in chains if chain.answer == question.gold)
+    wrong = dict.fromkeys(_told(chain.recall) for chain in chains if chain.answer != question.gold)
     return [text for text in right if text and text not in wrong], [
         text for text in wrong if text and text not in right
     ]
 
 
+def _told(text: str | None) -> str:
+    """A sampled text with its full stop; blank if nothing was said."""
+    return finished(text) if text and text.strip() else ""
+
+
+class Backup(NamedTuple):
+    """Analyses that may stand in as chosen where no drawn set led to the gold label (`reflect.fallback`)."""
+
+    analyses: tuple[str, ...]
+    is_from_teacher: bool
+
+
 def analyze_pairs(
-    question: Question, chains: Sequence[Chain], template: Template, rng: np.random.Generator
+    question: Question,
+    chains: Sequence[Chain],
+    template: Template,
+    rng: np.random.Generator,
+    backups: Sequence[Backup] = (),
 ) -> list[PreferencePair]:
     """Pairs of analyses under one recall: from a set that led to the gold label, and from one that did not.
 
@@ -130,25 +151,30 @@ def analyze_pairs(
 
     Args:
         chains: chains with sampled analyses, all under the same recall, and a greedy summary.
+        backups: sets to choose from if none of these led to the gold label.
     """
-    right = {chain.analyses: chain for chain in chains if chain.answer == question.gold}
-    wrong = {chain.analyses: chain for chain in chains if chain.answer is not None and chain.answer != question.gold}
-    chosen = [chain for analyses, chain in right.items() if analyses not in wrong]
-    rejected = [chain for analyses, chain in wrong.items() if analyses not in right]
+    sets = [(tuple(map(_told, chain.analyses)), chain.answer) for chain in chains if chain.answer is not None]
+    right = dict.fromkeys(analyses for analyses, answer in sets if answer == question.gold)
+    wrong = {analyses: answer for analyses, answer in sets if answer != question.gold}
+    drawn = [Backup(analyses, is_from_teacher=False) for analyses in right if analyses not in wrong]
+    spare = [Backup(tuple(map(_told, backup.analyses)), backup.is_from_teacher) for backup in backups]
+    chosen = drawn or [backup for backup in dict.fromkeys(spare) if backup.analyses not in wrong]
+    rejected = [(analyses, answer) for analyses, answer in wrong.items() if analyses not in right]
     if not chosen or not rejected:
         return []
     count = max(len(chosen), len(rejected))
     pairs: dict[PreferencePair, None] = {}
-    for winner, loser in zip(_stretched(chosen, count, rng), _stretched(rejected, count, rng), strict=True):
-        for label in (question.gold, loser.answer):
+    for winner, (lost, answer) in zip(_stretched(chosen, count, rng), _stretched(rejected, count, rng), strict=True):
+        for label in (question.gold, answer):
             i = question.labels.index(str(label))
-            if winner.analyses[i] != loser.analyses[i] and winner.analyses[i] and loser.analyses[i]:
+            if winner.analyses[i] != lost[i] and winner.analyses[i] and lost[i]:
                 pair = PreferencePair(
                     question_id=question.id,
                     stage=Stage.ANALYZE,
-                    prompt=template.analyze_prompt(question, winner.recall, question.labels[i]),
+                    prompt=template.analyze_prompt(question, chains[0].recall, question.labels[i]),
                     chosen=winner.analyses[i],
-                    rejected=loser.analyses[i],
+                    rejected=lost[i],
+                    is_from_teacher=winner.is_from_teacher,
                 )
                 pairs[pair] = None
     return list(pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tinythinker.core import ranks
@@ -12,11 +12,12 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RoundFolder, RunDirectory
 from tinythinker.core.seeds import derive_seed
-from tinythinker.reflect.objective import ScoredPair, pair_pieces, preference_objective
+from tinythinker.reflect.objective import ScoredPair, over_batch, pair_pieces, preference_objective
 from tinythinker.reflect.reference import check_reference, reference_scores
 from tinythinker.reflect.sample import Sampler, make_pairs
+from tinythinker.reflect.schedule import Schedule
 from tinythinker.settings.schema import ReflectSettings
-from tinythinker.stages.plan import order_batches
+from tinythinker.student.encode import target_ids
 from tinythinker.student.load import load_student
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Training, fit
@@ -80,15 +81,10 @@ def train_round(
         say(f"{folder.name}: no question had both right and wrong reasoning, so there is nothing to learn from")
         ranks.on_first(lambda: student.save(folder.student))
         return student
-    turn = dict.fromkeys(by_stage, settings.interval)
-
-    def order(epoch: int) -> list[tuple[Stage, list[PreferencePair]]]:
-        return order_batches(
-            by_stage, turn, batch_size=settings.batch_size, seed=derive_seed(seed, folder.name), epoch=epoch
-        )
-
+    schedule = Schedule(by_stage, settings, derive_seed(seed, folder.name))
     pieces = pair_pieces(student, settings.micro_batch_size)
-    passes = [piece for _, batch in order(0) for share in ranks.shares(batch) if share for piece in pieces(share)]
+    whole = [batch for _, batch in schedule.first_pass()]
+    passes = [piece for batch in whole for share in ranks.shares(batch) if share for piece in pieces(share)]
     # Even adapters that change nothing yet use other kernels; add them now, so that the margin starts at 0.
     student.adapt(seed, folder.name)
     scored = reference_scores(
@@ -96,16 +92,12 @@ def train_round(
     )
     if initial is None:
         check_reference(folder.reference, student, [scored[pair] for pair in passes[0]], settings)
-
-    def epoch(number: int) -> list[tuple[Stage, list[ScoredPair]]]:
-        return [(stage, [scored[pair] for pair in batch]) for stage, batch in order(number)]
-
     training = Training(
         name=folder.name,
-        epoch=epoch,
+        epoch=_scored_epochs(schedule, scored, student),
         objective=preference_objective(student, settings),
-        pieces=lambda items: [[scored[pair] for pair in piece] for piece in pieces([item.pair for item in items])],
-        cycle=settings.interval * len(by_stage),
+        pieces=_scored_pieces(pieces),
+        cycle=sum(schedule.turn().values()),
         validate=lambda: validate(student),
         dropout=False,
         keep_start=settings.rollback,
@@ -113,6 +105,31 @@ def train_round(
     trained = fit(student, training, settings, seed=seed, folder=folder)
     _tell_outcome(folder)
     return trained
+
+
+def _scored_epochs(
+    schedule: Schedule, scored: Mapping[PreferencePair, ScoredPair], student: Student
+) -> Callable[[int], list[tuple[Stage, list[ScoredPair]]]]:
+    """The schedule's epochs with scored pairs."""
+    if schedule.settings.nll == "text":
+        return lambda number: [(stage, [scored[pair] for pair in batch]) for stage, batch in schedule.epoch(number)]
+    pairs = list(scored)
+    tokens = dict(zip(pairs, map(len, target_ids(student, [pair.chosen for pair in pairs]).ids), strict=True))
+    return lambda number: [
+        (stage, over_batch([scored[pair] for pair in batch], tokens)) for stage, batch in schedule.epoch(number)
+    ]
+
+
+def _scored_pieces(
+    pieces: Callable[[Sequence[PreferencePair]], list[list[PreferencePair]]],
+) -> Callable[[Sequence[ScoredPair]], list[list[ScoredPair]]]:
+    """The same pieces of scored pairs."""
+
+    def of(items: Sequence[ScoredPair]) -> list[list[ScoredPair]]:
+        item_of = {item.pair: item for item in items}
+        return [[item_of[pair] for pair in piece] for piece in pieces(list(item_of))]
+
+    return of
 
 
 def _tell_outcome(folder: RoundFolder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,17 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import Chain, PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RoundFolder
 from tinythinker.core.seeds import stream
+from tinythinker.core.text import finished
 from tinythinker.generate.think import Draws, Thought, think
-from tinythinker.reflect.pairs import PairCounts, analyze_pairs, chosen_and_rejected, recall_pairs, share_out, solved
+from tinythinker.reflect.pairs import (
+    Backup,
+    PairCounts,
+    analyze_pairs,
+    chosen_and_rejected,
+    recall_pairs,
+    share_out,
+    solved,
+)
 from tinythinker.settings.schema import ReflectSettings, in_round
 from tinythinker.stages.plan import PLANS
 from tinythinker.student.encode import target_ids
@@ -87,7 +96,7 @@ class Sampler:
         if cut := sum(chain.count_cut > 0 for chain in chains):
             say(
                 f"{self.folder.name}: {cut} of {len(chains)} chains had too long a prompt, "
-                "which lost its front (student.max_prompt_tokens)"
+                "which lost part of its reasoning (student.max_prompt_tokens)"
             )
         return chains
 
@@ -141,23 +150,27 @@ def _write_pairs(
     settings = sampler.settings
     asked = draw_questions(questions, settings, sampler.seed)
     stages = PLANS[sampler.student.recipe.stages.plan]
+    given: dict[str, list[Rationale]] = defaultdict(list)
+    for rationale in rationales:
+        given[rationale.question_id].append(rationale)
     pairs: list[PreferencePair] = []
     sampled: list[list[Chain]] = []
-    chosen: list[tuple[Question, str | None]] = [(question, None) for question in asked]
+    under: list[tuple[Question, str | None, Sequence[Backup]]] = [(question, None, ()) for question in asked]
     if Stage.RECALL in stages:
         chains = sampler.recalls(asked)
         sampled += chains
-        chosen = [
-            (question, recall)
-            for question, some in zip(asked, chains, strict=True)
-            for recall in chosen_and_rejected(some, question)[0]
+        made = _pairs_of_recalls(sampler, asked, chains, given)
+        under = [
+            (question, recall, _backups(recall, some, given[question.id]) if settings.fallback else ())
+            for question, some, own in zip(asked, chains, made, strict=True)
+            for recall in _recalls_to_analyze(settings, question, some, own)
         ]
         if "recall" in settings.stages:
-            pairs += _pairs_of_recalls(sampler, asked, chains, rationales)
+            pairs += [pair for own in made for pair in own]
     if Stage.ANALYZE in stages and "analyze" in settings.stages:
-        chains = sampler.analyses(chosen)
+        chains = sampler.analyses([(question, recall) for question, recall, _ in under])
         sampled += chains
-        pairs += _pairs_of_analyses(sampler, [question for question, _ in chosen], chains)
+        pairs += _pairs_of_analyses(sampler, [(question, backups) for question, _, backups in under], chains)
     pairs = _distinct(pairs)
     counts = _count(sampler.student, len(asked), sampled, pairs, len(_distinct([*pairs, *earlier])) - len(pairs))
 
@@ -172,33 +185,58 @@ def _write_pairs(
     )
 
 
+def _recalls_to_analyze(
+    settings: ReflectSettings, question: Question, chains: Sequence[Chain], pairs: Sequence[PreferencePair]
+) -> list[str]:
+    """The recalls of a question under which analyses are drawn (`reflect.analyze_under`)."""
+    if settings.analyze_under == "paired":
+        return list(dict.fromkeys(pair.chosen for pair in pairs))
+    return chosen_and_rejected(chains, question)[0]
+
+
+def _backups(recall: str, chains: Sequence[Chain], rationales: Sequence[Rationale]) -> list[Backup]:
+    """The sets of analyses that are known to go with a recall: those of the student's chains, else the teacher's.
+
+    Args:
+        recall: with its full stop, chosen: all chains that have it led to the gold label.
+    """
+    own = [chain.analyses for chain in chains if chain.recall and finished(chain.recall) == recall and chain.analyses]
+    if own:
+        return [Backup(analyses, is_from_teacher=False) for analyses in own]
+    teachers = [rationale.analyses for rationale in rationales if finished(rationale.recall) == recall]
+    return [Backup(analyses, is_from_teacher=True) for analyses in teachers if analyses]
+
+
 def _pairs_of_recalls(
     sampler: Sampler,
     questions: Sequence[Question],
     chains: Sequence[Sequence[Chain]],
-    rationales: Sequence[Rationale],
-) -> list[PreferencePair]:
-    """Recall pairs of all questions; `chains` by question."""
+    rationales: Mapping[str, Sequence[Rationale]],
+) -> list[list[PreferencePair]]:
+    """Recall pairs, by question.
+
+    Args:
+        chains: by question.
+        rationales: of each question, by its id.
+    """
     template, on_policy = sampler.student.recipe.template, sampler.settings.on_policy
-    recalls: dict[str, list[str]] = defaultdict(list)
-    for rationale in rationales:
-        recalls[rationale.question_id].append(rationale.recall)
-    pairs: list[PreferencePair] = []
+    pairs = []
     for question, some in zip(questions, chains, strict=True):
         rng = stream(sampler.seed, "pairs", "recall", question.id)
-        known = recalls.get(question.id, [])
-        pairs += recall_pairs(question, some, known, template, rng, on_policy=on_policy)
+        known = [rationale.recall for rationale in rationales.get(question.id, ())]
+        pairs.append(recall_pairs(question, some, known, template, rng, on_policy=on_policy))
     return pairs
 
 
 def _pairs_of_analyses(
-    sampler: Sampler, questions: Sequence[Question], chains: Sequence[Sequence[Chain]]
+    sampler: Sampler, asked: Sequence[tuple[Question, Sequence[Backup]]], chains: Sequence[Sequence[Chain]]
 ) -> list[PreferencePair]:
-    """Analyze pairs; a question and its chains for every chosen recall."""
+    """Analyze pairs; a question with its backups, and its chains, for every recall."""
     template = sampler.student.recipe.template
     pairs: list[PreferencePair] = []
-    for i, (question, some) in enumerate(zip(questions, chains, strict=True)):
-        pairs += analyze_pairs(question, some, template, stream(sampler.seed, "pairs", "analyze", question.id, i))
+    for i, ((question, backups), some) in enumerate(zip(asked, chains, strict=True)):
+        rng = stream(sampler.seed, "pairs", "analyze", question.id, i)
+        pairs += analyze_pairs(question, some, template, rng, backups)
     return pairs
 
 

@@ -26,6 +26,8 @@ SOURCES = Names("teacher.source", ("openai", "ecqa", "facts", "recorded", "scrip
 LOSSES = Names("reflect.loss", ("dpo", "ipo", "dpo_norm", "none"))
 """Preference losses; what they stand for is in `reflect.losses`."""
 
+SHORTEST_PROMPT = 8
+"""Fewest tokens that prompts may be limited to."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Folder = Annotated[Path, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
 """A path. YAML reads a folder name such as 2024 as a number; here it becomes text again."""
@@ -152,8 +154,11 @@ class LlmSettings(Settings):
     keep: int | None = Field(None, ge=1)
     """Maximum rationales to keep per question; null keeps up to teacher.llm.samples."""
     duplicate_distance: int = Field(10, ge=0)
-    """A recall is a duplicate if at most this many character edits separate it from one already kept; 0 drops
-    only equal ones."""
+    """A recall is a duplicate if at most this many character edits separate it from another one of its question; 0
+    counts only equal ones."""
+    duplicates: Literal["first", "refill"] = "first"
+    """What to do about duplicates. first: keep the first one; refill: take rationales without a duplicate first, and
+    then a random draw of the others, as many as may be kept (the official code)."""
     reject_leaks: bool = False
     """Reject rationales whose recall contains the text of the option they argue for."""
     mode: Literal["direct", "batch"] = "direct"
@@ -297,9 +302,10 @@ class StudentSettings(Settings):
     the task."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout in phase 1. Phase 2 trains without dropout (FIDELITY, defect 2)."""
-    max_prompt_tokens: int = Field(200, ge=8)
-    """Maximum tokens of a prompt. Longer prompts lose their front; the cuts are counted and reported."""
-    max_target_tokens: int = Field(200, ge=4)
+    max_prompt_tokens: int | None = Field(None, ge=SHORTEST_PROMPT)
+    """Maximum tokens of a prompt; null: as many as the model can read. In longer prompts the reasoning gives way,
+    then the question's stem; the cuts are counted and reported."""
+    max_target_tokens: int = Field(512, ge=4)
     """Maximum tokens of a target. Longer targets lose their end; the cuts are counted and reported."""
     lora: LoraSettings | None = None
     """Low-rank adapters (LoRA) that both phases train instead of the weights; needs the extra [peft]. null trains
@@ -382,13 +388,25 @@ class ReflectSettings(OptimSettings):
     the number more for each of them; samples that those questions cannot take are not drawn."""
     stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
     """Stages to make pairs of."""
+    analyze_under: Literal["chosen", "paired"] = "chosen"
+    """Recalls under which analyses are drawn. chosen: all of the student's that led to the gold label; paired: the
+    chosen texts of recall pairs, the teacher's among them, so none for a question without such a pair (the official
+    code)."""
+    fallback: bool = False
+    """Where none of the drawn sets of analyses led to the gold label, take the student's greedy set or, under a
+    teacher's recall, the teacher's set as the chosen one (the official code)."""
     on_policy: Share = 1.0
     """Share of the chosen recalls that the student wrote. The teacher's recalls replace the rest, or less of
     it if the question has too few of them."""
     replay_rounds: int = Field(0, ge=0)
     """Also train on the pairs of this many earlier rounds."""
-    interval: int = Field(100, ge=1)
-    """Optimizer steps on recall pairs before the analyze pairs take their turn, and vice versa."""
+    interval: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Optimizer steps on the pairs of one stage before the other stage takes its turn. auto: the official rule, one
+    step more than the recall pairs fill batches, and for every recall pair as many turns of analyze as there are
+    analyze pairs to it, plus one."""
+    epoch: Literal["pairs", "cycle"] = "pairs"
+    """What an epoch of phase 2 is. pairs: a pass over all pairs; cycle: one turn of every stage, which begins a
+    stage's pairs again once they are used up (the official code)."""
     loss: Annotated[str, LOSSES] = "dpo"
     """Preference loss on the pairs (see `reflect.losses`). dpo, ipo: the published losses; dpo_norm: dpo on
     log-probabilities per token; none: the student only learns the chosen texts (self-training)."""
@@ -402,8 +420,11 @@ class ReflectSettings(OptimSettings):
     """Sharpness of the preference loss, which multiplies margins by this number. A smaller one lets the
     student move further from the reference."""
     alpha: float = Field(0.5, ge=0)
-    """Weight of the chosen texts' mean negative log-likelihood, which is added to the preference loss; 0
+    """Weight of the chosen texts' mean negative log-likelihood (NLL), which is added to the preference loss; 0
     turns it off."""
+    nll: Literal["text", "batch"] = "text"
+    """What that mean is over. text: the tokens of each text, then the texts; batch: all tokens of the batch, so long
+    texts count more (the official code)."""
     rollback: bool = True
     """Let the student that a round starts from compete with the round's checkpoints, so that a round that
     does not help changes nothing."""
@@ -447,6 +468,8 @@ class GenerateSettings(Settings):
     """Maximum tokens of a recall."""
     max_analysis_tokens: int = Field(128, ge=1)
     """Maximum tokens of the analysis of one option."""
+    max_conclusion_tokens: int = Field(16, ge=8)
+    """Maximum tokens of the conclusion, one fixed sentence."""
     answer: Literal["free", "constrained"] = "free"
     """How the student answers. free: it writes a conclusion, and the label is read from it; constrained: the
     most likely label is taken."""

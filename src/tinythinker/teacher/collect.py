@@ -20,8 +20,8 @@ from tinythinker.teacher.sources import TEACHER_SOURCES
 from tinythinker.teacher.usage import Usage
 
 _SELECTION = (
-    "samples temperature max_tokens waves show_gold examples structured keep duplicate_distance reject_leaks".split()
-)
+    "samples temperature max_tokens waves show_gold examples structured keep duplicate_distance duplicates reject_leaks"
+).split()
 """Settings of a language model that the header of a rationales file repeats; no addresses and no paths."""
 
 
@@ -50,7 +50,7 @@ def collect_rationales(settings: RunSettings, task: Task, run: RunDirectory) -> 
     """
     train = list(task.splits["train"])
     given = TEACHER_SOURCES[settings.teacher.source](Asking(settings, task, train, run))
-    selected = select_rationales(given.answers, train, settings.teacher)
+    selected = select_rationales(given.answers, train, settings.teacher, settings.seed)
     if not selected.rationales and settings.stages.plan != "summarize":
         write_records(run.rejected, selected.rejected)
         raise TeacherError(

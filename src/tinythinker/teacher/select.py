@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from tinythinker.core.records import Flaw, Question, Rationale, Rejected
+from tinythinker.core.seeds import stream
 from tinythinker.settings.schema import LlmSettings, TeacherSettings
 from tinythinker.teacher.llm.ledger import effective_label
 
@@ -26,13 +28,16 @@ class Selected:
 
 
 def select_rationales(
-    answers: Iterable[Rationale | Rejected], questions: Sequence[Question], teacher: TeacherSettings
+    answers: Iterable[Rationale | Rejected], questions: Sequence[Question], teacher: TeacherSettings, seed: int
 ) -> Selected:
     """Sort a teacher's answers into kept and rejected, question by question in their order.
 
     The label policy applies to every source whose rationales say which label they argue for. An LLM's
-    rationale must also not leak the answer (if `reject_leaks`), not nearly repeat one already kept, and be
+    rationale must also not leak the answer (if `reject_leaks`), not nearly repeat another one (`duplicates`), and be
     within the limit per question.
+
+    Args:
+        seed: of the run; only `duplicates=refill` draws.
     """
     well_formed: dict[str, list[Rationale]] = {}
     rejected: list[Rejected] = []
@@ -52,7 +57,7 @@ def select_rationales(
             votes[question.id] = dict(count.most_common())
         if label is not None and label != question.gold:
             relabelled[question.id] = label
-        for chosen in _choose(rationales, question, label, teacher.llm):
+        for chosen in _choose(rationales, question, label, teacher.llm, seed):
             if isinstance(chosen, Rationale):
                 kept.append(chosen)
             else:
@@ -61,36 +66,75 @@ def select_rationales(
 
 
 def _choose(
-    rationales: Sequence[Rationale], question: Question, label: str | None, llm: LlmSettings | None
+    rationales: Sequence[Rationale], question: Question, label: str | None, llm: LlmSettings | None, seed: int
 ) -> Iterator[Rationale | Rejected]:
-    """Each rationale of a question, or why it is rejected; earlier ones take precedence."""
-    kept: list[str] = []
+    """Each rationale of a question, or why it is rejected."""
     answer = next((option.text for option in question.options if option.label == label), "")
+    sound: list[str] = []
+    flaws: list[_Found | None] = []
     for rationale in rationales:
         flaw = None
         if rationale.label not in (None, label):
             flaw = Flaw.DISAGREES, f"calls {rationale.label} correct, should argue for {label}"
-        elif llm is not None:
-            flaw = _flaw_of_llm(rationale.recall, kept, answer, llm)
-        if flaw is None:
-            kept.append(rationale.recall)
+        elif llm is not None and llm.reject_leaks and names(rationale.recall, answer):
+            flaw = Flaw.LEAK, f"the recall names {answer!r}"
+        else:
+            sound.append(rationale.recall)
+        flaws.append(flaw)
+    if llm is None:
+        chosen: list[_Found | None] = [None] * len(sound)
+    elif llm.duplicates == "refill":
+        chosen = _refilled(sound, llm, stream(seed, "refill", question.id))
+    else:
+        chosen = _first(sound, llm)
+    of_sound = iter(chosen)
+    for rationale, flaw in zip(rationales, flaws, strict=True):
+        found = flaw or next(of_sound)
+        if found is None:
             yield rationale
         else:
             text = "\n".join([rationale.recall, *rationale.analyses])
-            yield Rejected(question_id=question.id, flaw=flaw[0], text=text, reason=flaw[1])
+            yield Rejected(question_id=question.id, flaw=found[0], text=text, reason=found[1])
 
 
-def _flaw_of_llm(recall: str, kept: Sequence[str], answer: str, llm: LlmSettings) -> tuple[Flaw, str] | None:
-    """Flaw and reason of what a language model recalled, after the recalls already kept; None if it is fine."""
+_Found = tuple[Flaw, str]
+"""A flaw and its reason."""
+
+
+def _first(recalls: Sequence[str], llm: LlmSettings) -> list[_Found | None]:
+    """What is wrong with each recall of a language model after those kept before it; None: it is kept."""
     most = llm.keep or llm.samples
-    near = _nearest(recall, kept, llm.duplicate_distance)
-    if llm.reject_leaks and names(recall, answer):
-        return Flaw.LEAK, f"the recall names {answer!r}"
-    if near is not None:
-        return Flaw.DUPLICATE, f"{near} edited characters from one that is kept"
-    if len(kept) >= most:
-        return Flaw.SURPLUS, f"{most} are already kept"
-    return None
+    kept: list[str] = []
+    found: list[_Found | None] = []
+    for recall in recalls:
+        near = _nearest(recall, kept, llm.duplicate_distance)
+        if near is not None:
+            found.append((Flaw.DUPLICATE, f"{near} edited characters from one that is kept"))
+        elif len(kept) >= most:
+            found.append((Flaw.SURPLUS, f"{most} are already kept"))
+        else:
+            kept.append(recall)
+            found.append(None)
+    return found
+
+
+def _refilled(recalls: Sequence[str], llm: LlmSettings, rng: np.random.Generator) -> list[_Found | None]:
+    """Likewise as in the official code: recalls that are close to no other one, then a random draw of the rest."""
+    most = llm.keep or llm.samples
+    near = [
+        _nearest(recall, [*recalls[:i], *recalls[i + 1 :]], llm.duplicate_distance) for i, recall in enumerate(recalls)
+    ]
+    alone = [i for i, distance in enumerate(near) if distance is None][:most]
+    others = [i for i in range(len(recalls)) if i not in alone]
+    drawn = [others[i] for i in rng.permutation(len(others))[: most - len(alone)]]
+    return [
+        None
+        if i in alone or i in drawn
+        else (Flaw.SURPLUS, f"{most} are already kept")
+        if distance is None
+        else (Flaw.DUPLICATE, f"{distance} edited characters from another one")
+        for i, distance in enumerate(near)
+    ]
 
 
 _ADVICE = {
@@ -112,9 +156,9 @@ def advice(rejected: Rejected) -> str:
     return f"{rejected.flaw}{reason}: {shown!r}" + (f"; {helps}" if helps else "")
 
 
-def _nearest(recall: str, kept: Iterable[str], most: int) -> int | None:
-    """Smallest edit distance from a recall to one already kept; None if above `most` (METHOD section 2)."""
-    distances = (Levenshtein.distance(recall, other, score_cutoff=most) for other in kept)
+def _nearest(recall: str, others: Iterable[str], most: int) -> int | None:
+    """Smallest edit distance from a recall to one of the others; None if above `most` (METHOD section 2)."""
+    distances = (Levenshtein.distance(recall, other, score_cutoff=most) for other in others)
     return min((distance for distance in distances if distance <= most), default=None)
 
 
