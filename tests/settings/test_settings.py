@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,7 @@ def test_a_folder_name_may_look_like_a_number() -> None:
 
 def test_keys_of_a_settings_file_must_be_text(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("1: 2\n")
-    with pytest.raises(SettingsError, match=r"a\.yaml, key: found 1, expected the name of a setting"):
+    with pytest.raises(SettingsError, match=r"a\.yaml:1: found the key .1., which is no text without quotes"):
         load_settings("csqa", [], tmp_path / "a.yaml")
 
 
@@ -225,3 +226,47 @@ def test_a_group_without_what_it_needs_is_refused(overrides: list[str], message:
 
 def test_without_epochs_training_ends_at_max_steps() -> None:
     assert load_settings("csqa", ["train.epochs=null", "train.max_steps=7"]).train.max_steps == 7
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:hush@host/v1",
+        "https://host/v1?api_key=hush",
+        "https://host/v1;api_key=hush",
+        "https://host/v1/api_key=hush",
+        "https://host/v1#hush",
+        "https://me:hush%40host/v1",
+        "https://me:hush",
+        "me:hush@host",
+        "hush",
+        "[https://me:hush@host/v1]",
+        "{https://me:hush@host/v1: 1}",
+    ],
+)
+def test_an_address_that_may_hold_a_secret_is_refused_and_not_repeated(address: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        f"teacher: {{source: openai, llm: {{model: x, base_url: {json.dumps(address)}}}}}\n"
+    )
+    overrides = ["teacher.source=openai", "teacher.llm.model=x", f"teacher.llm.base_url={address}"]
+    for given, config in ((overrides, None), ([], tmp_path / "a.yaml")):
+        with pytest.raises(SettingsError) as caught:
+            load_settings("csqa", given, config)
+        assert "hush" not in str(caught.value)
+
+
+def test_a_key_given_twice_is_refused_also_with_its_group_written_out(tmp_path: Path) -> None:
+    for text in ("seed: 1\nseed: 2\n", "train.epochs: 1\ntrain: {epochs: 2}\n"):
+        (tmp_path / "a.yaml").write_text(text)
+        with pytest.raises(SettingsError, match=r"a\.yaml.*: found the key '.*' twice"):
+            load_settings("csqa", [], tmp_path / "a.yaml")
+
+
+def test_a_key_of_a_thousand_parts_is_an_unknown_setting() -> None:
+    with pytest.raises(SettingsError, match="found no such setting"):
+        load_settings("csqa", [".".join("a" * 2000) + "=1"])
+
+
+def test_a_date_is_text_in_a_file_as_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("teacher: {licence: 2024-01-31}\n")
+    assert load_settings("csqa", [], tmp_path / "a.yaml").teacher.licence == "2024-01-31"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from tinythinker.core.masking import without_secrets
+
+_MOST_SHOWN = 200
+"""Characters of a value that a message shows."""
+
 
 class TinyThinkerError(Exception):
     """The command line prints this without a traceback and exits with `exit_code`."""
@@ -41,4 +46,10 @@ def expected(what: str, found: object, wanted: str) -> str:
     >>> expected("question q7, gold", "C", "one of ('A', 'B')")
     "question q7, gold: found 'C', expected one of ('A', 'B')"
     """
-    return f"{what}: found {found!r}, expected {wanted}"
+    return f"{what}: found {shortened(found)}, expected {wanted}"
+
+
+def shortened(found: object) -> str:
+    """A value as a message shows it: on one line, of bearable length, without the secrets in its addresses."""
+    shown = without_secrets(repr(found))
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."

@@ -13,13 +13,14 @@ from typing import IO, TypeVar
 from pydantic import JsonValue, ValidationError
 
 from tinythinker.core import ranks
-from tinythinker.core.errors import DataError, expected
+from tinythinker.core.errors import DataError, expected, shortened
+from tinythinker.core.formats import Json as Json
+from tinythinker.core.formats import MalformedError, parse_json
 from tinythinker.core.progress import Progress
 from tinythinker.core.records import Record
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
-Json = dict[str, JsonValue]
 
 
 @contextmanager
@@ -31,6 +32,8 @@ def file_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: found no such file, expected a readable file") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: found byte {error.start} is not UTF-8, expected UTF-8 text") from None
+    except UnicodeEncodeError:
+        raise DataError(f"{path}: found a text with half a character, expected text that UTF-8 can hold") from None
     except OSError as error:
         raise DataError(
             f"{path}: {error.strerror or error}; nothing was half-written: fix this and run the command again"
@@ -47,14 +50,24 @@ def describe(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where}: found nothing, expected a value"
     if first["type"] == "extra_forbidden":
-        return f"{where}: found {first['input']!r}, expected no such field"
+        return f"{where}: found {shortened(first['input'])}, expected no such field"
     return expected(where, first["input"], message.removeprefix("Input should be "))
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file without its byte order mark; line ends stay as they are. Raises DataError."""
-    with file_errors(path):
-        return path.read_bytes().decode("utf-8-sig")
+def read_text(path: Path, *, most_bytes: int | None = None) -> str:
+    """The text of a UTF-8 file without its byte order mark; line ends stay as they are.
+
+    Args:
+        most_bytes: no more is read, so that a device without end does not fill the memory; None reads all.
+
+    Raises:
+        DataError: it cannot be read, is not UTF-8, or is larger than `most_bytes`.
+    """
+    with file_errors(path), path.open("rb") as file:
+        content = file.read(-1 if most_bytes is None else most_bytes + 1)
+        if most_bytes is not None and len(content) > most_bytes:
+            raise DataError(f"{path}: found more than {most_bytes:,} bytes, expected a smaller file")
+        return content.decode("utf-8-sig")
 
 
 def read_objects(path: Path, *, is_growing: bool = False) -> Iterator[tuple[int, Json]]:
@@ -79,10 +92,9 @@ def read_objects(path: Path, *, is_growing: bool = False) -> Iterator[tuple[int,
 
 def _object(line: str, where: str) -> Json:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise DataError(f"{where}: found malformed JSON ({reason}), expected one JSON object on this line") from None
+        value = parse_json(line)
+    except MalformedError as error:
+        raise DataError(f"{where}: found {error}, expected one JSON object on this line") from None
     if not isinstance(value, dict):
         raise DataError(expected(where, value, "a JSON object"))
     return value
@@ -137,12 +149,17 @@ def write_json(path: Path, value: JsonValue) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json_value(path: Path, wanted: str) -> JsonValue:
+    """The value in a JSON file; `wanted` says in a message what it should be. Raises DataError."""
+    try:
+        return parse_json(read_text(path))
+    except MalformedError as error:
+        raise DataError(f"{error.at(str(path))}: found {error}, expected {wanted}") from None
+
+
 def read_json(path: Path) -> Json:
     """A JSON file that holds one object. Raises DataError."""
-    try:
-        value = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: found malformed JSON ({error.msg}), expected one object") from None
+    value = read_json_value(path, "one object")
     if not isinstance(value, dict):
         raise DataError(expected(str(path), value, "a JSON object"))
     return value
@@ -239,8 +256,8 @@ def _done_before(path: Path, kind: type[R], count: int, chunk: int) -> list[R]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    if path.is_dir():
+    """Remove a file or a folder, if it is there; of a link only the link, never what lies behind it."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

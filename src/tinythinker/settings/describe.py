@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
-from tinythinker.core.errors import SettingsError
+from tinythinker.core.errors import SettingsError, shortened
 from tinythinker.core.files import Json
 from tinythinker.core.names import Names
 from tinythinker.settings.schema import SECTIONS, RunSettings, Settings
@@ -131,5 +131,5 @@ def unknown_setting(key: str) -> SettingsError:
     if key.split(".")[-1] in ("key", "api_key", "token"):
         hint = "; an API key is only read from the environment variable that teacher.llm.key_env names"
     return SettingsError(
-        f"setting {key!r}: found no such setting, expected one of those in `tinythinker settings`{hint}"
+        f"setting {shortened(key)}: found no such setting, expected one of those in `tinythinker settings`{hint}"
     )

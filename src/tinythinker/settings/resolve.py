@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from importlib import resources
 from pathlib import Path
 
-import yaml
 from pydantic import JsonValue, ValidationError
 
-from tinythinker.core.errors import SettingsError, expected
-from tinythinker.core.files import Json, read_text
+from tinythinker.core.errors import SettingsError, expected, shortened
+from tinythinker.core.files import read_text
+from tinythinker.core.formats import MOST_YAML_BYTES, Json, MalformedError, parse_yaml, yaml_mapping
 from tinythinker.core.progress import say
 from tinythinker.core.run import Bound, Flat
 from tinythinker.settings.describe import flatten, known_keys, optional_groups, unknown_setting
@@ -59,7 +59,7 @@ def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None 
     Raises:
         SettingsError, DataError: something is wrong with a setting, or with the file.
     """
-    given = {} if config is None else _read_yaml(read_text(config), str(config))
+    given = {} if config is None else _read_yaml(read_text(config, most_bytes=MOST_YAML_BYTES), str(config))
     given = _merge(given, _overrides(overrides))
     base = _merge({"task": task}, preset(task))
     for group in optional_groups():
@@ -141,16 +141,10 @@ def preset(task: str) -> Json:
 
 
 def _read_yaml(text: str, where: str) -> Json:
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise SettingsError(f"{where}{line}: found malformed YAML, expected `key: value` lines") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise SettingsError(expected(where, tree, "a mapping of settings"))
+    tree = yaml_mapping(text, where, "`key: value` lines")
+    twice = [key for key, count in Counter(_paths(tree)).items() if count > 1]
+    if twice:
+        raise SettingsError(f"{where}: found the key {shortened(twice[0])} twice, expected every key once")
     tree = _renamed(tree, where)
     _check_keys(tree, where)
     return tree
@@ -167,15 +161,13 @@ def parse_override(text: str) -> tuple[str, JsonValue]:
         raise SettingsError(expected("setting", text, "key.path=value"))
     try:
         return key.strip(), _yaml(value)
-    except (yaml.YAMLError, ValueError):
+    except MalformedError:
         return key.strip(), value
 
 
 def _yaml(text: str) -> JsonValue:
     """The value of a YAML text, with `1e-4` as a number and `yes` as text, unlike YAML 1.1."""
-    value: JsonValue | date = yaml.safe_load(text)
-    if isinstance(value, date):  # a folder named after a day
-        return text.strip()
+    value = parse_yaml(text)
     if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
         return text.strip()
     if isinstance(value, str):
@@ -194,9 +186,15 @@ def _merge(below: Mapping[str, JsonValue], above: Mapping[str, JsonValue]) -> Js
     return merged
 
 
+_MOST_DOTS = 20
+"""In a key; no setting lies that deep, and a tree is walked one call per level."""
+
+
 def _nested(pairs: Sequence[tuple[str, JsonValue]]) -> Json:
     tree: Json = {}
     for key, value in pairs:
+        if key.count(".") > _MOST_DOTS:
+            raise unknown_setting(key)
         here: JsonValue = value
         for name in reversed(key.split(".")):
             here = {name: here}
@@ -206,9 +204,6 @@ def _nested(pairs: Sequence[tuple[str, JsonValue]]) -> Json:
 
 def _check_keys(tree: Json, where: str) -> None:
     """Refuse unknown keys before pydantic sees them, and suggest the closest known one."""
-    for key in _all_keys(tree):
-        if not isinstance(key, str):
-            raise SettingsError(expected(f"{where}, key", key, "the name of a setting"))
     if "task" in tree:
         raise SettingsError(
             expected(f"{where}, task", tree["task"], "no such key: the task is the command's first argument")
@@ -224,8 +219,10 @@ def _check_keys(tree: Json, where: str) -> None:
             raise unknown_setting(key)
 
 
-def _all_keys(tree: Mapping[str, JsonValue]) -> Iterator[object]:
+def _paths(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[str]:
+    """The `key.path` of every single value, as often as it stands there."""
     for key, value in tree.items():
-        yield key
-        if isinstance(value, Mapping):
-            yield from _all_keys(value)
+        if isinstance(value, Mapping) and value:
+            yield from _paths(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tinythinker.core.errors import expected
 from tinythinker.core.files import Json
@@ -46,6 +46,29 @@ def _is_env_name(value: object) -> object:
 EnvName = Annotated[str, BeforeValidator(_is_env_name)]
 """The name of an environment variable."""
 
+
+_HIDES_SOMETHING = re.compile(r"[@?#;=&%\s]|[^!-~]")
+"""Where a user, a password, a query, a fragment or a parameter begins or is spelled in disguise."""
+
+
+def _is_plain_address(value: object) -> object:
+    """An address without a trailing slash; any other value is refused without repeating it: it may hold a key."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) and not _HIDES_SOMETHING.search(value) else None
+        is_address = parts is not None and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number, or half a pair of brackets
+        is_address = False
+    if not isinstance(value, str) or not is_address:
+        raise ValueError(
+            "setting teacher.llm.base_url: found no plain address (not shown: it may hold a key), expected one such as "
+            "http://localhost:8000/v1, without user, password, query or parameters: settings are written to files, so "
+            "put the key into the environment (teacher.llm.key_env)"
+        )
+    return value.rstrip("/")
+
+
+Address = Annotated[str, BeforeValidator(_is_plain_address)]
+"""The address of an endpoint, without anything secret in it."""
 
 _one_or_more = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
 SamplesPerRound = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1), _one_or_more]
@@ -129,7 +152,7 @@ class LlmSettings(Settings):
 
     model: str = Field(min_length=1)
     """Name of the language model, as the endpoint knows it."""
-    base_url: str = "https://api.openai.com/v1"
+    base_url: Address = "https://api.openai.com/v1"
     """Address of the endpoint, such as http://localhost:11434/v1 for Ollama."""
     key_env: EnvName = "OPENAI_API_KEY"
     """Environment variable that holds the API key. The key itself is never a setting."""
@@ -190,24 +213,6 @@ class LlmSettings(Settings):
     """US dollars per million prompt tokens; null looks the model up in the price table."""
     output_price: float | None = Field(None, ge=0)
     """US dollars per million completion tokens; null looks the model up in the price table."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_a_plain_address(cls, value: str) -> str:
-        wanted = "an address such as http://localhost:8000/v1"
-        try:
-            parts = urlsplit(value)
-            _ = parts.port
-        except ValueError:
-            raise ValueError(expected("setting teacher.llm.base_url", value, wanted)) from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(expected("setting teacher.llm.base_url", value, wanted))
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError(
-                "setting teacher.llm.base_url: found a user, password or query in it, expected a plain address: "
-                "settings are written to files, so put the key into the environment (teacher.llm.key_env)"
-            )
-        return value.rstrip("/")
 
 
 class TeacherSettings(Settings):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.files import describe, read_text
+from tinythinker.core.formats import MOST_YAML_BYTES, yaml_mapping
 from tinythinker.settings.describe import as_yaml, flatten, known_keys, unknown_setting
 from tinythinker.settings.resolve import load_settings, parse_override
 from tinythinker.settings.schema import Settings
@@ -204,15 +204,9 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise SettingsError(f"{file}{line}: found malformed YAML, expected `key: value` lines") from None
-    if not isinstance(tree, dict):
-        raise SettingsError(expected(str(file), tree, f"a mapping with {', '.join(Grid.model_fields)}"))
-    unknown = [str(key) for key in tree if key not in Grid.model_fields]
+    keys = f"a mapping with {', '.join(Grid.model_fields)}"
+    tree: dict[str, Any] = dict(yaml_mapping(read_text(file, most_bytes=MOST_YAML_BYTES), str(file), keys))
+    unknown = [key for key in tree if key not in Grid.model_fields]
     if unknown:
         raise SettingsError(expected(f"{file}, key", unknown[0], f"one of {', '.join(Grid.model_fields)}"))
     return tree

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tinythinker.core.errors import DataError
-from tinythinker.core.files import describe, read_text
+from tinythinker.core.files import describe, read_json_value
 from tinythinker.core.records import Option, Question
 from tinythinker.core.text import joined
 from tinythinker.settings.schema import RunSettings
@@ -61,9 +60,7 @@ class StrategyQA(Benchmark):
 def read_strategyqa(path: Path) -> list[Entry]:
     """Every question of the official file; A is yes and B is no (METHOD section 2). Raises DataError."""
     try:
-        items = TypeAdapter(list[_Item]).validate_python(json.loads(read_text(path)))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: found malformed JSON ({error.msg}), expected one list") from None
+        items = TypeAdapter(list[_Item]).validate_python(read_json_value(path, "one list"))
     except ValidationError as error:
         raise DataError(f"{path}: {describe(error)}") from None
     return [_entry(item, path) for item in items]

@@ -108,3 +108,52 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("\n")
     with pytest.raises(DataError, match="found no question"):
         read_own(tmp_path / "mine.jsonl")
+
+
+@pytest.mark.parametrize("answer", ["2", "0", "9" * 5000])
+def test_a_number_next_to_lettered_columns_is_refused_since_nobody_knows_from_where_it_counts(
+    tmp_path: Path, answer: str
+) -> None:
+    (tmp_path / "mine.csv").write_text(f"question,A,B,C,answer\nWhere?,up,down,left,{answer}\n")
+    with pytest.raises(
+        DataError, match=r"mine\.csv:2, answer: found '\d+.*expected a label \(A, B, C\) or an option's"
+    ):
+        read_own(tmp_path / "mine.csv")
+
+
+def test_a_number_next_to_lettered_options_in_json_is_refused_too(tmp_path: Path) -> None:
+    lettered = GOOD | {"options": {"A": "up", "B": "down"}, "answer": 1}
+    with pytest.raises(DataError, match=r"mine\.jsonl:1, answer: found 1, .* may count from 0 or from 1"):
+        read_own(write(tmp_path, lettered))
+
+
+def test_a_number_that_is_the_text_of_a_lettered_column_is_that_option(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("question,A,B,answer\nHow many?,3,4,4\n")
+    assert read_own(tmp_path / "mine.csv")[0].gold == "B"
+
+
+def test_a_label_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text(
+        '{"question": "?", "options": {"A": "a", "A": "b", "B": "c"}, "answer": "A"}\n'
+    )
+    with pytest.raises(DataError, match=r"mine\.jsonl:1: found malformed JSON \(field 'A' twice\)"):
+        read_own(tmp_path / "mine.jsonl")
+    (tmp_path / "mine.csv").write_text("question,A,A,answer\n?,a,b,A\n")
+    with pytest.raises(DataError, match=r"mine\.csv:1: found \['question', 'A', 'A', 'answer'\], expected distinct"):
+        read_own(tmp_path / "mine.csv")
+
+
+def test_options_in_two_places_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text('question,options,A,B,answer\n?,"[""a"", ""b""]",c,d,B\n')
+    with pytest.raises(DataError, match=r"mine\.csv:1: found the columns options and A, B, expected .* in one place"):
+        read_own(tmp_path / "mine.csv")
+    with pytest.raises(DataError, match=r"mine\.jsonl:1: found options and the fields A, expected .* in one place"):
+        read_own(write(tmp_path, GOOD | {"A": "other"}))
+
+
+def test_a_file_of_another_layout_is_refused_with_what_was_found_in_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("id,question,opa,opb,cop\nx,?,a,b,1\n")
+    with pytest.raises(DataError, match=r"mine\.csv:1: found the columns \['id', 'question', 'opa', 'opb', 'cop'\]"):
+        read_own(tmp_path / "mine.csv")
+    with pytest.raises(DataError, match=r"mine\.jsonl:1: found the fields \['stem', 'choices'\], expected question"):
+        read_own(write(tmp_path, {"stem": "?", "choices": []}))

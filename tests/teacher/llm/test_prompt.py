@@ -116,7 +116,6 @@ def test_a_custom_file_replaces_instruction_and_examples(tmp_path: Path) -> None
         (OWN, r"options: found \[True, False\], expected texts; in YAML, .yes. and .no. need their quotes"),
         (OWN.replace("[yes, no]", "[up, down]").replace("answer: B", "answer: C"), r"example 1: gold: found 'C'"),
         (OWN.replace("[yes, no]", "[up, down, left]"), r"example 1: analyses: found 2, expected 3, one per option"),
-        ("instruction: x\nrequest: {since: 2024-01-01}", r"request: found .* expected what JSON can hold"),
         ("instruction: x\nrequest: {top_p: .nan}", r"request: found .* expected what JSON can hold"),
         ("instruction: x\nrequest: {model: y}", r"request: found \['model'\], expected other fields"),
     ],

@@ -2,7 +2,8 @@
 
 A question has `question`, `options`, `answer` and, if you like, an `id`. In JSON, options are a list of texts or a
 mapping from label to text. In CSV they are columns A, B, C ... (empty cells at the end where a question has fewer), or
-one column `options` that holds JSON. The answer is a label, an option's text, or a position from 0.
+one column `options` that holds JSON. The answer is a label, an option's text, or, where the file does not call the
+options A, B, C ..., a position from 0.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tinythinker.core.errors import DataError, SettingsError, expected
+from tinythinker.core.errors import DataError, SettingsError, expected, shortened
 from tinythinker.core.files import Json, describe
 from tinythinker.core.records import LABELS, Option, Question
 from tinythinker.settings.schema import RunSettings
@@ -78,6 +79,14 @@ def read_own(path: Path, prefix: str = "") -> list[Question]:
 def _question(row: Json, where: str, default_id: str) -> Question:
     """The question in one row, its options labelled A, B, C ... in the row's order."""
     stem = row.get("question")
+    if "question" not in row or "options" not in row:
+        found = f"the fields {shortened(list(row))}"
+        raise DataError(f"{where}: found {found}, expected question, options and answer")
+    if letters := [name for name in row if name in LABELS]:
+        raise DataError(
+            f"{where}: found options and the fields {', '.join(letters)}, expected the options in one place; "
+            "remove the others"
+        )
     if not isinstance(stem, str) or not stem.strip():
         raise DataError(expected(f"{where}, question", stem, "some text"))
     options = row.get("options")
@@ -94,7 +103,8 @@ def _question(row: Json, where: str, default_id: str) -> Question:
         if not isinstance(text, str) or not text.strip():
             raise DataError(expected(f"{where}, options", text, "texts that are not blank"))
         texts.append(text)
-    gold = LABELS[answer_position(row.get("answer"), names, texts, where)]
+    is_named = isinstance(options, dict)
+    gold = LABELS[answer_position(row.get("answer"), names, texts, where, is_named=is_named)]
     identity = default_id if row.get("id") is None else row["id"]
     try:
         return Question(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from tinythinker.core.errors import DataError, expected
-from tinythinker.core.files import Json, read_objects, read_text
+from tinythinker.core.errors import DataError, expected, shortened
+from tinythinker.core.files import read_objects, read_text
+from tinythinker.core.formats import Json, MalformedError, parse_json
 from tinythinker.core.records import LABELS
 
 
@@ -24,9 +24,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Json]]:
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         columns = list(reader.fieldnames or ())
-        letters = [name for name in columns if name in LABELS and len(name) == 1]
-        if len(set(columns)) < len(columns):
-            raise DataError(expected(f"{path}:1", columns, "distinct column names"))
+        letters = _option_columns(columns, path)
         for cells in reader:
             where = reader.line_num
             if None in cells:
@@ -48,9 +46,24 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Json]]:
         ) from None
 
 
+def _option_columns(columns: Sequence[str], path: Path) -> list[str]:
+    """The columns A, B, C ... of a table; none if its options are in one column. Raises DataError."""
+    letters = [name for name in columns if name in LABELS and len(name) == 1]
+    wanted = "question, answer, and the options as columns A, B, C ... or as JSON in one column options"
+    if len(set(columns)) < len(columns):
+        raise DataError(expected(f"{path}:1", columns, "distinct column names"))
+    if columns and ("question" not in columns or ("options" not in columns and len(letters) < 2)):
+        raise DataError(f"{path}:1: found the columns {shortened(columns)}, expected {wanted}")
+    if "options" in columns and letters:
+        raise DataError(
+            f"{path}:1: found the columns options and {', '.join(letters)}, expected the options in one place; remove "
+            "the others"
+        )
+    return letters
+
+
 def _json_cell(cell: str, where: str) -> JsonValue:
     try:
-        value: JsonValue = json.loads(cell)
-        return value
-    except json.JSONDecodeError:
-        raise DataError(expected(f"{where}, options", cell, "a JSON list or mapping")) from None
+        return parse_json(cell)
+    except MalformedError as error:
+        raise DataError(f"{where}, options: found {error}, expected a JSON list or mapping") from None

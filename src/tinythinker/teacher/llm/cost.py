@@ -9,9 +9,9 @@ from datetime import date
 from functools import cache
 from importlib import resources
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from tinythinker.core.formats import yaml_mapping
 from tinythinker.core.records import Question, Record
 from tinythinker.settings.schema import LlmSettings
 from tinythinker.teacher.llm.ledger import MOST_DOUBLINGS, Job
@@ -38,7 +38,7 @@ class _Table(BaseModel):
 def price_table() -> _Table:
     """The package's price table (`prices.yaml`)."""
     text = (resources.files("tinythinker") / "teacher" / "llm" / "prices.yaml").read_text(encoding="utf-8")
-    return _Table.model_validate(yaml.safe_load(text))
+    return _Table.model_validate(yaml_mapping(text, "prices.yaml", "a table"))
 
 
 def price_of(model: str, llm: LlmSettings, *, is_batch: bool = False) -> Price | None:

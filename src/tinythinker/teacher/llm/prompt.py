@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from tinythinker.core.errors import SettingsError, expected
-from tinythinker.core.files import Json, describe, read_text
+from tinythinker.core.errors import SettingsError, expected, shortened
+from tinythinker.core.files import describe, read_text
+from tinythinker.core.formats import MOST_YAML_BYTES, Json, yaml_mapping
 from tinythinker.core.records import LABELS, Option, Question, Rationale, Rejected
 from tinythinker.core.seeds import stream
 from tinythinker.settings.schema import LlmSettings, RunSettings
@@ -90,13 +90,15 @@ class PromptFile(_File):
 
     @field_validator("request", mode="before")
     @classmethod
-    def _leaves_ours_alone(cls, request: Json) -> Json:
+    def _leaves_ours_alone(cls, request: object) -> object:
+        if not isinstance(request, dict):
+            return request
         if taken := sorted(_OURS & request.keys()):
             raise ValueError(f"found {taken}, expected other fields: settings control these")
         try:
             json.dumps(request, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"found {request}, expected what JSON can hold ({error})") from None
+            raise ValueError(f"found {shortened(request)}, expected what JSON can hold ({error})") from None
         return request
 
 
@@ -206,7 +208,7 @@ def _sentence_length(examples: Sequence[Example]) -> dict[str, int]:
 
 def _prompt_text(llm: LlmSettings, task: str, questions: Sequence[Question]) -> tuple[str, str]:
     if llm.prompt is not None:
-        return f"teacher.llm.prompt {llm.prompt}", read_text(Path(llm.prompt))
+        return f"teacher.llm.prompt {llm.prompt}", read_text(Path(llm.prompt), most_bytes=MOST_YAML_BYTES)
     name = benchmark_of(task).prompt_family(questions)
     file = resources.files("tinythinker") / "teacher" / "llm" / "prompts" / f"{name}.yaml"
     return f"prompt {name}", file.read_text(encoding="utf-8")
@@ -214,13 +216,6 @@ def _prompt_text(llm: LlmSettings, task: str, questions: Sequence[Question]) -> 
 
 def _read(name: str, text: str) -> PromptFile:
     try:
-        value = yaml.safe_load(text)
-        if not isinstance(value, dict):
-            raise SettingsError(expected(name, value, "instruction: and, optionally, examples: and request:"))
-        return PromptFile.model_validate(value)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise SettingsError(f"{name}{line}: found malformed YAML, expected instruction and examples") from None
+        return PromptFile.model_validate(yaml_mapping(text, name, "instruction and, optionally, examples and request"))
     except ValidationError as error:
         raise SettingsError(f"{name}: {describe(error)}") from None
