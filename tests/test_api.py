@@ -135,6 +135,25 @@ def test_a_run_may_be_evaluated_again_with_votes(run: RunDirectory) -> None:
     assert run.manifest().settings["evaluate"] == tiny_settings().plain()["evaluate"]  # votes only for that call
 
 
+def test_a_student_may_answer_with_some_of_its_stages(run: RunDirectory) -> None:
+    api.evaluate(run, "evaluate.plan=recall_summarize")
+    (verdict, *_) = read_records(run.verdicts("phase-1.test.greedy.recall_summarize"), Verdict)
+    assert verdict.chains[0].recall is not None
+    assert verdict.chains[0].analyses == ()
+    assert read_records(run.verdicts("phase-1.test.greedy"), Verdict)[0].chains[0].analyses != ()
+
+
+def test_a_student_cannot_answer_with_stages_that_it_has_not_learned(tmp_path: Path) -> None:
+    started = api.start("storeroom", tmp_path / "run", *TINY, "stages.plan=recall_summarize", "reflect.stages=[recall]")
+    api.teach(started)
+    api.train(started)
+    wanted = (
+        r"evaluate\.plan with stages\.plan=recall_summarize: found 'full', expected one of summarize, recall_summarize"
+    )
+    with pytest.raises(SettingsError, match=wanted):
+        api.evaluate(started, "evaluate.plan=full")
+
+
 def test_texts_that_are_too_long_are_counted_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     started = api.start(
         "storeroom", tmp_path / "run", *TINY, "student.max_prompt_tokens=20", "student.max_target_tokens=4"

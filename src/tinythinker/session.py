@@ -25,6 +25,7 @@ from tinythinker.core.run import RunDirectory, last_student, run_around
 from tinythinker.core.seeds import stream
 from tinythinker.settings.resolve import bound_of, load_settings, override, validate
 from tinythinker.settings.schema import RunSettings
+from tinythinker.stages.plan import answering_plan
 
 if TYPE_CHECKING:
     from tinythinker.evaluate.faithfulness import Faithfulness
@@ -185,12 +186,15 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
 
 
 @_alone_in_its_run
-def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
+def reflect(run: RunDirectory, *overrides: str, force: bool = False, pairs_only: bool = False) -> Path:
     """Phase 2, self-reflection: rounds of sampling, pairing and preference training.
+
+    Args:
+        pairs_only: make the pairs of the first round that has not been trained yet, and stop there.
 
     Returns:
         The folder of the last round's student, which is the best by validation unless `reflect.rollback` is off;
-        phase 1's if there are no rounds.
+        phase 1's if there are no rounds. With `pairs_only`, the last file of pairs.
 
     Raises:
         StudentError: phase 1 has not been run, or a loss is no longer a number.
@@ -215,12 +219,23 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
                 lambda student: greedy_accuracy(student, valid),
                 settings.reflect,
                 settings.seed,
+                is_pairs_only=pairs_only,
             )
     else:
         for number in rounds:
             ranks.on_first(run.round(number).remove_leftovers)
+    if pairs_only:
+        return _last_pairs(run, rounds)
     done = [number for number in run.rounds() if number in rounds]
     return run.round(done[-1]).student if done else run.phase_1.student
+
+
+def _last_pairs(run: RunDirectory, rounds: range) -> Path:
+    """The pairs of the last of these rounds that has any. Raises SettingsError if none has."""
+    files = [run.round(number).pairs for number in rounds if run.round(number).pairs.exists()]
+    if not files:
+        raise SettingsError(expected("reflect.rounds", len(rounds), "1 or more, to make pairs"))
+    return files[-1]
 
 
 @_alone_in_its_run
@@ -241,6 +256,7 @@ def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[st
     settings = _open(run, "evaluate", overrides, force)
     how = settings.evaluate
     run.student(run.phase_1.name)
+    answering_plan(settings.stages.plan, how.plan)  # complains of stages that the student lacks
     questions = _questions(run, how.split)
     facts = load_facts(settings)
     scores = {}

@@ -345,3 +345,42 @@ def test_every_loss_trains(run: RunDirectory, loss: str) -> None:
     before = weights(run.phase_1)
     assert len(weights(run.round(1))) == len(before)
     assert '"loss"' in (run.round(1).metrics).read_text()
+
+
+def test_pairs_can_be_made_without_training_and_trained_on_elsewhere(run: RunDirectory, tmp_path: Path) -> None:
+    made = api.reflect(run, "reflect.rounds=1", pairs_only=True)
+    assert made == run.round(1).pairs
+    assert not run.round(1).metrics.exists()
+    pairs = read_records(made, PreferencePair)
+    shutil.copytree(run.root, tmp_path / "other")
+    other = RunDirectory(tmp_path / "other")
+    trained = api.reflect(run, "reflect.rounds=1")
+    (tmp_path / "half.jsonl").write_text("".join(made.read_text().splitlines(keepends=True)[::2]))
+    api.reflect(other, "reflect.rounds=1", f"reflect.pairs={tmp_path / 'half.jsonl'}", force=True)
+    assert read_records(other.round(1).pairs, PreferencePair) == pairs[::2]
+    assert not other.round(1).chains.exists()
+    assert trained == run.round(1).student
+
+
+def test_pairs_of_another_run_train_the_same_student_as_its_own_would(run: RunDirectory, tmp_path: Path) -> None:
+    pairs = shutil.copy(api.reflect(run, "reflect.rounds=1", pairs_only=True), tmp_path / "pairs.jsonl")
+    api.reflect(run, "reflect.rounds=1")
+    own = weights(run.round(1))
+    api.reflect(run, "reflect.rounds=1", f"reflect.pairs={pairs}", force=True)
+    assert all(torch.equal(own[name], tensor) for name, tensor in weights(run.round(1)).items())
+
+
+def test_a_pairs_file_that_is_missing_is_found_out_before_anything_else(run: RunDirectory) -> None:
+    with pytest.raises(DataError, match=r"absent\.jsonl: found no such file"):
+        api.reflect(run, "reflect.pairs=absent.jsonl")
+
+
+def test_the_official_way_of_a_round_runs_and_says_what_it_trained_on(run: RunDirectory) -> None:
+    official = ("interval=auto", "epoch=cycle", "nll=batch", "analyze_under=paired", "fallback=true", "epochs=2")
+    api.reflect(run, "reflect.rounds=1", *(f"reflect.{one}" for one in official), "reflect.max_steps=null")
+    folder = run.round(1)
+    recalls = [pair for pair in read_records(folder.pairs, PreferencePair) if pair.stage is Stage.RECALL]
+    chosen = {(pair.question_id, pair.chosen.removesuffix(".")) for pair in recalls}
+    drawn = {(c.question_id, str(c.recall).removesuffix(".")) for c in read_records(folder.analyze_chains, Chain)}
+    assert drawn == chosen
+    assert any(pair.is_from_teacher for pair in recalls)

@@ -75,13 +75,18 @@ def train(run: RunArgument, overrides: Overrides = None, force: Force = False) -
     tell(folder)
 
 
-def reflect(run: RunArgument, overrides: Overrides = None, force: Force = False) -> None:
+def reflect(
+    run: RunArgument,
+    overrides: Overrides = None,
+    force: Force = False,
+    pairs_only: Annotated[bool, typer.Option("--pairs-only", help="make the next round's pairs, and stop")] = False,
+) -> None:
     """Phase 2, self-reflection: let the student learn from its own right and wrong reasoning."""
     with friendly_errors():
         from tinythinker import api
 
-        folder = api.reflect(open_run(run), *overrides or (), force=force)
-    tell(folder)
+        made = api.reflect(open_run(run), *overrides or (), force=force, pairs_only=pairs_only)
+    tell(made)
 
 
 def evaluate(run: RunArgument, overrides: Overrides = None, force: Force = False) -> None:

@@ -61,9 +61,12 @@ def wilson(count: int, n: int) -> Interval:
 
 
 def verdicts_name(student: str, settings: EvaluateSettings) -> str:
-    """Name of a verdicts file: which student, split and way of answering, such as `round-1.test.greedy`."""
+    """Name of a verdicts file: which student, split and way of answering.
+
+    Such as `round-1.test.greedy`, or `round-1.test.greedy.summarize` if it answers with only some of its stages.
+    """
     how = "greedy" if settings.votes == 1 else f"vote-{settings.votes}-at-{settings.temperature:g}"
-    return f"{student}.{settings.split}.{how}"
+    return f"{student}.{settings.split}.{how}" + (f".{settings.plan}" if settings.plan else "")
 
 
 def judge(question: Question, chains: Sequence[Chain], facts: Facts | None = None) -> Verdict:

@@ -25,6 +25,7 @@ def answer_all(
     student: Student, questions: Sequence[Question], settings: EvaluateSettings, seed: int, facts: Facts | None
 ) -> list[Verdict]:
     """A verdict on every question, answered together: greedily, or by self-consistency (METHOD section 5)."""
+    student = student.answering_with(settings.plan)
     if settings.votes == 1:
         chains = think(student, [Thought(question) for question in questions])
         return [judge(question, [chain], facts) for question, chain in zip(questions, chains, strict=True)]

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.records import Stage
+from tinythinker.reflect.given import read_pairs
 from tinythinker.settings.schema import RunSettings
 from tinythinker.stages.plan import PLANS
 
 
 def refuse_reflection_on_nothing(settings: RunSettings) -> None:
-    """Raise SettingsError if there are rounds to do and the plan lacks what they would reflect on."""
+    """Check that phase 2 has something to reflect on.
+
+    Raises:
+        SettingsError: there are rounds to do and the plan lacks what they would reflect on.
+        DataError: the pairs to train on (`reflect.pairs`) cannot be read.
+    """
     reflect, plan = settings.reflect, settings.stages.plan
     if not reflect.rounds:
+        return
+    if reflect.pairs is not None:
+        read_pairs(reflect.pairs)
         return
     if not {str(stage) for stage in PLANS[plan]} & set(reflect.stages):
         wanted = f"a stage that stages.plan={plan} has, or reflect.rounds=0"

@@ -30,15 +30,17 @@ def reflect_rounds(
     validate: Callable[[Student], float],
     settings: ReflectSettings,
     seed: int,
-) -> Student:
+    *,
+    is_pairs_only: bool = False,
+) -> None:
     """Run every round that is not finished yet.
 
     A round starts from the student of the round before. Unless `reflect.rollback` is off, that student also
     competes to be the round's best. So each round's student is the best by validation so far, and a round
     that does not help is rolled back.
 
-    Returns:
-        The student of the last round, or of phase 1 if there are no rounds.
+    Args:
+        is_pairs_only: stop when the first of these rounds has its pairs.
     """
     student = load_student(run.phase_1.student)
     for number in range(1, settings.rounds + 1):
@@ -49,10 +51,11 @@ def reflect_rounds(
             continue
         sampler = Sampler(student, settings, folder, number, derive_seed(seed, "round", number))
         pairs = make_pairs(sampler, questions, rationales, _earlier(run, number, settings.replay_rounds))
+        if is_pairs_only:
+            return
         is_its_own = settings.reference == "previous" or number == 1
         initial = None if is_its_own else run.phase_1.student
         student = train_round(folder, student, initial, pairs, validate, settings, seed)
-    return student
 
 
 def _earlier(run: RunDirectory, number: int, rounds: int) -> list[PreferencePair]:

@@ -15,6 +15,7 @@ from tinythinker.core.run import RoundFolder
 from tinythinker.core.seeds import stream
 from tinythinker.core.text import finished
 from tinythinker.generate.think import Draws, Thought, think
+from tinythinker.reflect.given import read_pairs
 from tinythinker.reflect.pairs import (
     Backup,
     PairCounts,
@@ -128,7 +129,10 @@ def make_pairs(
     """
     file = sampler.folder.pairs
     if not ranks.on_first(file.exists):
-        _write_pairs(file, sampler, questions, rationales, earlier)
+        if sampler.settings.pairs is None:
+            _write_pairs(file, sampler, questions, rationales, earlier)
+        else:
+            _take_pairs(file, sampler, read_pairs(sampler.settings.pairs), earlier)
     return _distinct([*read_records(file, PreferencePair), *earlier])
 
 
@@ -171,18 +175,41 @@ def _write_pairs(
         chains = sampler.analyses([(question, recall) for question, recall, _ in under])
         sampled += chains
         pairs += _pairs_of_analyses(sampler, [(question, backups) for question, _, backups in under], chains)
-    pairs = _distinct(pairs)
-    counts = _count(sampler.student, len(asked), sampled, pairs, len(_distinct([*pairs, *earlier])) - len(pairs))
+    counts = _store(file, sampler, len(asked), sampled, pairs, earlier)
+    say(
+        f"{sampler.folder.name}: {counts.recall_pairs} recall and {counts.analyze_pairs} analyze pairs from "
+        f"{counts.questions_with_pairs} of {counts.questions} questions"
+    )
+
+
+def _take_pairs(
+    file: Path, sampler: Sampler, given: Sequence[PreferencePair], earlier: Sequence[PreferencePair]
+) -> None:
+    counts = _store(file, sampler, len({pair.question_id for pair in given}), [], given, earlier)
+    say(
+        f"{sampler.folder.name}: {counts.recall_pairs} recall and {counts.analyze_pairs} analyze pairs from "
+        f"{sampler.settings.pairs} (reflect.pairs); nothing is sampled"
+    )
+
+
+def _store(
+    file: Path,
+    sampler: Sampler,
+    questions: int,
+    sampled: Sequence[Sequence[Chain]],
+    made: Sequence[PreferencePair],
+    earlier: Sequence[PreferencePair],
+) -> PairCounts:
+    """Write the pairs without repeats, and what was sampled for them."""
+    pairs = _distinct(made)
+    counts = _count(sampler.student, questions, sampled, pairs, len(_distinct([*pairs, *earlier])) - len(pairs))
 
     def write() -> None:
         write_record(sampler.folder.counts, counts)
         write_records(file, pairs)  # last: this file marks the sampling as done
 
     ranks.on_first(write)
-    say(
-        f"{sampler.folder.name}: {counts.recall_pairs} recall and {counts.analyze_pairs} analyze pairs from "
-        f"{counts.questions_with_pairs} of {counts.questions} questions"
-    )
+    return counts
 
 
 def _recalls_to_analyze(

@@ -21,7 +21,7 @@ from tinythinker.core.names import Names
 
 TASKS = Names("task", ("csqa", "obqa", "strategyqa", "storeroom"))
 """Benchmarks; what they stand for is in `tasks.registry`."""
-SOURCES = Names("teacher.source", ("openai", "ecqa", "facts", "recorded", "scripted"))
+SOURCES = Names("teacher.source", ("openai", "ecqa", "facts", "official", "recorded", "scripted"))
 """Teacher sources; what they stand for is in `teacher.sources`."""
 LOSSES = Names("reflect.loss", ("dpo", "ipo", "dpo_norm", "none"))
 """Preference losses; what they stand for is in `reflect.losses`."""
@@ -221,9 +221,10 @@ class TeacherSettings(Settings):
     source: Annotated[str, SOURCES] = "recorded"
     """Who writes the rationales. openai: a language model behind an OpenAI-compatible endpoint; ecqa: human
     explanations of CommonsenseQA; facts: the facts in OpenBookQA's and StrategyQA's files (recall only);
-    recorded: a file of rationales; scripted: Storeroom's built-in teacher."""
+    official: the training files of the official code; recorded: a file of rationales; scripted: Storeroom's
+    built-in teacher."""
     path: Folder | None = None
-    """Folder with ecqa_*.jsonl (source ecqa), or file of rationales (source recorded)."""
+    """Folder with ecqa_*.jsonl (source ecqa) or with summarize.json (official), or file of rationales (recorded)."""
     licence: str | None = None
     """Note on the licence of the rationales, written into the header of their file; null writes what is known
     about the source."""
@@ -393,6 +394,9 @@ class ReflectSettings(OptimSettings):
     the number more for each of them; samples that those questions cannot take are not drawn."""
     stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
     """Stages to make pairs of."""
+    pairs: Folder | None = None
+    """File of pairs to train on in every round, with fields prompt, chosen and rejected on each line, such as a
+    round's pairs.jsonl; null makes pairs of the student's own chains."""
     analyze_under: Literal["chosen", "paired"] = "chosen"
     """Recalls under which analyses are drawn. chosen: all of the student's that led to the gold label; paired: the
     chosen texts of recall pairs, the teacher's among them, so none for a question without such a pair (the official
@@ -492,6 +496,8 @@ class EvaluateSettings(Settings):
     """Chains per question. 1: a greedy chain; more: a majority vote over sampled ones (self-consistency)."""
     temperature: float = Field(0.7, gt=0)
     """Sampling temperature of recall and analyze when votes > 1; summarize is greedy."""
+    plan: Literal["full", "summarize", "recall_summarize", "analyze_summarize"] | None = None
+    """Stages to answer with, some of those that the student has learned; null: all of them."""
 
 
 class RunSettings(Settings):

@@ -25,6 +25,23 @@ al. 2023)."""
 ANSWERED_WITH: Mapping[str, tuple[Stage, ...]] = {**PLANS, "multitask": (Stage.SUMMARIZE,)}
 """Stages to answer with: the trained ones, except that a multi-task student answers without a rationale."""
 
+
+def answering_plan(plan: str, wanted: str | None) -> str:
+    """The plan that a student answers with: its own, or a wanted one whose stages are among its own.
+
+    Raises:
+        SettingsError: it has not learned all of the wanted stages.
+
+    >>> answering_plan("full", None), answering_plan("full", "recall_summarize")
+    ('full', 'recall_summarize')
+    """
+    if wanted is None or set(PLANS[wanted]) <= set(PLANS[plan]):
+        return wanted or plan
+    able = [other for other, stages in PLANS.items() if set(stages) <= set(PLANS[plan]) and Stage.REASON not in stages]
+    wanted_here = f"one of {', '.join(able)}, or null" if able else "null"
+    raise SettingsError(expected(f"setting evaluate.plan with stages.plan={plan}", wanted, wanted_here))
+
+
 K = TypeVar("K", bound=str)
 T = TypeVar("T")
 

@@ -15,6 +15,7 @@ from tinythinker.core.files import whole_folder, write_record
 from tinythinker.core.records import Record
 from tinythinker.core.seeds import derive_seed
 from tinythinker.settings.schema import GenerateSettings, LoraSettings, StageSettings
+from tinythinker.stages.plan import answering_plan
 from tinythinker.stages.template import Template
 from tinythinker.student.adapters import add_adapters
 
@@ -111,6 +112,12 @@ class Student:
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.model.device
+
+    def answering_with(self, plan: str | None) -> Student:
+        """The same model answering with some of its stages (`evaluate.plan`); None: all. Raises SettingsError."""
+        stages = self.recipe.stages
+        own = stages.model_copy(update={"plan": answering_plan(stages.plan, plan)})
+        return Student(self.model, self.tokenizer, self.recipe.model_copy(update={"stages": own}))
 
     def count_parameters(self) -> int:
         """Number of weights; shared weights count once."""
