@@ -44,3 +44,16 @@ def test_every_epoch_shows_every_item_once_in_a_new_order() -> None:
         assert sorted(item for _, batch in batches for item in batch) == [*range(10), 100, 101, 102]
     assert epochs[0] != epochs[1]
     assert epochs[0] == order_batches(items, {R: 1, S: 1}, batch_size=4, seed=1, epoch=0)
+
+
+def test_items_that_belong_together_stay_together_in_a_new_order() -> None:
+    items = {R: [f"{question}{i}" for question in "abcdefgh" for i in range(3)]}
+    epochs = [
+        order_batches(items, {R: 1}, batch_size=6, seed=1, epoch=n, together=lambda item: item[0]) for n in (0, 1)
+    ]
+    for batches in epochs:
+        visited = [item for _, batch in batches for item in batch]
+        assert sorted(visited) == items[R]
+        assert all([item[1] for item in visited[i : i + 3]] == ["0", "1", "2"] for i in range(0, 24, 3))
+        assert all(len({item[0] for item in batch}) == 2 for _, batch in batches)
+    assert epochs[0] != epochs[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from tinythinker.core.errors import TeacherError
 from tinythinker.core.records import Question, Rationale, Stage, StageExample
@@ -31,6 +32,8 @@ class Curriculum:
     """All that the teacher gave; `used` are those that the student learns from."""
     batch_size: int
     seed: int
+    batches: Literal["examples", "questions"] = "examples"
+    """See `train.batches`."""
 
     @cached_property
     def used(self) -> list[Rationale]:
@@ -98,11 +101,11 @@ class Curriculum:
             TeacherError: the data give no example for a stage of the plan.
         """
         by_stage = self._by_stage(number)
-        how: dict[str, int] = {"batch_size": self.batch_size, "seed": self.seed, "epoch": number}
+        items, turn = {str(stage): examples for stage, examples in by_stage.items()}, self.turn()
         if self.settings.order == "shuffled":
-            pooled = [example for examples in by_stage.values() for example in examples]
-            return order_batches({MIXED: pooled}, {MIXED: 1}, **how)
-        return order_batches({str(stage): examples for stage, examples in by_stage.items()}, self.turn(), **how)
+            items, turn = {MIXED: [example for examples in by_stage.values() for example in examples]}, {MIXED: 1}
+        together = _siblings if self.batches == "questions" else None
+        return order_batches(items, turn, batch_size=self.batch_size, seed=self.seed, epoch=number, together=together)
 
     def sequence(self, count_steps: int) -> list[Batch]:
         """The batches of a whole training, stage after stage, each with its share of an epoch's steps."""
@@ -114,6 +117,11 @@ class Curriculum:
             epochs = (self.epoch(number) for number in range(-(-wanted // per_epoch)))
             batches += [batch for epoch in epochs for batch in epoch if batch[0] == stage][:wanted]
         return batches
+
+
+def _siblings(example: StageExample) -> object:
+    """What the examples made from one rationale have in common."""
+    return example.question_id, example.rationale
 
 
 def _dealt(
@@ -143,4 +151,5 @@ def curriculum_of(settings: RunSettings, questions: Sequence[Question], rational
         rationales=tuple(rationales),
         batch_size=settings.train.batch_size,
         seed=settings.seed,
+        batches=settings.train.batches,
     )

@@ -151,6 +151,8 @@ class StageExample(Record):
     stage: Stage
     prompt: str
     target: str
+    rationale: int = 0
+    """Number of the rationale it was made from among all rationales; examples from labels alone have 0."""
 
 
 class Chain(Record):

@@ -15,6 +15,7 @@ from tinythinker.student.encode import pad, pad_prompts
 from tinythinker.student.logps import positions
 from tinythinker.student.pieces import Lengths, cut, reading_costs
 from tinythinker.student.student import Student
+from tinythinker.student.trees import common
 
 
 class State(Protocol):
@@ -150,7 +151,7 @@ def share_prefixes(rows: Sequence[Sequence[int]]) -> list[Family]:
     families = [Family([order[0]], len(rows[order[0]]) - 1)]
     for before, i in pairwise(order):
         family = families[-1]
-        width = min(family.width, _common(rows[before], rows[i]), len(rows[i]) - 1)
+        width = min(family.width, common(rows[before], rows[i]), len(rows[i]) - 1)
         # A row joins if the group, one larger but perhaps with a shorter prefix, saves no less than before.
         if width and len(family.rows) * width >= (len(family.rows) - 1) * family.width:
             families[-1] = Family([*family.rows, i], width)
@@ -175,12 +176,3 @@ def _has_room(student: Student, rows: Sequence[Sequence[int]], families: Sequenc
     beginning = max(family.width for family in families)
     rest = max(len(rows[i]) - family.width for family in families for i in family.rows)
     return all(window is None or beginning + rest + student.recipe.most_written <= window for window in windows)
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    count = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count

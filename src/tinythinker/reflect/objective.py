@@ -9,9 +9,8 @@ from typing import NamedTuple
 from tinythinker.core.records import PreferencePair
 from tinythinker.reflect.losses import PREFERENCE_LOSSES, PairLogps, dpo_margin
 from tinythinker.settings.schema import ReflectSettings
-from tinythinker.student.encode import encode_targets, encode_unique_prompts
 from tinythinker.student.logps import Scorer
-from tinythinker.student.pieces import costs_of, cut, lengths_of
+from tinythinker.student.reading import plan_passes, read
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Loss, Tokens
 
@@ -39,14 +38,14 @@ class PairScores(NamedTuple):
 
 def score_pairs(student: Student, score: Scorer, pairs: Sequence[PreferencePair]) -> PairScores:
     """Log-probabilities of both sides of each pair."""
-    prompts, prompt_of = encode_unique_prompts(student, [pair.prompt for pair in pairs] * 2)
-    labels = encode_targets(student, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
-    logps = score(prompts, labels, prompt_of)
+    texts = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    reading = read(student, [pair.prompt for pair in pairs] * 2, texts)
+    logps = score(reading)
     n = len(pairs)
     return PairScores(
         PairLogps(logps.total[:n], logps.total[n:]),
         PairLogps(logps.tokens[:n], logps.tokens[n:]),
-        int(prompts.mask.sum()),
+        reading.count_read(),
     )
 
 
@@ -93,15 +92,16 @@ def over_batch(items: Sequence[ScoredPair], tokens: Mapping[PreferencePair, int]
 
 
 def pair_pieces(student: Student, most: int | None) -> Callable[[Sequence[PreferencePair]], list[list[PreferencePair]]]:
-    """Cuts a batch of pairs into pieces (see `train.pieces`).
+    """Cuts a batch of pairs into pieces (see `reading.plan_passes`).
 
     Args:
         most: largest number of pairs in a piece; None: no limit.
     """
-    costs = costs_of(student, targets=2)
 
     def pieces(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
-        lengths = lengths_of(student, [p.prompt for p in pairs], [p.chosen for p in pairs], [p.rejected for p in pairs])
-        return [[pairs[i] for i in piece] for piece in cut(lengths, costs, most)]
+        sides = [[pair.chosen for pair in pairs], [pair.rejected for pair in pairs]]
+        return [
+            [pairs[i] for i in piece] for piece in plan_passes(student, [pair.prompt for pair in pairs], sides, most)
+        ]
 
     return pieces

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from tinythinker.core.records import PreferencePair, Stage
 from tinythinker.settings.schema import ReflectSettings
-from tinythinker.stages.plan import cycle_batches, order_batches
+from tinythinker.stages.plan import Together, cycle_batches, order_batches
 
 Batch = tuple[Stage, list[PreferencePair]]
 """Stage, and the pairs of one optimizer step."""
@@ -43,9 +44,21 @@ class Schedule:
         """The batches of an epoch in training order (`reflect.epoch`)."""
         if self.settings.epoch == "pairs":
             return self._pass(number)
-        size = self.settings.batch_size
-        return cycle_batches(self.pairs, self.turn(), batch_size=size, seed=self.seed, cycle=number)
+        return cycle_batches(self.pairs, self.turn(), cycle=number, **self._how())
 
     def _pass(self, number: int) -> list[Batch]:
-        size = self.settings.batch_size
-        return order_batches(self.pairs, self.turn(), batch_size=size, seed=self.seed, epoch=number)
+        return order_batches(self.pairs, self.turn(), epoch=number, **self._how())
+
+    def _how(self) -> _How:
+        together = _question if self.settings.batches == "questions" else None
+        return {"batch_size": self.settings.batch_size, "seed": self.seed, "together": together}
+
+
+class _How(TypedDict):
+    batch_size: int
+    seed: int
+    together: Together[PreferencePair] | None
+
+
+def _question(pair: PreferencePair) -> object:
+    return pair.question_id

@@ -347,6 +347,9 @@ class OptimSettings(Settings):
     """AdamW weight decay."""
     batch_size: int = Field(64, ge=1)
     """Examples (phase 2: pairs) per optimizer step."""
+    batches: Literal["examples", "questions"] = "examples"
+    """How examples come into batches. examples: one by one; questions: those made from one rationale (phase 2: the
+    pairs of one question) stay together, and a causal student then reads once what they begin with."""
     micro_batch_size: int | None = Field(None, ge=1)
     """Maximum examples (phase 2: pairs) per forward pass; null cuts each batch into pieces of similar length.
     The gradient is that of the whole batch either way."""

@@ -23,8 +23,8 @@ def build_examples(
     by_id = {question.id: question for question in questions}
     made = [
         example
-        for rationale in rationales
-        for example in _examples(plan, template, by_id[rationale.question_id], rationale)
+        for number, rationale in enumerate(rationales)
+        for example in _examples(plan, template, by_id[rationale.question_id], rationale, number)
     ]
     if ANSWERED_WITH[plan] == (Stage.SUMMARIZE,):
         made += [
@@ -41,7 +41,9 @@ def build_examples(
     return list({(example.stage, example.prompt, example.target): example for example in reversed(made)}.values())[::-1]
 
 
-def _examples(plan: str, template: Template, question: Question, rationale: Rationale) -> list[StageExample]:
+def _examples(
+    plan: str, template: Template, question: Question, rationale: Rationale, number: int
+) -> list[StageExample]:
     """The examples that one rationale gives."""
     stages = PLANS[plan]
     if Stage.REASON in stages:
@@ -49,7 +51,7 @@ def _examples(plan: str, template: Template, question: Question, rationale: Rati
     else:
         texts = _staged(stages, template, question, rationale)
     return [
-        StageExample(question_id=question.id, stage=stage, prompt=prompt, target=target)
+        StageExample(question_id=question.id, stage=stage, prompt=prompt, target=target, rationale=number)
         for stage, prompt, target in texts
     ]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TypeVar
 
 from tinythinker.core.errors import SettingsError, expected
@@ -71,8 +72,18 @@ def interleave(turn: Mapping[K, int], budget: Mapping[K, int]) -> Iterator[K]:
             yield from [stage] * taken
 
 
+Together = Callable[[T], object]
+"""Items for which this gives the same stand next to each other in the order of training."""
+
+
 def order_batches(
-    items: Mapping[K, Sequence[T]], turn: Mapping[K, int], *, batch_size: int, seed: int, epoch: int
+    items: Mapping[K, Sequence[T]],
+    turn: Mapping[K, int],
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    together: Together[T] | None = None,
 ) -> list[tuple[K, list[T]]]:
     """The batches of one epoch in training order: each stage's items shuffled and cut, stages taking turns.
 
@@ -80,14 +91,21 @@ def order_batches(
         items: what to train on, by stage.
         turn: optimizer steps in each stage's turn (see `interleave`).
         batch_size: most items in a batch; a stage's last batch may be smaller.
+        together: keeps items together, which are then shuffled as groups; None: each item stands alone.
     """
-    queues = {stage: iter(_batches(some, batch_size, seed, epoch, stage)) for stage, some in items.items()}
+    queues = {stage: iter(_batches(some, batch_size, seed, epoch, stage, together)) for stage, some in items.items()}
     budget = {stage: -(-len(some) // batch_size) for stage, some in items.items()}
     return [(stage, next(queues[stage])) for stage in interleave(turn, budget)]
 
 
 def cycle_batches(
-    items: Mapping[K, Sequence[T]], turn: Mapping[K, int], *, batch_size: int, seed: int, cycle: int
+    items: Mapping[K, Sequence[T]],
+    turn: Mapping[K, int],
+    *,
+    batch_size: int,
+    seed: int,
+    cycle: int,
+    together: Together[T] | None = None,
 ) -> list[tuple[K, list[T]]]:
     """The batches of one cycle in training order: every stage's whole turn, going on where its last turn ended.
 
@@ -97,24 +115,23 @@ def cycle_batches(
     Args:
         cycle: its number, from 0; the rest as in `order_batches`.
     """
-    return [
-        (stage, batch) for stage, some in items.items() for batch in _turn(stage, some, turn, batch_size, seed, cycle)
-    ]
+    made: list[tuple[K, list[T]]] = []
+    for stage, some in items.items():
+        per_pass = -(-len(some) // batch_size)
+        steps = range(cycle * turn[stage], (cycle + 1) * turn[stage])
+        for number, own in groupby(steps, key=lambda step, per_pass=per_pass: step // per_pass):  # type: ignore[misc]
+            batches = _batches(some, batch_size, seed, number, stage, together)
+            made += [(stage, batches[step % per_pass]) for step in own]
+    return made
 
 
-def _turn(
-    stage: K, items: Sequence[T], turn: Mapping[K, int], batch_size: int, seed: int, cycle: int
-) -> Iterator[list[T]]:
-    per_pass = -(-len(items) // batch_size)
-    passes: dict[int, list[list[T]]] = {}
-    for step in range(cycle * turn[stage], (cycle + 1) * turn[stage]):
-        number, place = divmod(step, per_pass)
-        if number not in passes:
-            passes = {number: _batches(items, batch_size, seed, number, stage)}
-        yield passes[number][place]
-
-
-def _batches(items: Sequence[T], size: int, seed: int, epoch: int, stage: str) -> list[list[T]]:
-    order = stream(seed, "shuffle", epoch, stage).permutation(len(items))
-    shuffled = [items[i] for i in order]
+def _batches(
+    items: Sequence[T], size: int, seed: int, epoch: int, stage: str, together: Together[T] | None
+) -> list[list[T]]:
+    groups: dict[object, list[T]] = {}
+    for i, item in enumerate(items):
+        groups.setdefault(i if together is None else together(item), []).append(item)
+    every = list(groups.values())
+    order = stream(seed, "shuffle", epoch, stage).permutation(len(every))
+    shuffled = [item for i in order for item in every[i]]
     return [shuffled[i : i + size] for i in range(0, len(shuffled), size)]

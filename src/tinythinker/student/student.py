@@ -79,6 +79,8 @@ class Student:
         self.model = model
         self.tokenizer = tokenizer
         self.recipe = recipe
+        self.can_read_trees: bool | None = None
+        """See `reading.reads_trees`; None: not tried yet."""
 
     @property
     def is_causal(self) -> bool:
