@@ -21,8 +21,11 @@ ROOMS = (
 LOOSE = {"session", "quickstart", "api", "__main__"}
 """The only modules outside a room."""
 NEEDS_TORCH = {
-    *(f"student.{name}" for name in "adapters encode flops load logps make pieces precision scratch student".split()),
-    *(f"generate.{name}" for name in "attention choose decode label_logps state think writer".split()),
+    *(
+        f"student.{name}"
+        for name in "adapters encode flops load logps make pieces precision reading scratch student".split()
+    ),
+    *(f"generate.{name}" for name in "attention choose decode label_logps memory state think writer".split()),
     *(f"train.{name}" for name in "engine loop optim".split()),
     *("acquire.phase_1", "acquire.sft"),
     *(f"reflect.{name}" for name in "losses objective reference rounds sample".split()),

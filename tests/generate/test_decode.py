@@ -40,9 +40,9 @@ def test_equal_prompts_are_decoded_once_and_all_get_the_text(student: Student, m
     sizes = []
     plain = module._batch
 
-    def counted(student: Student, rows: list[list[int]], max_tokens: int, sampling: Sampling | None) -> list[Decoded]:
+    def counted(student: Student, rows: list[list[int]], how: module._How) -> list[Decoded]:
         sizes.append(len(rows))
-        return plain(student, rows, max_tokens, sampling)
+        return plain(student, rows, how)
 
     monkeypatch.setattr(module, "_batch", counted)
     once = greedy(student, ["rain", "down"])
@@ -62,7 +62,7 @@ def test_a_sampled_text_depends_only_on_its_own_seed_and_prompt(any_student: Stu
 def first_tokens(student: Student, *, heat: float, count: int) -> torch.Tensor:
     """Share of every token among many draws of the first token."""
     ids = student.tokenizer(["rain"])["input_ids"] * count
-    drawn = module._batch(student, ids, 1, Sampling(heat, range(count)))
+    drawn = module._batch(student, ids, module._How(1, count, Sampling(heat, range(count)), None))
     words = [text.text for text in drawn]
     vocabulary = [
         str(student.tokenizer.decode([i], skip_special_tokens=True)).strip() for i in range(len(student.tokenizer))

@@ -29,7 +29,13 @@ class Scripted:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def write(self, prompts: Sequence[str], max_tokens: int, sampling: Sampling | None = None) -> list[Decoded]:
+    def write(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int,
+        sampling: Sampling | None = None,
+        is_continued: Sequence[bool] | None = None,
+    ) -> list[Decoded]:
         self.seen.extend(prompts)
         said = {"Recall:": "rain is wet", "Summarize:": "So the answer is option B."}
         texts = [

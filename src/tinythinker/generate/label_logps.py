@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from tinythinker.generate.memory import Memory
 from tinythinker.generate.state import begin
 from tinythinker.stages.answer import conclusion
 from tinythinker.student.encode import encode_targets, pad_prompts, prompt_ids, whole_target_ids
@@ -25,13 +26,21 @@ class LabelLogps(NamedTuple):
 
 @torch.inference_mode()
 def label_logps(
-    student: Student, prompts: Sequence[str], labels: Sequence[Sequence[str]], *, batch_size: int
+    student: Student,
+    prompts: Sequence[str],
+    labels: Sequence[Sequence[str]],
+    *,
+    batch_size: int,
+    memory: Memory | None = None,
 ) -> list[LabelLogps]:
     """Score every option label as the answer to a summarize prompt; equal prompts are scored once.
 
     The student reads the conclusion up to its label, so one forward pass scores all labels. If two labels
     start with the same token, whole conclusions are scored instead. The only difference from free decoding is
     that the answer is always readable.
+
+    Args:
+        memory: of earlier stages; beginnings of prompts that it knows are not read again.
 
     Returns:
         One per prompt, in order.
@@ -50,7 +59,7 @@ def label_logps(
         some = asked[start : start + batch_size]
         rows = prompt_ids(student, [prompt for prompt, _ in some])
         if is_one_pass:
-            scores = begin(student, rows.ids, opening).logits.float()
+            scores = begin(student, rows.ids, opening, memory).logits.float()
             by_label = {label: scores[:, token] for label, token in token_of.items()}
         else:
             targets = {label: encode_targets(student, [conclusion(label)] * len(some)) for label in every}

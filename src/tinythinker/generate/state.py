@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from tinythinker.generate.memory import Known, Memory
 from tinythinker.student.encode import pad, pad_prompts
 from tinythinker.student.logps import positions
 from tinythinker.student.pieces import Lengths, cut, reading_costs
@@ -30,13 +31,21 @@ class State(Protocol):
     def keep(self, texts: Tensor) -> None:
         """Keep only the texts at these positions, shape (kept,); a repeated position copies its text."""
 
+    def store(self, memory: Memory, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
+        """Let a memory take over texts: their rows in this batch and their token ids, as far as they were fed."""
 
-def begin(student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int] = ()) -> State:
+
+def begin(
+    student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int] = (), memory: Memory | None = None
+) -> State:
     """The state after reading prompts (as token ids) and the first tokens of every answer, if known.
 
     Call this function and all methods of its result with gradients off.
+
+    Args:
+        memory: beginnings of prompts that it knows are not read again; causal students only.
     """
-    return _Causal(student, rows, opening) if student.is_causal else _Seq2Seq(student, rows, opening)
+    return _Causal(student, rows, opening, memory) if student.is_causal else _Seq2Seq(student, rows, opening)
 
 
 class _Seq2Seq:
@@ -77,40 +86,51 @@ class _Seq2Seq:
         self._encoded, self._mask, self.logits = self._encoded[texts], self._mask[texts], self.logits[texts]
         self._cache.batch_select_indices(texts)
 
+    def store(self, memory: Memory, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
+        """Nothing: every stage has a prompt of its own, which the encoder reads as a whole."""
+
 
 class _Causal:
     """A prefix shared by several prompts (a question, a recall) is read once; keys and values are copied.
 
-    The cache is laid out left to right as [prefixes | rests | what is written], each part padded on its left, and
-    `_mask`, shape (texts, tokens so far), has a 1 where a token counts. Positions count those alone, so that padding in
-    the middle of a row changes nothing.
+    The cache is laid out left to right as [known | prefixes | rests | what is written], each part padded on its left,
+    and `_mask`, shape (texts, tokens so far), has a 1 where a token counts. Positions count those alone, so that
+    padding in the middle of a row changes nothing. What is known comes from the memory of earlier stages.
 
     A worked miniature: the rows 1 2 3 7 and 1 2 3 8 9 share the prefix 1 2 3. It is read as one row; `keep([0, 0])`
     copies its keys and values; then the rests, padded to . 7 and 8 9, are read. The masks are 111 01 and 111 11, and
-    the tokens 7 and 8 both stand at position 3.
+    the tokens 7 and 8 both stand at position 3. If the memory knows 1 2, only 3 is read of the prefix.
     """
 
-    def __init__(self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int]) -> None:
+    def __init__(
+        self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int], memory: Memory | None
+    ) -> None:
         self._model = cast(Any, student.model).eval()
+        self._pad = student.pad_id
         self._cache: Any = None
         whole = [[*row, *opening] for row in rows]
         families = share_prefixes(whole)
-        rest = whole
-        self._mask = torch.zeros((len(rows), 0), dtype=torch.long, device=student.device)
-        if is_worth_sharing(whole, families) and _has_room(student, whole, families):
-            trunks = pad(
-                [whole[family.rows[0]][: family.width] for family in families],
-                student.pad_id,
-                student.device,
-                left=True,
-            )
-            self._mask = trunks.mask[:, :0]
-            self._read(trunks.ids, trunks.mask)
+        trunks, rests = whole, None
+        if is_worth_sharing(whole, families):
+            trunks = [whole[family.rows[0]][: family.width] for family in families]
             family_of = {i: number for number, family in enumerate(families) for i in family.rows}
+            rests = [row[families[family_of[i]].width :] for i, row in enumerate(whole)]
+        known = [None if memory is None else memory.longest(row) for row in trunks]
+        if not _has_room(student, known, trunks, rests):
+            known = [None] * len(whole)
+            trunks, rests = whole, None
+        # A window that does not hold the whole row forgets its beginning.
+        self._is_whole = _has_room(student, known, trunks, rests)
+        self._mask = torch.zeros((len(trunks), 0), dtype=torch.long, device=student.device)
+        if memory is not None and any(known):
+            self._cache, self._mask = memory.recall(self._model, known)
+        self._read_rows([row[0 if one is None else one.tokens :] for row, one in zip(trunks, known, strict=True)])
+        if rests is not None:
             self.keep(torch.tensor([family_of[i] for i in range(len(rows))], device=student.device))
-            rest = [row[families[family_of[i]].width :] for i, row in enumerate(whole)]
-        ids, mask = pad(rest, student.pad_id, student.device, left=True)
-        self._read(ids, mask)
+            self._read_rows(rests)
+
+    def _read_rows(self, rows: Sequence[Sequence[int]]) -> None:
+        self._read(*pad(rows, self._pad, self._mask.device, left=True))
 
     def _read(self, ids: Tensor, mask: Tensor) -> None:
         self._mask = torch.cat([self._mask, mask], dim=1)
@@ -130,6 +150,11 @@ class _Causal:
     def keep(self, texts: Tensor) -> None:
         self._mask, self.logits = self._mask[texts], self.logits[texts]
         self._cache.batch_select_indices(texts)
+
+    def store(self, memory: Memory, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
+        """See `State.store`."""
+        if self._is_whole:
+            memory.add(self._cache, self._mask, rows, texts)
 
 
 class Family(NamedTuple):
@@ -166,13 +191,19 @@ def is_worth_sharing(rows: Sequence[Sequence[int]], families: Sequence[Family]) 
     return all(family.width for family in families) and 5 * saved >= sum(map(len, rows))
 
 
-def _has_room(student: Student, rows: Sequence[Sequence[int]], families: Sequence[Family]) -> bool:
+def _has_room(
+    student: Student,
+    known: Sequence[Known | None],
+    trunks: Sequence[Sequence[int]],
+    rests: Sequence[Sequence[int]] | None,
+) -> bool:
     """Will the whole cache fit in the model's attention window?
 
-    Shared prefixes put padding in the middle of a row, and the window counts padding.
+    What is taken over and shared puts padding in the middle of a row, and the window counts padding.
     """
     config = student.model.config.get_text_config()
     windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    beginning = max(family.width for family in families)
-    rest = max(len(rows[i]) - family.width for family in families for i in family.rows)
-    return all(window is None or beginning + rest + student.recipe.most_written <= window for window in windows)
+    taken = [0 if one is None else one.tokens for one in known]
+    read = max(len(row) - tokens for row, tokens in zip(trunks, taken, strict=True))
+    width = max(taken) + read + max(map(len, rests or [()])) + student.recipe.most_written
+    return all(window is None or width <= window for window in windows)

@@ -6,8 +6,9 @@ chains. Every step handles all drafts in one call of the writer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.core.seeds import derive_seed
@@ -92,7 +93,30 @@ def think(
     if not thoughts:
         return []
     writer = StudentWriter(student, is_sampled=draws is not None)
-    return reason(writer, student.recipe, thoughts, draws=draws or GREEDY, score=score)
+    chains = []
+    for some in _portions(student, thoughts):
+        chains += reason(writer, student.recipe, some, draws=draws or GREEDY, score=score)
+        writer.forget()
+    return chains
+
+
+def _portions(student: Student, thoughts: Sequence[Thought]) -> Iterator[Sequence[Thought]]:
+    """The thoughts that go through all stages together.
+
+    An encoder reads each stage anew, so all go together. A causal student remembers what it read, so there are only as
+    many as it decodes at once; thoughts on one question, which stand next to each other, stay together.
+    """
+    if not student.is_causal:
+        yield thoughts
+        return
+    some: list[Thought] = []
+    for _, group in groupby(thoughts, key=lambda thought: thought.question.id):
+        own = list(group)
+        if some and len(some) + len(own) > student.recipe.generate.batch_size:
+            yield some
+            some = []
+        some += own
+    yield some
 
 
 def reason(
@@ -119,7 +143,8 @@ def recall(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], draws: Draws
     missing = [draft for draft in drafts if draft.recall is None]
     prompts = [recipe.template.recall_prompt(draft.question) for draft in missing]
     sampling = draws.of(Stage.RECALL, [draft.thought for draft in missing])
-    texts = iter(writer.write(prompts, recipe.generate.max_recall_tokens, sampling) if prompts else [])
+    made = writer.write(prompts, recipe.generate.max_recall_tokens, sampling, [True] * len(prompts)) if prompts else []
+    texts = iter(made)
     return [_with_recall(draft, next(texts)) if draft.recall is None else draft for draft in drafts]
 
 
@@ -136,7 +161,10 @@ def analyze(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], draws: Draw
         for label in draft.question.labels
     ]
     sampling = draws.of(Stage.ANALYZE, [draft.thought for draft in missing])
-    texts = iter(writer.write(prompts, recipe.generate.max_analysis_tokens, sampling) if prompts else [])
+    # The summarize prompt goes on from the first option's analysis; the others stand after it there.
+    is_continued = [label == draft.question.labels[0] for draft in missing for label in draft.question.labels]
+    made = writer.write(prompts, recipe.generate.max_analysis_tokens, sampling, is_continued) if prompts else []
+    texts = iter(made)
     return [
         _with_analyses(draft, [next(texts) for _ in draft.question.options]) if draft.analyses is None else draft
         for draft in drafts

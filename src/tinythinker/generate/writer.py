@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from tinythinker.generate.decode import Decoded, Sampling, decode
+from tinythinker.generate.decode import Decoded, Recollection, Sampling, decode
 from tinythinker.generate.label_logps import LabelLogps, label_logps
+from tinythinker.generate.memory import Memory
 from tinythinker.student.precision import decoding
 from tinythinker.student.student import Student
 
@@ -18,12 +19,20 @@ from tinythinker.student.student import Student
 class Writer(Protocol):
     """Something that continues prompts."""
 
-    def write(self, prompts: Sequence[str], max_tokens: int, sampling: Sampling | None = None) -> list[Decoded]:
+    def write(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int,
+        sampling: Sampling | None = None,
+        is_continued: Sequence[bool] | None = None,
+    ) -> list[Decoded]:
         """Continue every prompt.
 
         Args:
             max_tokens: a text stops here if it has not ended before.
             sampling: None decodes greedily.
+            is_continued: for each prompt, whether a later one will begin with it and its text, which may save reading
+                them again; None: none will.
 
         Returns:
             One text per prompt, in order.
@@ -43,11 +52,33 @@ class StudentWriter:
     def __init__(self, student: Student, *, is_sampled: bool) -> None:
         self._student = decoding(student, is_sampled=is_sampled)
         self._batch_size = student.recipe.generate.batch_size
+        self._memory = Memory() if student.is_causal else None
 
-    def write(self, prompts: Sequence[str], max_tokens: int, sampling: Sampling | None = None) -> list[Decoded]:
+    def forget(self) -> None:
+        """Drop what earlier stages have read and written."""
+        if self._memory is not None:
+            self._memory = Memory()
+
+    def write(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int,
+        sampling: Sampling | None = None,
+        is_continued: Sequence[bool] | None = None,
+    ) -> list[Decoded]:
         """See `Writer.write`."""
-        return decode(self._student, prompts, max_tokens=max_tokens, batch_size=self._batch_size, sampling=sampling)
+        recollection = None
+        if self._memory is not None:
+            recollection = Recollection(self._memory, is_continued or [False] * len(prompts))
+        return decode(
+            self._student,
+            prompts,
+            max_tokens=max_tokens,
+            batch_size=self._batch_size,
+            sampling=sampling,
+            recollection=recollection,
+        )
 
     def score_labels(self, prompts: Sequence[str], labels: Sequence[Sequence[str]]) -> list[LabelLogps]:
         """See `Writer.score_labels`."""
-        return label_logps(self._student, prompts, labels, batch_size=self._batch_size)
+        return label_logps(self._student, prompts, labels, batch_size=self._batch_size, memory=self._memory)
