@@ -6,9 +6,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from tests.conftest import TINY
+from tests.conftest import TINY, tiny_student
 from tinythinker import api
 from tinythinker.acquire.phase_1 import phase_1_training
 from tinythinker.bench import baseline
@@ -20,17 +21,21 @@ from tinythinker.bench.workload import Size, Work
 from tinythinker.cli.main import build
 from tinythinker.core.metrics import read_metrics
 from tinythinker.core.run import RoundFolder, TrainingFolder
+from tinythinker.generate.state import begin
 from tinythinker.generate.think import Thought, think
 from tinythinker.reflect.rounds import train_round
 from tinythinker.student.encode import encode_prompts
 from tinythinker.student.load import load_student
+from tinythinker.student.logps import Forest, logps_of
+from tinythinker.student.reading import read
 from tinythinker.train.loop import fit
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """The work of a tiny run with phase 1 done, without dropout."""
-    run = api.start("storeroom", tmp_path_factory.mktemp("bench") / "run", *TINY, "generate.answer=free")
+@pytest.fixture(scope="module", params=["seq2seq", "causal"])
+def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """The work of a tiny run with phase 1 done, without dropout, for a student of either family."""
+    family = (f"student.family={request.param}", "train.batches=questions", "reflect.batches=questions")
+    run = api.start("storeroom", tmp_path_factory.mktemp("bench") / "run", *TINY, "generate.answer=free", *family)
     api.teach(run)
     api.train(run)
     return work_of_student(run.root, Size(questions=4, samples=2, steps=4))
@@ -118,8 +123,8 @@ def test_both_sides_have_the_same_losses_in_phase_2_before_the_first_step(work: 
     assert losses(folder)[0] == pytest.approx(plain[0], abs=1e-5)
 
 
-def test_positions_and_operations_of_a_pass_are_counted(work: Work) -> None:
-    student = work.student()
+def test_positions_and_operations_of_a_pass_are_counted() -> None:
+    student = tiny_student()
     encoded = encode_prompts(student, ["rain", "where does rain go"])
     with counted(student) as positions:
         student.model.get_encoder()(input_ids=encoded.ids, attention_mask=encoded.mask)
@@ -131,6 +136,19 @@ def test_positions_and_operations_of_a_pass_are_counted(work: Work) -> None:
     # Besides the matrices, attention multiplies queries with keys and weights with values.
     attention = config.num_layers * 2 * 2 * encoded.ids.shape[0] * encoded.ids.shape[1] ** 2 * inner
     assert positions.flops in (2 * matrices * positions_read, 2 * matrices * positions_read + attention)
+
+
+def test_tokens_of_trees_and_of_a_cache_are_counted_without_padding() -> None:
+    student = tiny_student(family="causal")
+    reading = read(student, ["rain is wet", "rain is wet and falls", "Where?"], ["down", "up", "down"])
+    assert isinstance(reading, Forest)
+    with counted(student) as positions:
+        logps_of(student.model, reading)
+    assert positions.prompts == reading.ids.numel() > reading.size
+    assert positions.prompt_tokens == reading.size
+    with counted(student) as positions, torch.inference_mode():
+        begin(student, [[5, 6, 7, 8], [9, 10]]).feed(torch.tensor([[11], [12]]))
+    assert positions.prompt_tokens == 4 + 2 + 2
 
 
 def test_both_sides_learn_from_the_same_pairs_of_every_stage(work: Work) -> None:

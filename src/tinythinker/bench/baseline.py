@@ -2,8 +2,9 @@
 
 It works as the official code does: float32; one call of the library's `generate` per sample; batches in the
 order they arrive, padded to their longest text; every row decoded until the last row of its batch ends; in
-phase 2, every prompt read once per side, and the reference evaluated again at every step. It shares only the
-student with the product.
+phase 2, every prompt read once per side, and the reference evaluated again at every step. A causal student reads
+prompt and target as one padded row and computes logits for all of it. Only the student and its token ids are shared
+with the product.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from tinythinker.core.records import PreferencePair, Question, StageExample
 from tinythinker.core.seeds import seed_torch
 from tinythinker.stages.answer import parse_answer
+from tinythinker.student.encode import pad, pad_prompts, prompt_ids, target_ids
 from tinythinker.student.student import Student
 
 T = TypeVar("T")
@@ -101,13 +103,22 @@ def _generate(student: Student, prompts: Sequence[str], how: Generation, max_tok
     hot = {"do_sample": True, "temperature": how.temperature, "top_k": 0}
     sampling = {"do_sample": False} if how.temperature is None else hot
     for start in range(0, len(prompts), how.batch_size):
-        read = _tensors(student, prompts[start : start + how.batch_size], student.recipe.max_prompt_tokens)
+        read = _prompts(student, prompts[start : start + how.batch_size])
         with torch.no_grad():
             ids = cast(Any, student.model).generate(
                 **read, **sampling, max_new_tokens=max_tokens, num_beams=1, pad_token_id=student.pad_id
             )
-        texts += student.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        own = ids[:, read["input_ids"].shape[1] :] if student.is_causal else ids
+        texts += student.tokenizer.batch_decode(own, skip_special_tokens=True)
     return [text.strip() for text in texts]
+
+
+def _prompts(student: Student, prompts: Sequence[str]) -> dict[str, Tensor]:
+    """Prompts to generate from; a causal student's are padded on the left."""
+    if not student.is_causal:
+        return _tensors(student, prompts, student.recipe.max_prompt_tokens)
+    encoded = pad_prompts(student, prompt_ids(student, prompts).ids)
+    return {"input_ids": encoded.ids, "attention_mask": encoded.mask}
 
 
 def _tensors(student: Student, texts: Sequence[str], most: int | None) -> dict[str, Tensor]:
@@ -116,9 +127,19 @@ def _tensors(student: Student, texts: Sequence[str], most: int | None) -> dict[s
     return {name: read[name].to(student.device) for name in ("input_ids", "attention_mask")}
 
 
-def _labels(student: Student, targets: Sequence[str]) -> Tensor:
-    read = _tensors(student, targets, student.recipe.max_target_tokens)
-    return read["input_ids"].masked_fill(read["attention_mask"] == 0, -100)
+def _with_targets(student: Student, prompts: Sequence[str], targets: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
+    """What the model reads to learn targets, and labels with -100 where nothing is learned.
+
+    A causal student reads prompt and target as one row, padded on the right.
+    """
+    if not student.is_causal:
+        labels = _tensors(student, targets, student.recipe.max_target_tokens)
+        padded = labels["input_ids"].masked_fill(labels["attention_mask"] == 0, -100)
+        return _tensors(student, prompts, student.recipe.max_prompt_tokens), padded
+    read, learned = prompt_ids(student, prompts).ids, target_ids(student, targets).ids
+    rows = pad([a + b for a, b in zip(read, learned, strict=True)], student.pad_id, student.device)
+    labels_of = [[-100] * len(a) + b for a, b in zip(read, learned, strict=True)]
+    return {"input_ids": rows.ids, "attention_mask": rows.mask}, pad(labels_of, -100, student.device).ids
 
 
 def train_phase_1(student: Student, batches: Sequence[Sequence[StageExample]], learning_rate: float) -> list[float]:
@@ -127,8 +148,8 @@ def train_phase_1(student: Student, batches: Sequence[Sequence[StageExample]], l
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
     losses = []
     for batch in batches:
-        read = _tensors(student, [example.prompt for example in batch], student.recipe.max_prompt_tokens)
-        loss = model(**read, labels=_labels(student, [example.target for example in batch])).loss
+        read, labels = _with_targets(student, [e.prompt for e in batch], [e.target for e in batch])
+        loss = model(**read, labels=labels).loss
         losses.append(_step(loss, model, optimizer))
     return losses
 
@@ -149,8 +170,7 @@ def train_phase_2(
     for batch in batches:
         sides = []
         for targets in ([pair.chosen for pair in batch], [pair.rejected for pair in batch]):
-            read = _tensors(student, [pair.prompt for pair in batch], student.recipe.max_prompt_tokens)
-            labels = _labels(student, targets)
+            read, labels = _with_targets(student, [pair.prompt for pair in batch], targets)
             with torch.no_grad():
                 under_reference = _logps(reference, read, labels)
             sides.append((_logps(model, read, labels), under_reference, (labels != -100).sum(1)))
@@ -163,6 +183,8 @@ def train_phase_2(
 
 def _logps(model: Any, read: dict[str, Tensor], labels: Tensor) -> Tensor:
     logps = model(**read, labels=labels).logits.log_softmax(dim=-1)
+    if not model.config.is_encoder_decoder:  # a token is predicted one position before it
+        logps, labels = logps[:, :-1], labels[:, 1:]
     of_labels: Tensor = logps.gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
     return of_labels.masked_fill(labels == -100, 0.0).sum(1)
 

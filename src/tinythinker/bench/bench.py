@@ -423,7 +423,7 @@ def bench(
 
     Raises:
         SettingsError: the arguments contradict each other.
-        StudentError: the student is not an encoder-decoder; the baseline handles only those.
+        StudentError: the student has adapters, or did not learn all three stages.
     """
     if student is not None and overrides:
         raise SettingsError(expected("settings", " ".join(overrides), "none with --student, which has its run's"))

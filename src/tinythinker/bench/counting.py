@@ -15,7 +15,10 @@ from tinythinker.student.student import Student
 
 @dataclass
 class Positions:
-    """Computed positions of the encoder (prompts) and the decoder (targets), with weights and operations."""
+    """Computed positions of the encoder (prompts) and the decoder (targets), with weights and operations.
+
+    A causal student's positions count as both.
+    """
 
     prompts: int = 0
     prompt_tokens: int = 0
@@ -29,7 +32,7 @@ class Positions:
 
 @contextmanager
 def counted(student: Student) -> Iterator[Positions]:
-    """Count what an encoder-decoder computes inside the block; counting slows it down."""
+    """Count what a student computes inside the block; counting slows it down."""
     found = Positions()
 
     flops = FlopCounterMode(display=False)
@@ -40,14 +43,17 @@ def counted(student: Student) -> Iterator[Positions]:
         found.prompt_tokens += int(mask.sum())
 
     def decoder(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.targets += kwargs["input_ids"].numel()
+        ids = kwargs["input_ids"]
+        found.targets += ids.numel()
         found.weight_bytes += sum(weight.nbytes for weight in module.parameters())
+        if student.is_causal:
+            found.prompts += ids.numel()
+            found.prompt_tokens += _count_tokens(kwargs.get("attention_mask"), ids)
 
     model = cast(Any, student.model)
-    hooks = [
-        model.get_encoder().register_forward_pre_hook(encoder, with_kwargs=True),
-        model.get_decoder().register_forward_pre_hook(decoder, with_kwargs=True),
-    ]
+    hooks = [model.get_decoder().register_forward_pre_hook(decoder, with_kwargs=True)]
+    if not student.is_causal:
+        hooks.append(model.get_encoder().register_forward_pre_hook(encoder, with_kwargs=True))
     try:
         with flops:
             yield found
@@ -55,3 +61,20 @@ def counted(student: Student) -> Iterator[Positions]:
         found.flops = flops.get_total_flops()
         for hook in hooks:
             hook.remove()
+
+
+def _count_tokens(mask: Any, ids: torch.Tensor) -> int:
+    """Tokens in a causal model's input that are not padding.
+
+    Args:
+        mask: of all tokens so far, (texts, tokens); or of trees, (trees, 1, tokens, tokens), one or one by kind of
+            layer: there, padding attends to itself alone.
+    """
+    if mask is None:
+        return ids.numel()
+    if isinstance(mask, dict):
+        mask = mask["full_attention"]
+    if mask.ndim == 2:
+        return int(mask[:, -ids.shape[1] :].sum())
+    allowed = mask if mask.dtype == torch.bool else mask == 0
+    return int((allowed.sum(-1) > 1).sum()) + len(ids)

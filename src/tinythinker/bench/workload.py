@@ -47,15 +47,14 @@ class Work:
         """The work for a student, with the questions of a run.
 
         Raises:
-            StudentError: the student is not a whole encoder-decoder that learned to recall and analyze.
+            StudentError: the student has adapters, or did not learn to recall and analyze.
         """
         work = cls(folder, RunDirectory(run), size)
         student = work.student()
         plan = student.recipe.stages.plan
-        if student.is_causal or student.recipe.lora is not None or plan != "full":
-            kind = "a causal student" if student.is_causal else f"stages.plan={plan}"
-            found = kind if student.recipe.lora is None else "adapters"
-            raise StudentError(f"{folder}: found {found}, expected a whole encoder-decoder of stages.plan=full")
+        if student.recipe.lora is not None or plan != "full":
+            found = f"stages.plan={plan}" if student.recipe.lora is None else "adapters"
+            raise StudentError(f"{folder}: found {found}, expected whole weights and stages.plan=full")
         return work
 
     def student(self) -> Student:
@@ -158,6 +157,8 @@ class Work:
             for one, other in zip(examples, [*examples[7:], *examples[:7]], strict=True)
             if one.target != other.target
         ]
+        if self.settings.reflect.batches == "questions":  # pairs of one question stand together
+            return found[:wanted]
         return found[:: max(1, len(found) // wanted)][:wanted]
 
     @property
