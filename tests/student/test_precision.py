@@ -5,7 +5,7 @@ import torch
 
 from tests.conftest import tiny_of
 from tinythinker.generate.decode import Sampling, decode
-from tinythinker.student.precision import decoding
+from tinythinker.student.precision import decoding, multiplies_bfloat16
 from tinythinker.student.student import Student
 
 
@@ -35,3 +35,18 @@ def test_bf16_auto_uses_bfloat16_only_for_sampling(monkeypatch: pytest.MonkeyPat
         assert decoding(student, is_sampled=True).model.dtype == torch.bfloat16
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
     assert decoding(student, is_sampled=True).model is student.model
+
+
+@pytest.mark.parametrize(
+    ("cpu", "flags", "is_in_hardware"),
+    [
+        ("Intel Haswell", "avx2 fma3 f16c", False),
+        ("Intel Skylake server", "avx2 avx512_f avx512_bw avx512_dq avx512_vl", False),
+        ("Intel Cascade Lake", "avx2 avx512_f avx512_bw avx512_dq avx512_vl avx512_vnni", False),
+        ("Intel Sapphire Rapids", "avx2 avx512_f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16", True),
+        ("AMD Zen 5", "avx2 avx512_f avx512_vnni avx512_bf16 avx_vnni", True),
+    ],
+)
+def test_bf16_auto_takes_only_cpus_that_multiply_it_in_hardware(cpu: str, flags: str, is_in_hardware: bool) -> None:
+    known = dict.fromkeys(("avx512_bf16", "amx_bf16", "avx512_fp16"), False)
+    assert multiplies_bfloat16(known | dict.fromkeys(flags.split(), True) | {"cpu_name": cpu}) is is_in_hardware

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from transformers.models.t5.modeling_t5 import T5LayerNorm
@@ -44,4 +45,13 @@ def _pays(student: Student) -> bool:
     if student.device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return multiplies_bfloat16(capabilities)
+
+
+def multiplies_bfloat16(capabilities: Mapping[str, object]) -> bool:
+    """Does a CPU multiply bfloat16 in hardware? Others emulate it, which is many times slower than float32.
+
+    Args:
+        capabilities: what torch says the CPU has, such as `{"avx512_bf16": True}`.
+    """
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
