@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import JsonValue
 
 from tinythinker.core.errors import expected
 from tinythinker.core.masking import hidden, hidden_everywhere, without_secrets
@@ -32,7 +33,7 @@ def test_a_message_shows_no_secret_of_an_address_and_no_endless_value() -> None:
 
 def test_a_key_is_masked_in_every_text_of_a_value_also_where_json_escapes_it() -> None:
     hide = hidden(KEY)
-    value = {"id": KEY, KEY: [1, None, f"<{KEY}>"], "inner": {"text": 'say sk-0123456789\\"abc'}}
+    value: JsonValue = {"id": KEY, KEY: [1, None, f"<{KEY}>"], "inner": {"text": 'say sk-0123456789\\"abc'}}
     assert hidden_everywhere(value, hide) == {
         "id": "[key]",
         "[key]": [1, None, "<[key]>"],

@@ -28,7 +28,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Distil a teacher's reasoning into a small language model: recall, analyze, summarize, self-reflect.",
         epilog="Exit codes: 0 done, 2 settings or usage, 3 data or files, 4 teacher, 5 student or checkpoint, "
-        "130 interrupted.",
+        "130 interrupted, 141 nobody reads the output.",
     )
     app.callback()(every)
     for handler in HANDLERS:

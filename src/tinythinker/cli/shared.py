@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,16 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from tinythinker.core import ranks
-from tinythinker.core.errors import DataError, SettingsError, StudentError, TinyThinkerError
+from tinythinker.core.errors import (
+    DataError,
+    SettingsError,
+    StudentError,
+    TinyThinkerError,
+    first_line,
+    is_out_of_memory,
+    is_panic,
+)
+from tinythinker.core.masking import without_secrets
 
 TaskArgument = Annotated[
     str, typer.Argument(metavar="TASK", help="csqa, obqa, strategyqa, storeroom, or your own FILE.jsonl / FILE.csv")
@@ -35,15 +44,27 @@ ALL_TOGETHER = ("run", "teach", "train", "reflect", "evaluate", "quickstart")
 """Verbs that all processes run together; only the first process runs any other verb."""
 
 
+INTERRUPTED = 130
+NOBODY_READS = 141
+"""Exit codes of a command that a signal would end, as shells count them: Ctrl-C, and output that nobody reads."""
+
+
 class Commands(TyperGroup):
-    """The commands; a usage error is one line, as all other errors are."""
+    """The commands; whatever goes wrong is one line, also outside of a command: in its usage, in its help."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command and exit with its code."""
+        code: object = 0
         try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with friendly_errors():
+                code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            _flush()
+        except typer.Exit as error:
+            code = error.exit_code
         except typer.Abort:
-            code = 1
+            code = INTERRUPTED
+        except SystemExit:  # the library's end when nobody reads the help
+            code = NOBODY_READS
         except TyperException as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 typer.echo(error.format_message(), err=True)
@@ -53,10 +74,16 @@ class Commands(TyperGroup):
         code = code if isinstance(code, int) else 0
         if ranks.count() > 1:
             # The communication library's threads may abort an interpreter that takes itself apart; all work is on disk.
-            sys.stdout.flush()
-            sys.stderr.flush()
             os._exit(code)
         sys.exit(code)
+
+
+def _flush() -> None:
+    """Write what is still held back; without a reader, let nothing of it be tried again at the exit."""
+    with friendly_errors():
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -91,28 +118,55 @@ def friendly_errors() -> Iterator[None]:
             say_error(str(error))
         raise typer.Exit(error.exit_code) from None
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        raise
-    except OSError as error:
-        say_error(f"{error.filename or 'a file'}: {error.strerror or error}")
-        raise typer.Exit(DataError.exit_code) from None
-    except RuntimeError as error:
-        # From torch, which is not loaded here: OutOfMemoryError on GPUs, a plain RuntimeError on CPUs.
-        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
-            raise
-        say_error(
-            "memory: found too little for the student and its batch, expected enough for both; set micro_batch_size= "
-            "or gradient_checkpointing=true (of train or reflect), or lower generate.batch_size="
-        )
-        raise typer.Exit(StudentError.exit_code) from None
+        _drop_output()
+        raise typer.Exit(NOBODY_READS) from None
     except KeyboardInterrupt:
         typer.echo("interrupted: finished work is kept; run the same command again to continue", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
+    except (typer.Exit, TyperException):
+        raise
+    except BaseException as error:
+        if is_out_of_memory(error) or is_panic(error):
+            say_error(_about_memory(error))
+            raise typer.Exit(StudentError.exit_code) from None
+        if isinstance(error, OSError):
+            _drop_output()
+            say_error(f"{error.filename or 'output'}: {error.strerror or error}")
+            raise typer.Exit(DataError.exit_code) from None
+        raise
+
+
+def _about_memory(error: BaseException) -> str:
+    if is_panic(error):  # seen where threads or memory are limited
+        return (
+            f"a library gave up: found {first_line(error)!r}, expected memory and threads enough; raise the limits of "
+            "memory and processes, and run the same command again"
+        )
+    return (
+        "memory: found too little for the student and its batch, expected enough for both; set micro_batch_size= or "
+        "gradient_checkpointing=true (of train or reflect), or lower generate.batch_size="
+    )
+
+
+def _drop_output() -> None:
+    """Send what is still held back nowhere, so that the exit does not fail over it once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def say_error(message: str) -> None:
-    """Print an error as one line on stderr."""
+    """Print an error as one line on stderr, without secrets or control characters."""
     who = "" if ranks.is_first() else f"process {ranks.number()}: "
-    typer.echo(f"{who}error: " + " ".join(message.split("\n")), err=True)
+    line = "".join(sign if sign.isprintable() else " " for sign in without_secrets(message))
+    if sys.stderr is not None:
+        with suppress(OSError):  # the exit code still says what went wrong
+            typer.echo(f"{who}error: {line}", err=True)
 
 
 def tell(text: object, *, err: bool = False) -> None:

@@ -53,3 +53,29 @@ def shortened(found: object) -> str:
     """A value as a message shows it: on one line, of bearable length, without the secrets in its addresses."""
     shown = without_secrets(repr(found))
     return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
+
+
+_MEMORY = ("allocate memory", "failed to map segment", "start new thread", "unable to allocate", "bad_alloc")
+"""What libraries say when memory, or the right to more of it, runs out; in lower case."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Did a library fail for want of memory? Each says it with an exception of its own."""
+    kind = type(error).__name__
+    return (
+        isinstance(error, MemoryError)
+        or kind == "OutOfMemoryError"  # of torch, which is not loaded here
+        or any(words in str(error).lower() for words in _MEMORY)
+    )
+
+
+def is_panic(error: BaseException) -> bool:
+    """Has a library written in Rust given up? Its exception derives from none that Python programs catch."""
+    return type(error).__name__ == "PanicException"
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, on one line of bearable length; its kind if it says nothing or only a name."""
+    said = str(error).strip().split("\n")[0].strip()
+    said = said if " " in said else " ".join([type(error).__name__, said]).strip()
+    return said if len(said) <= _MOST_SHOWN else f"{said[:_MOST_SHOWN]}..."

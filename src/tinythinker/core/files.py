@@ -21,6 +21,8 @@ from tinythinker.core.records import Record
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
+_MOST_WHERE = 100
+"""Characters of a field's name that a message shows as they are."""
 
 
 @contextmanager
@@ -33,7 +35,7 @@ def file_errors(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: found byte {error.start} is not UTF-8, expected UTF-8 text") from None
     except UnicodeEncodeError:
-        raise DataError(f"{path}: found a text with half a character, expected text that UTF-8 can hold") from None
+        raise DataError(f"{path}: found a text or name that UTF-8 cannot hold, expected one that it can") from None
     except OSError as error:
         raise DataError(
             f"{path}: {error.strerror or error}; nothing was half-written: fix this and run the command again"
@@ -44,6 +46,7 @@ def describe(error: ValidationError) -> str:
     """The first problem in a pydantic error, as a message in this project's shape."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
+    where = where if where.isprintable() and len(where) <= _MOST_WHERE else shortened(where)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{where}: {message}" if where else message
