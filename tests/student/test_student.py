@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,3 +145,82 @@ def test_texts_longer_than_the_model_has_positions_for_are_refused(tmp_path: Pat
         StudentError, match=r"prompts of 1009 tokens and texts of up to 16, expected .* its 1024 positions tog"
     ):
         pretrained_student(settings, too_long)
+
+
+CODE = "open({mark!r}, 'w').close()\nfrom transformers import *\nclass Mine(T5Config): pass\ngenerate = None\n"
+
+
+def changed(file: Path, **fields: object) -> None:
+    """Add fields to a JSON file."""
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+@pytest.mark.parametrize("model_type", ["t5", "of its own"])
+def test_code_in_a_student_s_folder_is_never_run_and_nobody_is_asked(
+    student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question on the terminal"))
+    folder, mark = tmp_path / "student", tmp_path / "ran"
+    student.save(folder)
+    for file in ("evil.py", "custom_generate/generate.py"):
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(CODE.format(mark=str(mark)))
+    code = {"AutoConfig": "evil.Mine", "AutoModelForSeq2SeqLM": "evil.Mine"}
+    changed(folder / "config.json", auto_map=code, model_type=model_type)
+    changed(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Mine", "evil.Mine"]})
+    changed(folder / "generation_config.json", custom_generate="./custom_generate")
+    if model_type == "t5":
+        load_student(folder)
+    else:
+        with pytest.raises(StudentError, match=r"it needs code of its own.*no code of a student is ever run"):
+            load_student(folder)
+    assert not mark.exists()
+
+
+def test_attention_by_code_from_the_hub_is_refused(student: Student, tmp_path: Path) -> None:
+    student.save(tmp_path / "student")
+    changed(tmp_path / "student" / "config.json", attn_implementation="somebody/kernel")
+    with pytest.raises(StudentError, match="found attention by the code of somebody/kernel"):
+        load_student(tmp_path / "student")
+
+
+class Hostile:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.target), "w")
+
+
+def test_a_pickle_that_is_not_weights_is_refused_and_not_run(student: Student, tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    student.save(folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Hostile(tmp_path / "ran")))
+    with pytest.raises(StudentError, match=r"a pickle that is not only weights and numbers; it was not run\)"):
+        load_student(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.json", '{"model_type": "t5", "d_model": "x"}'),
+        ("config.json", '{"model_type": ["t5"]}'),
+        ("config.json", "[" * 5000),
+        ("config.json", '{"model_type": "t5", "num_layers": -1, "d_kv": 0}'),
+        ("tokenizer.json", '{"version": "1.0"}'),
+        ("tokenizer.json", "{}"),
+        ("tokenizer_config.json", "[1]"),
+        ("model.safetensors", "x" * 100),
+    ],
+)
+def test_a_damaged_folder_is_one_error_whatever_the_libraries_raise(
+    student: Student, tmp_path: Path, file: str, text: str
+) -> None:
+    student.save(tmp_path / "student")
+    (tmp_path / "student" / file).write_text(text)
+    with pytest.raises(StudentError, match="student"):
+        load_student(tmp_path / "student")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +157,42 @@ def test_ctrl_c_while_shards_are_written_stays_ctrl_c_and_a_full_disk_is_a_one_l
 def test_one_process_alone_does_not_shard() -> None:
     engine = build_engine(Accelerator(), tiny_of("t5"), SETTINGS, 10)
     assert isinstance(engine, Replicas)
+
+
+class Hostile:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.target), "w")
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("place", ["index", "entry"])
+def test_no_pickle_among_the_shards_is_run(tmp_path: Path, place: str) -> None:
+    shards = build(Shards, tiny_of("t5"))
+    step(shards, tiny_of("t5"))
+    mark = tmp_path / "ran"
+    if place == "entry":
+        shards.scheduler.scheduler.more = Hostile(mark)
+    shards.save(tmp_path / "checkpoint", lambda folder: None)
+    if place == "index":
+        (tmp_path / "checkpoint" / "shards" / ".metadata").write_bytes(pickle.dumps(Hostile(mark)))
+    other = build(Shards, tiny_of("t5"))
+    if place == "entry":
+        other.scheduler.scheduler.more = None
+    with pytest.raises(OSError, match=r"a pickle that .*; it was not run"):
+        other.load(tmp_path / "checkpoint")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("file", ["optimizer.bin", "scheduler.bin", "random_states_0.pkl"])
+def test_no_pickle_of_a_checkpoint_of_whole_weights_is_run(tmp_path: Path, file: str) -> None:
+    replicas = build(Replicas, tiny_of("t5"))
+    replicas.save(tmp_path / "checkpoint", lambda folder: None)
+    torch.save(Hostile(tmp_path / "ran"), tmp_path / "checkpoint" / file)
+    with suppress(pickle.UnpicklingError):  # the library does without a damaged file of random states
+        replicas.load(tmp_path / "checkpoint")
+    assert not (tmp_path / "ran").exists()

@@ -76,6 +76,8 @@ def is_panic(error: BaseException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """What a library's error says, on one line of bearable length; its kind if it says nothing or only a name."""
+    if type(error).__name__ == "UnpicklingError":  # the library's advice is to run it
+        return "a pickle that is not only weights and numbers; it was not run"
     said = str(error).strip().split("\n")[0].strip()
     said = said if " " in said else " ".join([type(error).__name__, said]).strip()
     return said if len(said) <= _MOST_SHOWN else f"{said[:_MOST_SHOWN]}..."

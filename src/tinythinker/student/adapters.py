@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from tinythinker.core.errors import StudentError, expected
+from tinythinker.core.errors import StudentError, expected, first_line, is_out_of_memory
 from tinythinker.core.seeds import seed_torch
 from tinythinker.settings.schema import LoraSettings
 
@@ -97,8 +98,10 @@ def _folder_errors(folder: str | Path) -> Iterator[None]:
     """Turn the libraries' errors about a damaged folder into a one-line StudentError."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        if is_out_of_memory(error):
+            raise
+        reason = first_line(error)
         raise StudentError(
             f"student {folder}: found damaged adapters ({reason}), expected adapters saved by a training"
         ) from None

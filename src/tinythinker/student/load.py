@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from tinythinker.core.errors import DataError, StudentError
+from tinythinker.core.errors import DataError, StudentError, first_line, is_out_of_memory, is_panic
 from tinythinker.core.files import read_record
 from tinythinker.settings.schema import SHORTEST_PROMPT, StudentSettings
 from tinythinker.student.adapters import base_of, is_adapted, load_adapters, merged
@@ -93,6 +96,11 @@ def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTraine
     """Model and tokenizer; dropout is set before the model is built, because attention copies the number."""
     base = base_of(Path(name))
     if base is not None:
+        if base_of(Path(base)) is not None:
+            raise StudentError(
+                f"student {name}: found adapters on top of {base}, which holds adapters too, expected whole weights "
+                "there"
+            )
         try:
             model, tokenizer = _load_pretrained(base, dropout)
         except StudentError as error:
@@ -102,28 +110,65 @@ def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTraine
                 "when they were trained; student.lora.save=merged needs no base"
             ) from None
         return load_adapters(model, name), tokenizer
-    try:
-        with quiet_library():
-            config: Any = AutoConfig.from_pretrained(name)
-            for field in _DROPOUTS:
-                if dropout is not None and isinstance(getattr(config, field, None), float | int):
-                    setattr(config, field, dropout)
-            kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            model, loaded = kind.from_pretrained(
-                name, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
-            )
-            tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise StudentError(
-            f"student {name}: found nothing that loads ({reason}), expected a folder made by save_pretrained or, with "
-            "a network, a Hugging Face name; student.init=scratch needs neither"
-        ) from None
+    with _loading_errors(name), quiet_library():
+        config: Any = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        _refuse_foreign_code(name, config)
+        for field in _DROPOUTS:
+            if dropout is not None and isinstance(getattr(config, field, None), float | int):
+                setattr(config, field, dropout)
+        kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model, loaded = kind.from_pretrained(
+            name,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     _refuse_weights_that_do_not_fit(name, loaded)
     _refuse_what_cannot_learn(name, model, tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return place(model), tokenizer
+
+
+def _refuse_foreign_code(name: str, config: PreTrainedConfig) -> None:
+    """Raise StudentError if a configuration asks for an attention kernel from the Hub, which is somebody's code."""
+    wanted = getattr(config, "_attn_implementation", None)
+    if isinstance(wanted, str) and "/" in wanted:
+        raise StudentError(
+            f"student {name}: found attention by the code of {wanted} in its config.json, expected none: no code of a "
+            "student is ever run; remove attn_implementation from config.json"
+        )
+
+
+@contextmanager
+def _loading_errors(name: str) -> Iterator[None]:
+    """Turn whatever the libraries raise about a student's files into a StudentError, except want of memory.
+
+    `Exception`, because they let through every kind: unpicklers, configuration checkers and tokenizers raise their own,
+    and the last a bare one.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # said of what is then refused
+            yield
+    except StudentError:
+        raise
+    except BaseException as error:
+        if is_out_of_memory(error) or not (isinstance(error, Exception) or is_panic(error)):
+            raise
+        reason = first_line(error)
+        wanted = "a folder made by save_pretrained or, with a network, a Hugging Face name"
+        remedy = "student.init=scratch needs neither"
+        if "custom code" in reason:
+            reason, remedy = "it needs code of its own", "no code of a student is ever run"
+        elif isinstance(error, UnpicklingError):
+            remedy = "save the weights as safetensors"
+        raise StudentError(
+            f"student {name}: found nothing that loads ({reason}), expected {wanted}; {remedy}"
+        ) from None
 
 
 def _refuse_weights_that_do_not_fit(name: str, loaded: Mapping[str, Iterable[Any]]) -> None:

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tinythinker.core import ranks
-from tinythinker.core.errors import StudentError
+from tinythinker.core.errors import StudentError, first_line
 from tinythinker.core.files import file_errors, whole_folder
 from tinythinker.settings.schema import OptimSettings
 from tinythinker.student.logps import Scorer
@@ -54,7 +54,7 @@ class Engine(Protocol):
 
         Raises:
             StudentError: it was written by the other engine.
-            ValueError, OSError, RuntimeError: it is damaged.
+            ValueError, OSError, RuntimeError, UnpicklingError: it is damaged, or not only weights and numbers.
         """
 
 
@@ -156,11 +156,13 @@ class Shards:
         from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
         from torch.distributed.checkpoint.state_dict_loader import load
 
+        from tinythinker.train.shard_files import PlainPlanner, PlainReader
+
         if not (folder / _SHARDS).exists():
             raise StudentError(f"{folder}: found whole weights of one process, expected shards; start one")
         state = self._state()
         with _checkpoint_errors(folder):
-            load(state, checkpoint_id=folder / _SHARDS)
+            load(state, storage_reader=PlainReader(folder / _SHARDS), planner=PlainPlanner())
         set_state_dict(
             self.model,
             self.optimizer.optimizer,
@@ -199,7 +201,7 @@ def _checkpoint_errors(folder: Path) -> Iterator[None]:
         found = [failure for failure, _ in error.failures.values()]
         if any(isinstance(failure, KeyboardInterrupt) for failure in found):
             raise KeyboardInterrupt from None
-        raise OSError(str([*found, error][0]).strip().split("\n")[0]) from None
+        raise OSError(first_line([*found, error][0])) from None
     finally:
         logging.disable(before)
 

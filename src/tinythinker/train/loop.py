@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -30,7 +31,7 @@ from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tinythinker.core import ranks
-from tinythinker.core.errors import StudentError, expected
+from tinythinker.core.errors import StudentError, expected, first_line, is_out_of_memory
 from tinythinker.core.files import Appender, appending, read_json, read_objects, write_json, write_text
 from tinythinker.core.metrics import StepMetrics, Validation
 from tinythinker.core.progress import Progress, say
@@ -287,8 +288,10 @@ class _Fit(Generic[Item]):
         try:
             self._engine.load(last)
             return Position.model_validate(read_json(last / _POSITION))
-        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-            reason = str(error).strip().split("\n")[0]
+        except (OSError, RuntimeError, ValueError, LookupError, EOFError, SafetensorError, UnpicklingError) as error:
+            if is_out_of_memory(error):
+                raise
+            reason = first_line(error)
             raise StudentError(
                 f"{last}: found a damaged checkpoint ({reason}), expected a whole one; delete it to start this "
                 "training over"
