@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
-from tinythinker.core.files import read_records, write_record
+from tinythinker.core.files import read_records, resolved, write_record
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question
 from tinythinker.core.run import RunDirectory, last_student, run_around
@@ -343,10 +343,10 @@ def probe(
         SettingsError: there is no such split, or no run to take questions from.
         StudentError: there is no such student, or its plan has no reasoning to change.
     """
-    folder = last_student(Path(student)).resolve()
+    folder = resolved(last_student(Path(student)))
     if not folder.exists():
         raise StudentError(f"{student}: found nothing there, expected a run directory or a student's folder")
-    home = RunDirectory(Path(run).resolve()) if run is not None else run_around(folder)
+    home = RunDirectory(resolved(Path(run))) if run is not None else run_around(folder)
     if split not in ("test", "valid"):
         raise SettingsError(expected("split", split, "test or valid"))
 

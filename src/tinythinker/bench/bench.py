@@ -21,7 +21,7 @@ from tinythinker.bench.counting import Positions, counted
 from tinythinker.bench.machine import Machine, measure_machine, peak_memory, wait_for
 from tinythinker.bench.workload import PASSES, Size, Work
 from tinythinker.core.errors import SettingsError, expected
-from tinythinker.core.files import read_records, write_text
+from tinythinker.core.files import read_records, resolved, write_text
 from tinythinker.core.metrics import read_metrics
 from tinythinker.core.progress import Progress
 from tinythinker.core.records import Chain, Question, Record, Stage
@@ -463,7 +463,7 @@ def work_of_student(student: Path, size: Size) -> Work:
     Raises:
         StudentError, SettingsError, DataError: the student or its run cannot be read or used.
     """
-    folder = last_student(student).resolve()
+    folder = resolved(last_student(student))
     return Work.of(folder, run_around(folder).root, size)
 
 

@@ -36,6 +36,8 @@ def file_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: found byte {error.start} is not UTF-8, expected UTF-8 text") from None
     except UnicodeEncodeError:
         raise DataError(f"{path}: found a text or name that UTF-8 cannot hold, expected one that it can") from None
+    except FileExistsError:
+        raise DataError(f"{path}: found a file, or a link to nothing, where a folder must be; remove it") from None
     except OSError as error:
         raise DataError(
             f"{path}: {error.strerror or error}; nothing was half-written: fix this and run the command again"
@@ -266,16 +268,24 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def resolved(path: Path) -> Path:
+    """The absolute path without links. Raises DataError for links that go in circles."""
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise DataError(f"{path}: found links that go in circles, expected a file or folder") from None
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Fill a temporary folder next to `path`, then rename it to replace `path`. Raises DataError."""
     with file_errors(path):
         temporary = path.with_name(f".{path.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
         temporary.mkdir(parents=True)
         try:
             yield temporary
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
             temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

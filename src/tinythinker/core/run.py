@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -164,12 +163,12 @@ class TrainingFolder:
         """Remove the checkpoints of earlier steps; all if `before` is None."""
         for checkpoint in self.checkpoints():
             if before is None or int(checkpoint.name.removeprefix("checkpoint-")) < before:
-                shutil.rmtree(checkpoint)
+                remove(checkpoint)
 
     def remove_leftovers(self) -> None:
         """Remove what a kill at the very end of a finished training left next to its student."""
         self.remove_checkpoints()
-        shutil.rmtree(self.best, ignore_errors=True)
+        remove(self.best)
 
 
 class RoundFolder(TrainingFolder):
@@ -424,7 +423,7 @@ class StudyDirectory:
         """The run directory of a cell.
 
         Args:
-            folder: as `study.grid.Place.folder` names it.
+            folder: as `study.folders.cell_of` names it.
         """
         return RunDirectory(self.root / folder)
 

@@ -31,6 +31,7 @@ from tinythinker.student.encode import Rows, prompt_ids, target_ids
 from tinythinker.student.flops import weights_of
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student
+from tinythinker.study.folders import cell_of, changes, kept_budget
 from tinythinker.study.grid import Budget, Grid, Place
 from tinythinker.teacher.rationales import read_rationales
 from tinythinker.train.loop import count_steps
@@ -82,20 +83,17 @@ def do_cells(grid: Grid, directory: StudyDirectory, workers: int) -> None:
 def refuse_other_settings(grid: Grid, directory: StudyDirectory) -> None:
     """Raise SettingsError if a cell was begun with settings other than the grid's."""
     for place in grid.cells():
-        run = directory.cell(place.folder)
-        if run.exists:
-            settings = load_settings(grid.task, (*grid.overrides(place), *_kept_budget(run)))
-            found = run.changes(run.manifest().begun, bound_of(settings))
-            if found is not None:
-                raise SettingsError(
-                    f"{run.root}: found a cell of other settings ({'; '.join(found[1])}), expected the study's own; "
-                    "use the same settings, another directory, or delete the cell"
-                )
+        run = cell_of(grid, place, directory)
+        if run.exists and (found := changes(grid, place, run)) is not None:
+            raise SettingsError(
+                f"{run.root}: found a cell of other settings ({'; '.join(found)}), expected the study's own; "
+                "use the same settings, another directory, or delete the cell"
+            )
 
 
 def count_other_cells(grid: Grid, directory: StudyDirectory) -> int:
     """Number of cells on disk that are not in the grid."""
-    wanted = {directory.cell(place.folder).root for place in grid.cells()}
+    wanted = {cell_of(grid, place, directory).root for place in grid.cells()}
     return len(directory.begun_cells() - wanted)
 
 
@@ -129,8 +127,9 @@ def _groups(grid: Grid) -> list[list[Place]]:
 def _do_group(grid: Grid, directory: StudyDirectory, group: Sequence[Place]) -> None:
     done: list[RunDirectory] = []
     for place in group:
-        run = directory.cell(place.folder)
-        say(f"study: {place.folder}")
+        run = cell_of(grid, place, directory)
+        name = run.root.relative_to(directory.root)
+        say(f"study: {name}")
         try:
             if grid.method(place.method).untrained:
                 _answer_untrained(grid, place, run)
@@ -138,24 +137,17 @@ def _do_group(grid: Grid, directory: StudyDirectory, group: Sequence[Place]) -> 
                 _do_cell(grid, place, run, done)
                 done.append(run)
         except TinyThinkerError as error:
-            raise type(error)(f"{place.folder}: {error}") from None
+            raise type(error)(f"{name}: {error}") from None
 
 
 def _do_cell(grid: Grid, place: Place, run: RunDirectory, done: Sequence[RunDirectory]) -> None:
-    session.start(grid.task, run.root, *grid.overrides(place), *_kept_budget(run))
+    session.start(grid.task, run.root, *grid.overrides(place), *kept_budget(run))
     if done and not run.phase_1.root.exists():
         _adopt(run, done)
     session.teach(run)
-    session.train(run, *(_kept_budget(run) or _budget(grid, place, run)))
+    session.train(run, *(kept_budget(run) or _budget(grid, place, run)))
     session.reflect(run)
     session.evaluate(run)
-
-
-def _kept_budget(run: RunDirectory) -> tuple[str, ...]:
-    """Settings for the length of phase 1, as computed when it began; empty if it has not begun."""
-    begun = run.manifest().begun.get("train", {}) if run.exists else {}
-    keys = ("train.epochs", "train.max_steps", "train.validate_every")
-    return tuple(f"{key}={'null' if begun[key] is None else begun[key]}" for key in keys if key in begun)
 
 
 def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
@@ -176,7 +168,6 @@ def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
     }
     rounds = other.trainings()[1:] if alike else []
     for folder in ("questions", "teacher", *rounds, "phase-1"):  # phase-1 last: it marks the copy as complete
-        shutil.rmtree(run.part(folder), ignore_errors=True)
         with whole_folder(run.part(folder)) as temporary:
             shutil.copytree(other.part(folder), temporary, dirs_exist_ok=True)
         if folder == "teacher":
@@ -213,7 +204,7 @@ def _budget(grid: Grid, place: Place, run: RunDirectory) -> tuple[str, ...]:
         spender = Spender(make_student(settings, *data), grid.budget)
         longest = spender.steps_for(settings, data, spender.spent(stages, data, steps))
         spent = f"as many {_in_words(grid.budget)} as {steps} steps of stages.plan={stages.stages.plan}"
-        say(f"study: {place.folder}: {longest} steps use {spent}")
+        say(f"study: {place}: {longest} steps use {spent}")
     every = stages.train.validate_every
     scaled = "null" if every is None else str(max(1, round(every * longest / steps)))
     return (f"train.max_steps={longest}", "train.epochs=null", f"train.validate_every={scaled}")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from tinythinker.core.errors import SettingsError, expected
+from tinythinker.core.errors import SettingsError, expected, shortened
 from tinythinker.core.files import describe, read_text
 from tinythinker.core.formats import MOST_YAML_BYTES, yaml_mapping
 from tinythinker.settings.describe import as_yaml, flatten, known_keys, unknown_setting
@@ -107,6 +107,8 @@ class Grid(Settings):
                 raise SettingsError(expected("method", name, wanted))
         if len(set(self.seeds)) < len(self.seeds):
             raise SettingsError(expected("seeds", list(self.seeds), "different ones"))
+        if self.vary is not None and len(set(self.vary[1])) < len(self.vary[1]):
+            raise SettingsError(expected(f"values of {self.vary[0]}", list(self.vary[1]), "different ones"))
         for overrides in (self.settings, *self.methods.values(), (f"{self.vary[0]}=",) if self.vary else ()):
             if any(setting.startswith("seed=") for setting in overrides):
                 raise SettingsError(expected("setting of a study", "seed", "the seeds with --seeds, or under `seeds:`"))
@@ -129,11 +131,9 @@ class Place:
     value: str | None
     """Value of the setting that varies; None if none does."""
 
-    @property
-    def folder(self) -> Path:
-        """Its run directory, relative to the study's directory."""
-        varied = [] if self.value is None else [self.value.strip("[]").replace("/", "-").replace(", ", "-")]
-        return Path("cells", *varied, self.method.replace(" ", "-").replace("/", "-"), f"seed-{self.seed}")
+    def __str__(self) -> str:
+        value = "" if self.value is None else f"{shortened(self.value)}, "
+        return f"cell {value}{self.method}, seed {self.seed}"
 
 
 def as_overrides(value: object) -> object:

@@ -12,6 +12,7 @@ from tinythinker.core.run import RunDirectory, StudyDirectory
 from tinythinker.evaluate.score import Interval, score, verdicts_name
 from tinythinker.evaluate.statistics import Answers, Comparison, OverSeeds, compare, corrected, in_words, over_seeds
 from tinythinker.settings.resolve import validate
+from tinythinker.study.folders import cell_of
 from tinythinker.study.grid import Grid, Place
 
 
@@ -87,9 +88,10 @@ def gather(grid: Grid, directory: StudyDirectory) -> Results:
     cells: list[Cell] = []
     answers: dict[tuple[str | None, str], dict[int, Answers]] = {}
     for place in grid.cells():
-        verdicts = _verdicts(grid, directory.cell(place.folder), place)
+        run = cell_of(grid, place, directory)
+        verdicts = _verdicts(grid, run, place)
         if verdicts:
-            cells.append(_cell(directory.cell(place.folder), place, verdicts))
+            cells.append(_cell(run, place, verdicts, str(run.root.relative_to(directory.root))))
             right = {verdict.question_id: verdict.is_correct for verdict in verdicts}
             answers.setdefault((place.value, place.method), {})[place.seed] = right
     values = list(dict.fromkeys(place.value for place in grid.cells()))
@@ -114,7 +116,7 @@ def _verdicts(grid: Grid, run: RunDirectory, place: Place) -> list[Verdict]:
     return verdicts if is_finished else []
 
 
-def _cell(run: RunDirectory, place: Place, verdicts: Sequence[Verdict]) -> Cell:
+def _cell(run: RunDirectory, place: Place, verdicts: Sequence[Verdict], folder: str) -> Cell:
     scored = score(verdicts)
     steps, prompts, targets = _spent(run)
     data = run.phase_1.data
@@ -140,7 +142,7 @@ def _cell(run: RunDirectory, place: Place, verdicts: Sequence[Verdict]) -> Cell:
         recall_facts=scored.recall_facts,
         analyze_facts=scored.analyze_facts,
         votes=scored.votes,
-        run=str(place.folder),
+        run=folder,
     )
 
 

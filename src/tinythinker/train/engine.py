@@ -94,7 +94,9 @@ class Replicas:
         """See `Engine.load`."""
         if (folder / _SHARDS).exists():
             raise StudentError(f"{folder}: found shards of several processes, expected whole weights; start several")
-        self._accelerator.load_state(str(folder))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # said of what is then refused
+            self._accelerator.load_state(str(folder))
 
 
 class Shards:

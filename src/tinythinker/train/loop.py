@@ -11,7 +11,6 @@ import gc
 import json
 import logging
 import math
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +31,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tinythinker.core import ranks
 from tinythinker.core.errors import StudentError, expected, first_line, is_out_of_memory
-from tinythinker.core.files import Appender, appending, read_json, read_objects, write_json, write_text
+from tinythinker.core.files import Appender, appending, read_json, read_objects, remove, write_json, write_text
 from tinythinker.core.metrics import StepMetrics, Validation
 from tinythinker.core.progress import Progress, say
 from tinythinker.core.records import Record
@@ -306,7 +305,7 @@ class _Fit(Generic[Item]):
             if is_to_merge:
                 self._student.model = merged_from(self._student.model, self._folder.best)
                 self._student.save(self._folder.student)
-                shutil.rmtree(self._folder.best)
+                remove(self._folder.best)
             else:
                 self._folder.best.rename(self._folder.student)
             self._folder.remove_checkpoints()

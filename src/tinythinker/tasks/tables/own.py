@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tinythinker.core.errors import DataError, SettingsError, expected, shortened
-from tinythinker.core.files import Json, describe
+from tinythinker.core.files import Json, describe, resolved
 from tinythinker.core.records import LABELS, Option, Question
 from tinythinker.settings.schema import RunSettings
 from tinythinker.tasks.benchmark import Benchmark, Entries, Entry, questions_of
@@ -35,7 +35,7 @@ class OwnQuestions(Benchmark):
         for name, file in given.items():
             if file is None:
                 continue
-            if file.resolve() == path.resolve():
+            if resolved(file) == resolved(path):
                 raise SettingsError(
                     expected(f"split.{name}_file", str(file), "another file than the training questions")
                 )
