@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -226,11 +227,11 @@ def test_a_batch_of_another_teacher_is_refused(mine: Path, tmp_path: Path) -> No
     [
         (
             "teacher.llm.base_url=localhost:8000",
-            "setting teacher.llm.base_url: found 'localhost:8000', expected an address",
+            "setting teacher.llm.base_url: found no plain address (not shown: it may hold a key), expected one such as",
         ),
-        ("teacher.llm.base_url=http://localhost:abc/v1", "found 'http://localhost:abc/v1', expected an address"),
-        ("teacher.llm.base_url=http://localhost:99999/v1", "expected an address such as"),
-        ("teacher.llm.base_url=http://me:secret@host/v1", "found a user, password or query in it"),
+        ("teacher.llm.base_url=http://localhost:abc/v1", "found no plain address"),
+        ("teacher.llm.base_url=http://localhost:99999/v1", "found no plain address"),
+        ("teacher.llm.base_url=http://me:secret@host/v1", "without user, password, query or parameters"),
         ("teacher.llm.key_env=sk-abc123", "never the key itself"),
         ("teacher.api_key=sk-abc123", "read from the environment variable that teacher.llm.key_env names"),
         ("teacher.source=ecqa", "setting teacher.source with teacher.llm.model=m: found 'ecqa', expected openai"),
@@ -357,7 +358,58 @@ def test_a_reader_that_has_seen_enough_ends_the_list_quietly() -> None:
     listing.stdout.close()
     assert listing.stderr.read() == b""
     listing.stderr.close()
-    listing.wait()
+    assert listing.wait() == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [["settings"], ["--help"], ["settings", "--help"], ["--version"]])
+def test_output_that_cannot_be_written_is_one_line(words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tinythinker", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr.strip()) == (3, "error: output: No space left on device")
+
+
+def test_a_closed_stderr_changes_no_exit_code(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "tinythinker", "train", str(tmp_path)]
+    assert subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words], check=False).returncode == 3
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1])
+def test_ctrl_c_while_the_program_loads_is_exit_code_130_without_a_traceback(seconds: float) -> None:
+    code = "import tinythinker.__main__ as program; print(flush=True); program.main()"
+    starting = subprocess.Popen(
+        [sys.executable, "-c", code, "settings"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert starting.stdout is not None
+    starting.stdout.readline()
+    time.sleep(seconds)
+    starting.send_signal(signal.SIGINT)
+    _, err = starting.communicate()
+    assert starting.returncode == 130
+    assert b"Traceback" not in err
+
+
+def test_a_library_s_panic_and_want_of_memory_anywhere_are_one_line(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panic = type("PanicException", (BaseException,), {})("The global thread pool has not been initialized.\nmore")
+    for error, message in (
+        (panic, "a library gave up: found 'The global thread pool has not been initialized.'"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), "memory: found too little"),
+        (MemoryError(), "memory: found too little"),
+    ):
+
+        def fail(*_: object, error: BaseException = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(api, "report", fail)
+        refused(5, message, "report", run)
+
+
+def test_an_error_line_has_no_control_characters_and_no_secret(tmp_path: Path) -> None:
+    code, _, err = call("train", f"{tmp_path}/a\x1b[31m\rb")
+    assert (code, "\x1b" in err, "\r" in err) == (3, False, False)
+    assert "hush" not in call("teach", "storeroom", "https://me:hush@host/v1?api_key=hush", "--out", tmp_path / "x")[2]
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])

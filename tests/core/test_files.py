@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from tinythinker.core.files import (
     read_json,
     read_objects,
     read_records,
+    read_text,
+    remove,
+    resolved,
     whole_folder,
     write_records,
     write_text,
@@ -139,3 +143,46 @@ def test_json_that_the_parser_cannot_handle_is_a_one_line_error(tmp_path: Path, 
     (tmp_path / "a.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=r"a\.jsonl:1: found malformed JSON"):
         list(read_objects(tmp_path / "a.jsonl"))
+
+
+def test_of_a_link_only_the_link_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "precious").touch()
+    for name, target in (("folder", "far"), ("file", "far/precious"), ("dangling", "nowhere"), ("loop", "loop")):
+        (tmp_path / name).symlink_to(target)
+        remove(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["far", "precious"]
+
+
+def test_a_whole_folder_takes_the_place_of_a_link_and_leaves_what_lies_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "precious").touch()
+    (tmp_path / "made").symlink_to("far")
+    (tmp_path / ".made.tmp").symlink_to("far")
+    with whole_folder(tmp_path / "made") as folder:
+        (folder / "new").touch()
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["new"]
+    assert not (tmp_path / "made").is_symlink()
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["precious"]
+
+
+def test_links_in_the_way_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("dangling", "loop"):
+        with pytest.raises(DataError, match="found a file, or a link to nothing, where a folder must be; remove it"):
+            write_text(tmp_path / name / "a.txt", "x")
+    with pytest.raises(DataError, match="found links that go in circles"):
+        resolved(tmp_path / "loop")
+
+
+def test_a_device_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(DataError, match="found more than 1,000 bytes, expected a smaller file"):
+        read_text(Path("/dev/zero"), most_bytes=1_000)
+
+
+def test_a_name_in_a_message_is_short_and_printable(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"question_id": "q", "recall": "r", "x\n" + "y" * 10_000: 1}) + "\n")
+    with pytest.raises(DataError, match=r"a\.jsonl:1: 'x\\ny{10}") as caught:
+        read_records(tmp_path / "a.jsonl", Rationale)
+    assert len(str(caught.value)) < 600

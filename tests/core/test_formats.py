@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tinythinker.core.errors import SettingsError
-from tinythinker.core.formats import MalformedError, parse_json, parse_yaml, yaml_mapping
+from tinythinker.core.formats import MalformedError, parse_json, parse_received, parse_yaml, yaml_mapping
 
 LAUGH = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{before}'] * 10)}]\n"
@@ -86,6 +86,13 @@ def test_yaml_is_read_with_aliases_written_out_and_dates_as_text() -> None:
         "d": {"b": 2, "c": 16},
         "e": ["2024-01-31", 1.5, None, True, {"b": 1, "c": 16}],
     }
+
+
+def test_what_was_paid_for_is_read_with_more_patience_than_what_can_be_corrected() -> None:
+    assert parse_received(r'{"a": 1, "a": "\ud800 x", "\udc00": "\ud83d\ude00"}') == {"a": "? x", "?": "\U0001f600"}
+    for text in ("{", "[" * 100_000, "[" * 900 + "]" * 900, "9" * 5000):
+        with pytest.raises(MalformedError):
+            parse_received(text)
 
 
 def test_an_empty_text_is_an_empty_mapping_and_anything_else_must_be_one() -> None:

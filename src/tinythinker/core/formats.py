@@ -63,11 +63,34 @@ def parse_json(text: str) -> JsonValue:
         raise
     except ValueError:  # Python's limit on the digits of an integer
         raise MalformedError("malformed JSON (a number of thousands of digits)") from None
-    if text.count("[") + text.count("{") > _MOST_DEPTH and _depth(value) > _MOST_DEPTH:
+    if _is_too_deep(text, value):
         raise MalformedError(f"malformed JSON (nested more than {_MOST_DEPTH} deep)")
     if "\\u" in text and _UNWRITABLE.search(json.dumps(value, ensure_ascii=False)):
         raise MalformedError("malformed JSON (half a character, an escape \\ud800 to \\udfff without its partner)")
     return value
+
+
+def parse_received(text: str) -> JsonValue:
+    """The value of a JSON text that was paid for, so that no more is refused than must be.
+
+    Of a field named twice the last counts, and half a character, left by a cut-off escape, becomes a question mark.
+
+    Raises:
+        MalformedError: it is not JSON, or nests too deeply.
+    """
+    try:
+        value: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        raise MalformedError("malformed JSON") from None
+    if _is_too_deep(text, value):
+        raise MalformedError(f"malformed JSON (nested more than {_MOST_DEPTH} deep)")
+    if _UNWRITABLE.search(json.dumps(value, ensure_ascii=False)):
+        value = json.loads(_UNWRITABLE.sub("?", json.dumps(value, ensure_ascii=False)))
+    return value
+
+
+def _is_too_deep(text: str, value: JsonValue) -> bool:
+    return text.count("[") + text.count("{") > _MOST_DEPTH and _depth(value) > _MOST_DEPTH
 
 
 def _distinct(pairs: Sequence[tuple[str, JsonValue]]) -> Json:

@@ -12,14 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 from tinythinker.core import ranks
+from tinythinker.core.masking import without_secrets
 
 _SECONDS_BETWEEN_LINES = 15.0
 
 
 def say(text: str) -> None:
-    """Tell the user something on stderr, once for all processes; stdout is for results."""
+    """Tell the user something on stderr, once for all processes; secrets in addresses are masked."""
     if ranks.is_first():
-        print(text, file=sys.stderr, flush=True)
+        print(without_secrets(text), file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -18,7 +18,7 @@ import pytest
 from tests.teacher.conftest import KEY, Interviewer, read_usage, some_questions
 from tests.teacher.llm.server import Answer, Request, chat, played_apart, rationale_text, refusal, serving
 from tinythinker.core.errors import DataError, SettingsError, TeacherError
-from tinythinker.core.files import Appender
+from tinythinker.core.files import Appender, read_records
 from tinythinker.core.run import RunDirectory
 from tinythinker.teacher.llm import endpoint, wire
 from tinythinker.teacher.llm.ledger import Ledger, Reply
@@ -647,6 +647,27 @@ def test_the_key_is_in_no_file_even_if_the_server_echoes_it(
     assert not [path for path in written if KEY in path.read_text()]
     assert "My key is [key]" in run.completions.read_text()
     assert KEY not in "".join(capsys.readouterr())
+
+
+def test_the_key_is_masked_in_whatever_field_the_server_repeats_it(interview: Interviewer, run: RunDirectory) -> None:
+    def echoes(request: Request) -> Answer:
+        text = rationale_text(request, "x").replace("It is known", f"It is known that {KEY}")
+        choice = {"message": {"content": text, KEY: KEY}, "finish_reason": KEY}
+        body = {
+            "id": KEY,
+            "model": [KEY],
+            "choices": [choice, choice],
+            "usage": {"prompt_tokens": 10**400},
+            "more": KEY,
+        }
+        spelled = json.dumps(body).replace(KEY, "".join(f"\\u{ord(sign):04x}" for sign in KEY), 1)
+        return Answer(200, spelled.encode(), {"x-request-id": KEY})
+
+    with serving(echoes) as server:
+        interview(server.url).ask()
+    assert not [path for path in run.root.rglob("*") if path.is_file() and KEY in path.read_text()]
+    reply = read_records(run.completions, Reply)[0]
+    assert (reply.request, reply.completions[0].finish, reply.answered_by) == ("[key]", "[key]", "['[key]']")
 
 
 def test_tokens_that_the_server_does_not_count_are_estimated_and_marked(

@@ -6,23 +6,25 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import openai
 from openai.types import Batch as ProviderBatch
 
-from tinythinker.core.errors import DataError, TeacherError, expected
-from tinythinker.core.files import Json, file_errors, read_objects, read_record, read_text, write_record, write_text
+from tinythinker.core.errors import DataError, TeacherError, expected, first_line
+from tinythinker.core.files import file_errors, read_record, read_text, write_record, write_text
+from tinythinker.core.formats import Json, MalformedError, parse_received
+from tinythinker.core.masking import Hide, hidden, hidden_everywhere
 from tinythinker.core.progress import say
 from tinythinker.core.records import Record
 from tinythinker.core.run import BatchFolder
 from tinythinker.settings.schema import LlmSettings
 from tinythinker.teacher.llm.cost import prompt_tokens
 from tinythinker.teacher.llm.desk import Desk
-from tinythinker.teacher.llm.endpoint import api_key, fatal, field_for_tokens, hidden, unusable_proxy
+from tinythinker.teacher.llm.endpoint import api_key, fatal, field_for_tokens, unusable_proxy
 from tinythinker.teacher.llm.ledger import Job, Ledger
 from tinythinker.teacher.llm.prompt import Prompt
 from tinythinker.teacher.llm.purse import Purse
@@ -31,6 +33,8 @@ from tinythinker.teacher.llm.wire import Asked, BadReplyError, reply_of
 MOST_REQUESTS = 50_000
 """Most requests in one file at OpenAI; `_MOST_BYTES` keeps a file below the other limit, 200 MB."""
 _MOST_BYTES = 190_000_000
+_MOST_DIGITS = 10
+"""Of a number in the name of a request."""
 _URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 _ENDED = ("completed", "expired", "cancelled", "failed")
 
@@ -75,13 +79,13 @@ def request_lines(jobs: Sequence[Job], ledger: Ledger, prompt: Prompt, llm: LlmS
 
 
 def take_in(
-    lines: Iterable[tuple[int, Json]],
+    text: str,
     where: str,
     ledger: Ledger,
     model: str,
     questions: Mapping[str, str],
     estimates: Mapping[str, int],
-    hide: Callable[[str], str] = str,
+    hide: Hide = str,
 ) -> Taken:
     """Add the answers in a batch's output to the ledger, each once, in any order.
 
@@ -91,11 +95,11 @@ def take_in(
         estimates: estimated prompt tokens by question id, for providers that do not count them.
 
     Raises:
-        DataError: a line does not answer one of these requests.
+        DataError: a line is no JSON object, or does not answer one of these requests.
     """
     replies = known = 0
     failed = {}
-    for number, line in lines:
+    for number, line in _objects(text, where, hide):
         name = str(line.get("custom_id"))
         *parts, key = name.split("-")
         if [part[:1] for part in parts] != list("wrnt") or key not in questions or not _are_numbers(parts):
@@ -120,7 +124,7 @@ def take_in(
 
 
 def _are_numbers(parts: Sequence[str]) -> bool:
-    return all(part[1:].isdecimal() for part in parts)
+    return all(part[1:].isdecimal() and len(part) <= _MOST_DIGITS for part in parts)
 
 
 def _keys(ledger: Ledger) -> dict[str, str]:
@@ -223,14 +227,15 @@ class _Provider:
     def finish(self, state: BatchJob) -> None:
         """Submit a job unless it was already, wait for its end, collect its answers. Raises TeacherError."""
         try:
-            state = self._handed_in(state)
-            batch = self._wait(state)
+            with self._understood():
+                state = self._handed_in(state)
+                batch = self._wait(state)
             if batch.status == "failed":
                 self._forget(state)
                 reasons = [str(error.message) for error in (batch.errors.data if batch.errors else None) or []]
                 reason = self._hide(reasons[0]) if reasons else "no reason given"
                 raise TeacherError(
-                    f"{self._llm.base_url}: found batch {batch.id} failed ({reason}), expected it to be accepted"
+                    f"{self._llm.base_url}: found batch {state.batch_id} failed ({reason}), expected it to be accepted"
                 )
             with self._ledger:
                 for file in (batch.output_file_id, batch.error_file_id):
@@ -250,10 +255,21 @@ class _Provider:
         self._save(state.model_copy(update={"is_collected": True}))
         self._desk.batches.requests(state.name).unlink(missing_ok=True)
 
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Turn whatever follows from an answer of another shape into TeacherError: the SDK checks no field of it."""
+        try:
+            yield
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise TeacherError(
+                f"{self._llm.base_url}: found an answer that a Batch API does not give "
+                f"({self._hide(first_line(error))}), expected a batch; teacher.llm.mode=direct needs none"
+            ) from None
+
     def _take_in(self, file: str, state: BatchJob) -> None:
-        lines = _objects(self._client.files.content(file).text, file)
+        text = self._client.files.content(file).text
         estimates = _estimates(self._ledger, self._prompt)
-        taken = take_in(lines, file, self._ledger, state.model, state.questions, estimates, self._hide)
+        taken = take_in(text, self._hide(file), self._ledger, state.model, state.questions, estimates, self._hide)
         self._desk.outcome.refused.update(taken.failed)
 
     def _handed_in(self, state: BatchJob) -> BatchJob:
@@ -274,6 +290,12 @@ class _Provider:
             state = state.model_copy(update={"is_sent": True})
             self._save(state)
             found = self._create(state, uploaded.id)
+        if not found.id:
+            raise ValueError("a batch without an id")
+        if self._hide(found.id) != found.id:
+            raise TeacherError(
+                f"{self._llm.base_url}: found a batch whose id repeats the API key (not shown), expected another id"
+            )
         state = state.model_copy(update={"batch_id": found.id})
         self._save(state)
         say(f"teach: batch {found.id} submitted; you can stop this and run it again at any time")
@@ -315,7 +337,7 @@ class _Provider:
             counts = batch.request_counts
             now = f"{batch.status}, {counts.completed} of {counts.total} answered" if counts else batch.status
             if now != said:
-                say(f"teach: batch {batch.id}: {now}")
+                say(self._hide(f"teach: batch {batch.id}: {now}"))
                 said = now
             if batch.status in _ENDED:
                 return batch
@@ -329,15 +351,16 @@ class _Provider:
         self._desk.batches.requests(state.name).unlink(missing_ok=True)
 
 
-def _objects(text: str, where: str) -> Iterator[tuple[int, Json]]:
+def _objects(text: str, where: str, hide: Hide) -> Iterator[tuple[int, Json]]:
+    """The lines of a batch's output by number, with the secret masked in every text. Raises DataError."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                value = json.loads(line)
-            except ValueError:
+                value = hidden_everywhere(parse_received(line), hide)
+            except MalformedError:
                 value = None
             if not isinstance(value, dict):
-                raise TeacherError(f"{where}:{number}: found {line[:80]!r}, expected a JSON object")
+                raise DataError(expected(f"{where}:{number}", hide(line), "a JSON object"))
             yield number, value
 
 
@@ -355,9 +378,10 @@ def export_requests(folder: BatchFolder, jobs: Sequence[Job], ledger: Ledger, pr
     return path
 
 
-def import_answers(path: Path, ledger: Ledger, prompt: Prompt) -> Taken:
+def import_answers(path: Path, ledger: Ledger, prompt: Prompt, hide: Hide) -> Taken:
     """Add the answers in a batch's output file to the ledger. Raises DataError."""
     with file_errors(path), ledger:
-        taken = take_in(read_objects(path), str(path), ledger, prompt.model, _keys(ledger), _estimates(ledger, prompt))
+        text = read_text(path)
+        taken = take_in(text, str(path), ledger, prompt.model, _keys(ledger), _estimates(ledger, prompt), hide)
         ledger.sync()
         return taken

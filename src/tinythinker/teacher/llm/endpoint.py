@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any, cast
@@ -14,6 +14,7 @@ from typing import Any, cast
 import openai
 
 from tinythinker.core.errors import SettingsError, TeacherError
+from tinythinker.core.masking import Hide, hidden, without_secrets
 from tinythinker.settings.schema import LlmSettings
 from tinythinker.teacher.llm.ledger import Job, Reply
 from tinythinker.teacher.llm.prompt import Prompt
@@ -22,11 +23,6 @@ from tinythinker.teacher.llm.wire import BadReplyError, asked_by, reply_of
 _LONGEST_WAIT_SECONDS = 600.0
 """If a server asks for a longer pause than this, the run stops."""
 _OFFICIAL_HOST = "api.openai.com"
-_SURELY_A_KEY, _PERHAPS_A_KEY = 16, 8
-"""In characters: a value of at least the first length is a key; of at least the second, if it has a digit.
-
-Anything else may be a word.
-"""
 _NEVER_SENT = frozenset(
     "ConnectError ConnectTimeout PoolTimeout ProxyError UnsupportedProtocol LocalProtocolError".split()
 )
@@ -37,7 +33,7 @@ _ABOUT_N = re.compile(
     r"|(?:one|single|multiple) (?:completion|choice)",
     re.I,
 )
-_LIMIT = re.compile(r"(?:at most|maximum(?: of| is)?|up to|<=|less than or equal to|no more than) (\d+)", re.I)
+_LIMIT = re.compile(r"(?:at most|maximum(?: of| is)?|up to|<=|less than or equal to|no more than) (\d{1,9})", re.I)
 _HOPELESS = (401, 402, 403, 404)
 _WORTH_A_RETRY = (408, 409, 425, 429)
 
@@ -159,7 +155,7 @@ class Endpoint:
         return RefusedError(f"status {status}: {said}")
 
 
-def fatal(error: openai.APIStatusError, llm: LlmSettings, hide: Callable[[str], str]) -> TeacherError:
+def fatal(error: openai.APIStatusError, llm: LlmSettings, hide: Hide) -> TeacherError:
     """The error for a status that ends the run, with what to do about it."""
     wanted = {
         401: f"the key in {llm.key_env} to be accepted",
@@ -199,24 +195,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def hidden(key: str) -> Callable[[str], str]:
-    """A function that masks the key in a text, such as an echo from a server.
-
-    A key that may be a plain word is left alone.
-    """
-    is_key = len(key) >= _SURELY_A_KEY or (len(key) >= _PERHAPS_A_KEY and any(sign.isdigit() for sign in key))
-    return lambda text: text.replace(key, "[key]") if is_key else text
-
-
 @contextmanager
 def unusable_proxy() -> Iterator[None]:
     """Report an unusable proxy from the environment in one line. Raises SettingsError."""
     try:
         yield
-    except (ImportError, ValueError) as error:
+    except Exception as error:
+        if not isinstance(error, ImportError | ValueError) and type(error).__name__ != "InvalidURL":
+            raise
         raise SettingsError(
             "proxy settings in the environment (HTTP_PROXY, ALL_PROXY ...): found one that cannot be used "
-            f"({error}), expected an http:// proxy or none"
+            f"({without_secrets(str(error))}), expected an http:// proxy or none"
         ) from None
 
 
@@ -225,11 +214,16 @@ def field_for_tokens(llm: LlmSettings) -> str:
     return "max_completion_tokens" if _OFFICIAL_HOST in llm.base_url else "max_tokens"
 
 
-def _message(error: openai.APIStatusError, hide: Callable[[str], str]) -> str:
+def _message(error: openai.APIStatusError, hide: Hide) -> str:
     """What the server said, on one line, with the key masked, cut at 300 characters."""
     body = error.body
     said = body.get("message") or body.get("detail") if isinstance(body, dict) else None
     return hide(" ".join(str(said or error.response.text or error.message).split()))[:300]
+
+
+def hide_key(llm: LlmSettings) -> Hide:
+    """Masks the API key of the environment, if there is one."""
+    return hidden(os.environ.get(llm.key_env, "").strip())
 
 
 def api_key(llm: LlmSettings) -> str:

@@ -241,8 +241,9 @@ class Interview:
     def take_in(self, path: Path) -> Taken:
         """Add the answers in a batch's output file to the ledger. Raises DataError."""
         from tinythinker.teacher.llm.batch import import_answers
+        from tinythinker.teacher.llm.endpoint import hide_key
 
-        taken = import_answers(path, self.ledger, self.prompt)
+        taken = import_answers(path, self.ledger, self.prompt, hide_key(self._llm))
         self._write_usage()
         return taken
 

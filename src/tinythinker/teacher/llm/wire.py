@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tinythinker.core.formats import MalformedError, parse_received
+from tinythinker.core.masking import Hide, hidden_everywhere
 from tinythinker.teacher.llm.cost import count_tokens, prompt_tokens
 from tinythinker.teacher.llm.ledger import Completion, Job, Reply
 from tinythinker.teacher.llm.prompt import Prompt
+
+_MOST_TOKENS = 10**9
+"""A count above this is a fault of the endpoint."""
 
 
 class BadReplyError(Exception):
@@ -35,10 +40,11 @@ def asked_by(job: Job, prompt: Prompt) -> Asked:
     return Asked(question.id, prompt.key(question), job.wave, job.max_tokens, prompt.model, tokens)
 
 
-def reply_of(text: str, asked: Asked, hide: Callable[[str], str] = str, *, batch_name: str | None = None) -> Reply:
+def reply_of(text: str, asked: Asked, hide: Hide = str, *, batch_name: str | None = None) -> Reply:
     """The reply in a response body, of which only `choices` is required.
 
-    Choices that report an error at the provider are left out: they can be asked for again.
+    The secret is masked in every text of the body, whatever is then read of it. Choices that report an error at the
+    provider are left out: they can be asked for again.
 
     Args:
         hide: removes secrets from a text.
@@ -48,29 +54,30 @@ def reply_of(text: str, asked: Asked, hide: Callable[[str], str] = str, *, batch
         BadReplyError: the body contains no completion.
     """
     try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
+        body = hidden_everywhere(parse_received(text), hide)
+    except MalformedError:
         raise BadReplyError(f"a cut-off or malformed body: {hide(text)[:80]!r}") from None
     choices = body.get("choices") if isinstance(body, dict) else None
-    if not isinstance(choices, list):
-        raise BadReplyError(f"a body without choices: {hide(text)[:80]!r}")
-    completions = tuple(read for read in (_completion(choice, hide) for choice in choices) if read is not None)
+    if not isinstance(body, dict) or not isinstance(choices, list):
+        raise BadReplyError(f"a body without choices: {json.dumps(body)[:80]!r}")
+    completions = tuple(read for read in map(_completion, choices) if read is not None)
     if not completions:
-        raise BadReplyError(f"a body without a completion: {hide(text)[:80]!r}")
-    usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+        raise BadReplyError(f"a body without a completion: {json.dumps(body)[:80]!r}")
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
     details = usage.get("prompt_tokens_details")
     given, made = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     prompt = asked.prompt_tokens if given is None else given
     cached = _count(details, "cached_tokens") if isinstance(details, dict) else None
     return Reply(
-        request=batch_name or hide(_readable(str(body.get("id") or ""))),
+        request=batch_name or str(body.get("id") or ""),
         question_id=asked.question_id,
         prompt=asked.prompt,
         wave=asked.wave,
         max_tokens=asked.max_tokens,
         completions=completions,
         model=asked.model,
-        answered_by=hide(_readable(str(body.get("model") or ""))),
+        answered_by=str(body.get("model") or ""),
         prompt_tokens=prompt,
         cached_tokens=min(cached or 0, prompt),
         completion_tokens=sum(count_tokens(completion.text) for completion in completions) if made is None else made,
@@ -79,7 +86,7 @@ def reply_of(text: str, asked: Asked, hide: Callable[[str], str] = str, *, batch
     )
 
 
-def _completion(choice: object, hide: Callable[[str], str]) -> Completion | None:
+def _completion(choice: object) -> Completion | None:
     """The completion in a choice; None if the provider failed. A refusal counts as withheld."""
     if not isinstance(choice, dict) or choice.get("error") or choice.get("finish_reason") == "error":
         return None
@@ -90,7 +97,7 @@ def _completion(choice: object, hide: Callable[[str], str]) -> Completion | None
     finish = choice.get("finish_reason")
     if not content and refusal:
         content, finish = str(refusal), "content_filter"
-    return Completion(text=hide(_readable(content)), finish=str(finish) if finish is not None else None)
+    return Completion(text=content, finish=str(finish) if finish is not None else None)
 
 
 def _content(content: object) -> str:
@@ -100,12 +107,7 @@ def _content(content: object) -> str:
     return str(content or "")
 
 
-def _readable(text: str) -> str:
-    """A text that can be written: half a character, left by a cut-off escape, becomes a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _count(usage: Mapping[str, Any], name: str) -> int | None:
     """A number of tokens; None if the endpoint gives none, or an invalid one."""
     value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS else None
