@@ -115,3 +115,22 @@ def test_the_same_value_twice_is_refused_since_its_cells_would_be_the_same(tmp_p
     (tmp_path / "study.yaml").write_text('task: storeroom\nvary: {storeroom.train: [5, "5"]}\n')
     with pytest.raises(SettingsError, match=r"values of storeroom\.train"):
         read_grid(str(tmp_path / "study.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: 10000000000", r"seeds: found 10000000000, expected at most 10,000"),
+        (
+            "vary: {storeroom.train: []}",
+            r"values of storeroom\.train: found \[\], expected different ones, at least one",
+        ),
+        ("settings: !!python/name:os.system", r"study\.yaml:2: found YAML with the tag '!!python/name:os\.system'"),
+        ("methods: {1: x}", r"study\.yaml:2: found the key '1', which is no text without quotes"),
+        ("settings: {train: 2024-01-01}", r"found '2024-01-01', expected a group of settings"),
+    ],
+)
+def test_odd_values_in_a_study_file_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "study.yaml").write_text(f"task: storeroom\n{text}\n")
+    with pytest.raises(SettingsError, match=message):
+        read_grid(str(tmp_path / "study.yaml"))

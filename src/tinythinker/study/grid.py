@@ -19,6 +19,7 @@ from tinythinker.settings.resolve import load_settings, parse_override
 from tinythinker.settings.schema import Settings
 from tinythinker.study.methods import METHODS, Method
 
+_MOST_SEEDS = 10_000
 Budget = Literal["steps", "target_tokens", "flops"]
 
 
@@ -59,7 +60,11 @@ class Grid(Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _so_many(cls, value: object) -> object:
-        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        if value > _MOST_SEEDS:
+            raise ValueError(f"found {value}, expected at most {_MOST_SEEDS:,}")
+        return tuple(range(value))
 
     @field_validator("vary", mode="before")
     @classmethod
@@ -107,8 +112,10 @@ class Grid(Settings):
                 raise SettingsError(expected("method", name, wanted))
         if len(set(self.seeds)) < len(self.seeds):
             raise SettingsError(expected("seeds", list(self.seeds), "different ones"))
-        if self.vary is not None and len(set(self.vary[1])) < len(self.vary[1]):
-            raise SettingsError(expected(f"values of {self.vary[0]}", list(self.vary[1]), "different ones"))
+        if self.vary is not None and not 0 < len(set(self.vary[1])) == len(self.vary[1]):
+            raise SettingsError(
+                expected(f"values of {self.vary[0]}", list(self.vary[1]), "different ones, at least one")
+            )
         for overrides in (self.settings, *self.methods.values(), (f"{self.vary[0]}=",) if self.vary else ()):
             if any(setting.startswith("seed=") for setting in overrides):
                 raise SettingsError(expected("setting of a study", "seed", "the seeds with --seeds, or under `seeds:`"))
