@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -42,8 +42,6 @@ Force = Annotated[bool, typer.Option("--force", help="delete what this and later
 
 ALL_TOGETHER = ("run", "teach", "train", "reflect", "evaluate", "quickstart")
 """Verbs that all processes run together; only the first process runs any other verb."""
-
-
 INTERRUPTED = 130
 NOBODY_READS = 141
 """Exit codes of a command that a signal would end, as shells count them: Ctrl-C, and output that nobody reads."""
@@ -54,36 +52,44 @@ class Commands(TyperGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command and exit with its code."""
-        code: object = 0
-        try:
-            with friendly_errors():
-                code = super().main(*args, **{**kwargs, "standalone_mode": False})
-            _flush()
-        except typer.Exit as error:
-            code = error.exit_code
-        except typer.Abort:
-            code = INTERRUPTED
-        except SystemExit:  # the library's end when nobody reads the help
-            code = NOBODY_READS
-        except TyperException as error:
-            if type(error).__name__ == "NoArgsIsHelpError":
-                typer.echo(error.format_message(), err=True)
-            else:
-                say_error(f"{error.format_message().rstrip('.')} (see --help)")
-            code = SettingsError.exit_code
-        code = code if isinstance(code, int) else 0
+
+        def run() -> object:
+            try:
+                return super(Commands, self).main(*args, **{**kwargs, "standalone_mode": False})
+            except SystemExit:  # the library's end when nobody reads the help
+                return NOBODY_READS
+
+        code = _code_of(run) or _code_of(_flush)
         if ranks.count() > 1:
             # The communication library's threads may abort an interpreter that takes itself apart; all work is on disk.
             os._exit(code)
         sys.exit(code)
 
 
+def _code_of(work: Callable[[], object]) -> int:
+    """Do something, say in one line what went wrong, and return the exit code."""
+    code: object = 0
+    try:
+        with _one_line():
+            code = work()
+    except typer.Exit as error:
+        code = error.exit_code
+    except typer.Abort:
+        code = INTERRUPTED
+    except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+        else:
+            say_error(f"{error.format_message().rstrip('.')} (see --help)")
+        code = SettingsError.exit_code
+    return code if isinstance(code, int) else 0
+
+
 def _flush() -> None:
-    """Write what is still held back; without a reader, let nothing of it be tried again at the exit."""
-    with friendly_errors():
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+    """Write what is still held back."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -110,9 +116,16 @@ def every(
 @contextmanager
 def friendly_errors() -> Iterator[None]:
     """Turn a user's mistake into one line on stderr and an exit code; a traceback is a bug of ours."""
-    try:
+    with _one_line():
         yield
         ranks.leave()
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what goes wrong into one line on stderr. Raises typer.Exit with the exit code."""
+    try:
+        yield
     except TinyThinkerError as error:
         if not error.is_told:
             say_error(str(error))
@@ -121,9 +134,10 @@ def friendly_errors() -> Iterator[None]:
         _drop_output()
         raise typer.Exit(NOBODY_READS) from None
     except KeyboardInterrupt:
-        typer.echo("interrupted: finished work is kept; run the same command again to continue", err=True)
+        with suppress(OSError):
+            typer.echo("interrupted: finished work is kept; run the same command again to continue", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except (typer.Exit, TyperException):
+    except (typer.Exit, typer.Abort, TyperException):
         raise
     except BaseException as error:
         if is_out_of_memory(error) or is_panic(error):
