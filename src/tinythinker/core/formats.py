@@ -52,9 +52,7 @@ def parse_json(text: str) -> JsonValue:
             that could not be written again.
     """
     try:
-        value: JsonValue = json.loads(
-            text, object_pairs_hook=_distinct, parse_constant=_refuse_constant, parse_float=_finite
-        )
+        value: JsonValue = _STRICT.decode(text)
     except json.JSONDecodeError as error:
         raise MalformedError(f"malformed JSON ({error.msg} at column {error.colno})", error.lineno) from None
     except RecursionError:
@@ -111,6 +109,9 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise MalformedError(f"malformed JSON ({shortened(text)}, which is too large)")
     return number
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _depth(value: JsonValue) -> int:

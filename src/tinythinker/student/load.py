@@ -135,12 +135,13 @@ def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTraine
 
 def _refuse_foreign_code(name: str, config: PreTrainedConfig) -> None:
     """Raise StudentError if a configuration asks for an attention kernel from the Hub, which is somebody's code."""
-    wanted = getattr(config, "_attn_implementation", None)
-    if isinstance(wanted, str) and "/" in wanted:
-        raise StudentError(
-            f"student {name}: found attention by the code of {wanted} in its config.json, expected none: no code of a "
-            "student is ever run; remove attn_implementation from config.json"
-        )
+    for part in (config, config.get_text_config()):
+        wanted = getattr(part, "_attn_implementation", None)
+        if isinstance(wanted, str) and "/" in wanted:
+            raise StudentError(
+                f"student {name}: found attention by the code of {wanted} in its config.json, expected none: no code of "
+                "a student is ever run; remove attn_implementation from config.json"
+            )
 
 
 @contextmanager
