@@ -139,8 +139,8 @@ def _refuse_foreign_code(name: str, config: PreTrainedConfig) -> None:
         wanted = getattr(part, "_attn_implementation", None)
         if isinstance(wanted, str) and "/" in wanted:
             raise StudentError(
-                f"student {name}: found attention by the code of {wanted} in its config.json, expected none: no code of "
-                "a student is ever run; remove attn_implementation from config.json"
+                f"student {name}: found attention by the code of {wanted} in its config.json, expected none: no code "
+                "of a student is ever run; remove attn_implementation from config.json"
             )
 
 
