@@ -30,8 +30,7 @@ NEEDS_TORCH = {
     *("acquire.phase_1", "acquire.sft"),
     *(f"reflect.{name}" for name in "losses objective reference rounds sample".split()),
     *(f"evaluate.{name}" for name in "probe untrained verdicts".split()),
-    "use.ask",
-    *("study.cells", "study.study"),
+    "study.cells",
     *(f"bench.{name}" for name in "baseline bench counting machine workload".split()),
 }
 """Every other module loads no torch, so that `--help`, `settings`, `teach` and `report` answer at once."""

@@ -211,11 +211,15 @@ def bench(
         SettingsError: the arguments contradict each other.
         StudentError: the student is not one that the baseline can handle.
     """
+    from tinythinker.bench.arguments import refuse_unready_bench
+
+    where = None if student is None else Path(student)
+    refuse_unready_bench(overrides, student=where, task=task, out=Path(out), parts=parts)
+
     from tinythinker.bench.bench import bench as measure
     from tinythinker.bench.workload import Size
 
     size = Size(questions=questions, samples=samples, steps=steps)
-    where = None if student is None else Path(student)
     return measure(overrides, student=where, task=task, out=Path(out), parts=parts, size=size, turns=turns)
 
 

@@ -16,16 +16,25 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from tinythinker.acquire.curriculum import curriculum_of
 from tinythinker.core import ranks
-from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
-from tinythinker.core.files import read_records, resolved, write_record
+from tinythinker.core.conditions import conditions_now
+from tinythinker.core.errors import DataError, SettingsError, TinyThinkerError, expected
+from tinythinker.core.files import resolved, write_record
 from tinythinker.core.progress import say
-from tinythinker.core.records import Question
-from tinythinker.core.run import RunDirectory, last_student, run_around
+from tinythinker.core.records import Question, Rationale, Verdict
+from tinythinker.core.run import VERBS, RunDirectory, TrainingFolder, last_student, run_around
 from tinythinker.core.seeds import stream
-from tinythinker.settings.resolve import bound_of, load_settings, override, validate
+from tinythinker.evaluate.answered import read_answered, read_asked
+from tinythinker.evaluate.score import verdicts_name
+from tinythinker.reflect.preconditions import refuse_foreign_pairs, refuse_missing_rounds, refuse_reflection_on_nothing
+from tinythinker.settings.resolve import bound_of, chosen, load_settings, override, validate
 from tinythinker.settings.schema import RunSettings
 from tinythinker.stages.plan import answering_plan
+from tinythinker.student.present import refuse_absent_student, refuse_no_student
+from tinythinker.tasks.registry import BENCHMARKS, load_facts, load_task
+from tinythinker.teacher.ready import refuse_unready_teacher
+from tinythinker.teacher.taught import read_questions, read_taught
 
 if TYPE_CHECKING:
     from tinythinker.evaluate.faithfulness import Faithfulness
@@ -58,21 +67,39 @@ def _alone(run: RunDirectory, verb: str) -> Iterator[None]:
 
 
 def _alone_in_its_run(verb: Callable[P, T]) -> Callable[P, T]:
-    """A verb that writes into its `run`: while it works, no other process may. Raises DataError if one does."""
+    """A verb that writes into its `run`: while it works, no other process may. Raises DataError if one does.
+
+    The settings of a verb that fails before it has made anything are forgotten.
+    """
     signature = inspect.signature(verb)
 
     @functools.wraps(verb)
     def alone(*args: P.args, **kwargs: P.kwargs) -> T:
-        with _alone(signature.bind(*args, **kwargs).arguments["run"], verb.__name__):
-            return verb(*args, **kwargs)
+        run = signature.bind(*args, **kwargs).arguments["run"]
+        with _alone(run, verb.__name__):
+            before = run.manifest() if ranks.is_first() else None
+            try:
+                return verb(*args, **kwargs)
+            except TinyThinkerError:
+                if before is not None and verb.__name__ in VERBS:
+                    run.withdraw(verb.__name__, before)
+                raise
 
     return alone
 
 
 def start(
-    task: str, out: str | PathLike[str], *overrides: str, config: Path | None = None, force: bool = False
+    task: str,
+    out: str | PathLike[str],
+    *overrides: str,
+    config: Path | None = None,
+    force: bool = False,
+    for_all: bool = False,
 ) -> RunDirectory:
     """Resolve the settings of a task and open (or reopen) a run directory for it.
+
+    What is wrong with settings, questions or teacher is found before anything is written or deleted. Your own questions
+    without a teacher make a run that learns from labels alone.
 
     Args:
         task: csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file.
@@ -80,19 +107,48 @@ def start(
         overrides: `key.path=value`, over the preset and the config file.
         config: a YAML file of settings.
         force: delete what the directory's run made, and start over.
+        for_all: check what the later verbs need too, as before `run`.
 
     Raises:
         SettingsError: a setting is wrong, or the directory belongs to a run with other settings.
+        DataError, TeacherError: the questions or the teacher's files are not usable.
+        StudentError: the student is not there (with `for_all`).
     """
     run = RunDirectory(Path(out))
-    settings = ranks.on_first(lambda: load_settings(task, overrides, config))
+    settings = ranks.on_first(lambda: _resolve(task, overrides, config))
 
     def begin() -> None:
+        if for_all:
+            refuse_unready(settings)
         with run.locked("start") if run.exists else nullcontext():
+            if force or not run.quality.exists():
+                refuse_unready_teacher(settings, load_task(settings), run)
             run.begin("teach", settings.plain(), bound_of(settings), force=force)
 
     ranks.on_first(begin)
     return run
+
+
+def _resolve(task: str, overrides: Sequence[str], config: Path | None) -> RunSettings:
+    """The settings of a task; of your own questions without a teacher, those for labels alone."""
+    settings = load_settings(task, overrides, config)
+    is_without = settings.teacher.source == "recorded" and settings.teacher.path is None
+    if task in BENCHMARKS or not is_without:
+        return settings
+    if any(key == "stages.plan" or key.startswith("teacher") for key in chosen(overrides, config)):
+        return settings
+    words = ("teacher.source=none", "stages.plan=summarize", "reflect.rounds=0")
+    say(
+        f"{task} comes without rationales: the student learns from labels alone, without reflection ({' '.join(words)})"
+        "; for reasoning give teacher.path=FILE, or teacher.source=openai and a model"
+    )
+    return load_settings(task, (*words, *overrides), config)
+
+
+def refuse_unready(settings: RunSettings) -> None:
+    """Raise SettingsError or StudentError if a verb after `teach` could not work with these settings."""
+    refuse_reflection_on_nothing(settings)
+    refuse_absent_student(settings.student)
 
 
 def settings_of(run: RunDirectory) -> RunSettings:
@@ -100,30 +156,37 @@ def settings_of(run: RunDirectory) -> RunSettings:
     return ranks.on_first(lambda: validate(run.manifest().settings))
 
 
-def _open(run: RunDirectory, verb: str, overrides: Sequence[str], force: bool) -> RunSettings:
-    """The run's settings with overrides on top, registered for a verb; those of `evaluate` hold for this call only."""
+def _open(
+    run: RunDirectory, verb: str, overrides: Sequence[str], force: bool, check: Callable[[RunSettings], None]
+) -> RunSettings:
+    """The run's settings with overrides on top, registered for a verb; those of `evaluate` hold for this call only.
+
+    Args:
+        check: raises an error if the verb could not work; nothing is written or deleted then.
+    """
     before = settings_of(run)
-    settings = ranks.on_first(lambda: override(before, overrides))
-    kept = settings.model_copy(update={"evaluate": before.evaluate})
-    ranks.on_first(lambda: run.begin(verb, kept.plain(), bound_of(settings), force=force))
-    return settings
+
+    def begin() -> RunSettings:
+        settings = override(before, overrides)
+        check(settings)
+        kept = settings.model_copy(update={"evaluate": before.evaluate})
+        run.begin(verb, kept.plain(), bound_of(settings), force=force)
+        return settings
+
+    return ranks.on_first(begin)
 
 
 @contextmanager
-def _timed(run: RunDirectory, verb: str) -> Iterator[None]:
-    """Add the time spent inside to what a verb has taken."""
+def _at_work(run: RunDirectory, verb: str) -> Iterator[None]:
+    """Record what a verb works under, and add the time spent inside to what it has taken."""
     started = time.monotonic()
+    if ranks.is_first() and verb != "teach" and (changed := run.add_conditions(verb, conditions_now())):
+        say(f"{verb}: goes on with {', '.join(changed)}; this may change the last bits of what it computes")
     try:
         yield
     finally:
         if ranks.is_first():
             run.add_seconds(verb, time.monotonic() - started)
-
-
-def _questions(run: RunDirectory, split: str) -> list[Question]:
-    if not run.quality.exists():
-        raise DataError(f"{run.root}: found no finished `teach`, expected one; run `tinythinker teach` first")
-    return read_records(run.questions(split), Question)
 
 
 @_alone_in_its_run
@@ -143,16 +206,25 @@ def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
     from tinythinker.teacher.quality import read_quality
     from tinythinker.teacher.teach import collect, has_more_to_ask
 
-    settings = _open(run, "teach", overrides, force)
+    settings = _open(run, "teach", overrides, force, lambda settings: None)
 
     def work() -> Quality:
         if run.quality.exists():
             run.refuse_changed_inputs()
-            if not has_more_to_ask(run, settings):
+            made = run.final("teach")
+            run.confirm(*(file for file in made if file.exists()))
+            missing = [str(file) for file in made if not file.exists()]
+            if missing:
+                say(f"teach: {', '.join(missing)} is gone; made again")
+            elif not has_more_to_ask(run, settings):
                 say("teach: already finished; nothing to ask")
                 return read_quality(run.quality)
-        with _timed(run, "teach"):
-            return collect(run, settings)
+        if not run.has_work_of("train"):  # else what is made again must be what the student learned from
+            run.forget(*run.made_by("teach"))
+        with _at_work(run, "teach"):
+            quality = collect(run, settings)
+        run.confirm(*run.final("teach"))
+        return quality
 
     return ranks.on_first(work)
 
@@ -169,20 +241,50 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
         TeacherError: a stage of the plan has nothing to learn from.
         StudentError: the student does not load, or its loss is no longer a number.
     """
-    settings = _open(run, "train", overrides, force)
-    questions, valid = _questions(run, "train"), _questions(run, "valid")
-    if ranks.on_first(lambda: run.phase_1.is_finished):
-        ranks.on_first(run.phase_1.remove_leftovers)
-        return run.phase_1.student
+    folder = run.phase_1
+
+    def check(settings: RunSettings) -> None:
+        questions, rationales = _taught(run)
+        if force or not folder.is_finished:
+            refuse_absent_student(settings.student)
+            curriculum_of(settings, questions, rationales).epoch(0)
+        if not force and not folder.is_finished and (run.begun_rounds() or run.verdicts_folder.exists()):
+            raise DataError(
+                f"{folder.student}: found no student, expected the one that rounds or verdicts were made with; restore "
+                f"it, or run `tinythinker train {run.root} --force` to make all of them again"
+            )
+
+    settings = _open(run, "train", overrides, force, check)
+    if ranks.on_first(lambda: _is_done(run, folder)):
+        return folder.student
 
     from tinythinker.acquire.phase_1 import acquire
     from tinythinker.evaluate.verdicts import greedy_accuracy
-    from tinythinker.teacher.rationales import read_rationales
 
-    with _timed(run, "train"):
-        rationales = read_rationales(run.rationales)[1]
-        acquire(settings, questions, rationales, lambda student: greedy_accuracy(student, valid), run.phase_1)
-    return run.phase_1.student
+    questions, valid = read_questions(run, "train"), read_questions(run, "valid")
+    with _at_work(run, "train"):
+        rationales = read_taught(run, questions)
+        acquire(settings, questions, rationales, lambda student: greedy_accuracy(student, valid), folder)
+    ranks.on_first(lambda: run.confirm(*folder.final))
+    return folder.student
+
+
+def _is_done(run: RunDirectory, folder: TrainingFolder) -> bool:
+    """Is a training finished? Also checks what it made for good, and removes what a kill left."""
+    final = folder.final
+    run.forget(*(path for path in folder.results if path not in final))
+    run.confirm(*final)
+    if folder.is_finished:
+        folder.remove_leftovers()
+    return folder.is_finished
+
+
+def _taught(run: RunDirectory) -> tuple[list[Question], list[Rationale]]:
+    """The training questions and their rationales, once they and the validation questions are known to be whole."""
+    run.confirm(*(file for file in run.final("teach") if file not in (run.questions("test"), run.rejected)))
+    read_questions(run, "valid")
+    questions = read_questions(run, "train")
+    return questions, read_taught(run, questions)
 
 
 @_alone_in_its_run
@@ -199,31 +301,35 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False, pairs_only:
     Raises:
         StudentError: phase 1 has not been run, or a loss is no longer a number.
     """
-    from tinythinker.reflect.preconditions import refuse_reflection_on_nothing
 
-    settings = _open(run, "reflect", overrides, force)
-    run.student(run.phase_1.name)
-    refuse_reflection_on_nothing(settings)
+    def check(settings: RunSettings) -> None:
+        run.student(run.phase_1.name)
+        run.confirm(*run.final("train"))
+        refuse_reflection_on_nothing(settings)
+        questions, _ = _taught(run)
+        if not force:
+            refuse_missing_rounds(run)
+            refuse_foreign_pairs(run, questions)
+
+    settings = _open(run, "reflect", overrides, force, check)
     rounds = range(1, settings.reflect.rounds + 1)
-    if not ranks.on_first(lambda: all(run.round(number).is_finished for number in rounds)):
+    if not ranks.on_first(lambda: all(_is_done(run, run.round(number)) for number in rounds)):
         from tinythinker.evaluate.verdicts import greedy_accuracy
         from tinythinker.reflect.rounds import reflect_rounds
-        from tinythinker.teacher.rationales import read_rationales
 
-        with _timed(run, "reflect"):
-            valid = _questions(run, "valid")
+        questions, valid = read_questions(run, "train"), read_questions(run, "valid")
+        with _at_work(run, "reflect"):
             reflect_rounds(
                 run,
-                _questions(run, "train"),
-                read_rationales(run.rationales)[1],
+                questions,
+                read_taught(run, questions),
                 lambda student: greedy_accuracy(student, valid),
                 settings.reflect,
                 settings.seed,
                 is_pairs_only=pairs_only,
             )
-    else:
-        for number in rounds:
-            ranks.on_first(run.round(number).remove_leftovers)
+        if not pairs_only:
+            ranks.on_first(lambda: run.confirm(*run.final("reflect")))
     if pairs_only:
         return _last_pairs(run, rounds)
     done = [number for number in run.rounds() if number in rounds]
@@ -248,24 +354,48 @@ def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[st
     Raises:
         StudentError: phase 1 has not been run.
     """
-    from tinythinker.evaluate.score import score, verdicts_name
+    from tinythinker.evaluate.score import score
+
+    def check(settings: RunSettings) -> None:
+        run.student(run.phase_1.name)
+        run.confirm(*run.final("train", "reflect"))
+        how = settings.evaluate
+        answering_plan(settings.stages.plan, how.plan)  # complains of stages that the student lacks
+        questions = read_asked(run, how.split)
+        run.confirm(run.questions(how.split))
+        for name in [] if force else run.trainings():
+            if (file := run.verdicts(verdicts_name(name, how))).exists():
+                read_answered(run, file, questions)
+
+    settings = _open(run, "evaluate", overrides, force, check)
+    questions = read_questions(run, settings.evaluate.split)
+    return {name: score(_verdicts(run, name, questions, settings)) for name in run.trainings()}
+
+
+def _verdicts(run: RunDirectory, name: str, questions: Sequence[Question], settings: RunSettings) -> Sequence[Verdict]:
+    """A student's verdicts on all questions: those on disk, and new ones on the rest."""
+    how = settings.evaluate
+    file = run.verdicts(verdicts_name(name, how))
+
+    def before() -> Sequence[Verdict]:
+        answered = read_answered(run, file, questions) if file.exists() else None
+        if answered is not None and answered.is_finished:
+            run.confirm(file)
+            return answered.verdicts
+        run.forget(file)
+        return ()
+
+    if done := ranks.on_first(before):
+        return done
+
     from tinythinker.evaluate.verdicts import write_verdicts
     from tinythinker.student.load import load_student
-    from tinythinker.tasks.registry import load_facts
 
-    settings = _open(run, "evaluate", overrides, force)
-    how = settings.evaluate
-    run.student(run.phase_1.name)
-    answering_plan(settings.stages.plan, how.plan)  # complains of stages that the student lacks
-    questions = _questions(run, how.split)
-    facts = load_facts(settings)
-    scores = {}
-    with _timed(run, "evaluate"):
-        for name in run.trainings():
-            file = run.verdicts(verdicts_name(name, how))
-            student = load_student(run.student(name))
-            scores[name] = score(write_verdicts(file, student, questions, how, settings.seed, facts))
-    return scores
+    with _at_work(run, "evaluate"):
+        student = load_student(run.student(name))
+        verdicts = write_verdicts(file, student, questions, how, settings.seed, load_facts(settings))
+    ranks.on_first(lambda: run.confirm(file))
+    return verdicts
 
 
 def report(run: RunDirectory, *overrides: str) -> Path:
@@ -300,11 +430,9 @@ def run(run: RunDirectory) -> dict[str, Score]:
         SettingsError: there are rounds to do and the plan has no stage to reflect on.
         StudentError: a pretrained student does not load; found out before a paid teacher is asked.
     """
-    from tinythinker.reflect.preconditions import refuse_reflection_on_nothing
-
     settings = settings_of(run)
-    refuse_reflection_on_nothing(settings)
-    _refuse_absent_student(run, settings)
+    refuse_unready(settings)
+    _load_before_paying(run, settings)
     teach(run)
     train(run)
     reflect(run)
@@ -313,7 +441,7 @@ def run(run: RunDirectory) -> dict[str, Score]:
     return scores
 
 
-def _refuse_absent_student(run: RunDirectory, settings: RunSettings) -> None:
+def _load_before_paying(run: RunDirectory, settings: RunSettings) -> None:
     """Load a pretrained student once before a language model is paid to teach it. Raises StudentError."""
     is_paid = settings.teacher.llm is not None and not run.quality.exists()
     if is_paid and settings.student.init == "pretrained":
@@ -344,19 +472,18 @@ def probe(
         StudentError: there is no such student, or its plan has no reasoning to change.
     """
     folder = resolved(last_student(Path(student)))
-    if not folder.exists():
-        raise StudentError(f"{student}: found nothing there, expected a run directory or a student's folder")
+    refuse_no_student(folder)
     home = RunDirectory(resolved(Path(run))) if run is not None else run_around(folder)
     if split not in ("test", "valid"):
         raise SettingsError(expected("split", split, "test or valid"))
 
-    from tinythinker.evaluate.probe import probe as probe_student
-    from tinythinker.student.load import load_student
-    from tinythinker.tasks.registry import load_facts
-
     settings = settings_of(home)
     name = folder.parent.name if folder.parent.parent == home.root else folder.name
-    asked = _some(_questions(home, split), questions, settings.seed)
+    asked = _some(read_asked(home, split), questions, settings.seed)
+
+    from tinythinker.evaluate.probe import probe as probe_student
+    from tinythinker.student.load import load_student
+
     found = probe_student(
         load_student(folder), asked, facts=load_facts(settings), seed=settings.seed, name=name, split=split
     )

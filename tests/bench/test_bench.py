@@ -14,7 +14,8 @@ from tinythinker import api
 from tinythinker.acquire.phase_1 import phase_1_training
 from tinythinker.bench import baseline
 from tinythinker.bench import bench as module
-from tinythinker.bench.bench import DOERS, SECTIONS, Bench, Done, measure, work_of_student
+from tinythinker.bench.arguments import SECTIONS
+from tinythinker.bench.bench import DOERS, Bench, Done, measure, work_of_student
 from tinythinker.bench.counting import counted
 from tinythinker.bench.machine import peak_memory
 from tinythinker.bench.workload import Size, Work

@@ -109,6 +109,10 @@ def test_a_line_torn_by_a_kill_is_dropped_before_new_lines_are_added(tmp_path: P
     assert [record.question_id for record in read_records(file, Rationale)] == ["a", "c"]
 
 
+def fits(name: str, made: Rationale) -> bool:
+    return made.question_id == name
+
+
 @pytest.mark.parametrize("left", range(8))
 def test_an_interrupted_file_ends_like_an_uninterrupted_one(tmp_path: Path, left: int) -> None:
     asked: list[str] = []
@@ -120,7 +124,7 @@ def test_an_interrupted_file_ends_like_an_uninterrupted_one(tmp_path: Path, left
 
     names = list("abcdefg")
     write_records(tmp_path / "a.jsonl", [rationale(name) for name in names[:left]])
-    assert complete(tmp_path / "a.jsonl", Rationale, names, work, chunk=3, name="test") == [
+    assert complete(tmp_path / "a.jsonl", Rationale, names, work, fits=fits, chunk=3, name="test") == [
         rationale(name) for name in names
     ]
     assert read_records(tmp_path / "a.jsonl", Rationale) == [rationale(name) for name in names]
@@ -132,7 +136,7 @@ def test_a_character_torn_by_a_kill_does_not_prevent_resuming(tmp_path: Path) ->
     file = tmp_path / "a.jsonl"
     file.write_bytes(rationale("a").model_dump_json().encode() + b"\n" + '{"question_id": "é'.encode()[:-1])
     made = complete(
-        file, Rationale, ["a", "b"], lambda names: [rationale(name) for name in names], chunk=1, name="test"
+        file, Rationale, ["a", "b"], lambda names: [rationale(name) for name in names], fits=fits, chunk=1, name="test"
     )
     assert [record.question_id for record in made] == ["a", "b"]
     assert read_records(file, Rationale) == made

@@ -10,17 +10,17 @@ from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 
 from tinythinker import session
 from tinythinker.acquire.phase_1 import phase_1_training
 from tinythinker.bench import baseline
+from tinythinker.bench.arguments import SECTIONS, Section, parts_of, run_beside
 from tinythinker.bench.counting import Positions, counted
 from tinythinker.bench.machine import Machine, measure_machine, peak_memory, wait_for
 from tinythinker.bench.workload import PASSES, Size, Work
-from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.files import read_records, resolved, write_text
 from tinythinker.core.metrics import read_metrics
 from tinythinker.core.progress import Progress
@@ -35,9 +35,6 @@ from tinythinker.reflect.rounds import train_round
 from tinythinker.reflect.sample import Sampler, make_pairs
 from tinythinker.student.student import Student
 from tinythinker.train.loop import fit
-
-Section = Literal["sampling", "phase_1", "phase_2", "round", "evaluate", "votes", "memory"]
-SECTIONS: tuple[Section, ...] = get_args(Section)
 
 
 class Side(Record):
@@ -422,13 +419,9 @@ def bench(
         parts: kinds of work; none does all.
 
     Raises:
-        SettingsError: the arguments contradict each other.
+        SettingsError: there is no such part.
         StudentError: the student has adapters, or did not learn all three stages.
     """
-    if student is not None and overrides:
-        raise SettingsError(expected("settings", " ".join(overrides), "none with --student, which has its run's"))
-    if out.suffix in {"", ".run"} or out.is_dir():
-        raise SettingsError(expected("--out", str(out), "the name of a file, such as bench.json"))
     sections = parts_of(parts)
     work = work_of_task(task, overrides, out, size) if student is None else work_of_student(student, size)
     return measure(work, out, sections, turns)
@@ -444,14 +437,6 @@ def measure(work: Work, out: Path, sections: Sequence[Section] = SECTIONS, turns
         found = found.model_copy(update={section: measured})
         write_text(out, found.model_dump_json(indent=2, exclude_none=True) + "\n")
     return found
-
-
-def parts_of(words: Sequence[str]) -> tuple[Section, ...]:
-    """Sections by name, in their order; no name means all. Raises SettingsError."""
-    for word in words:
-        if word not in SECTIONS:
-            raise SettingsError(expected("parts", word, f"some of {', '.join(SECTIONS)}"))
-    return tuple(section for section in SECTIONS if not words or section in words)
 
 
 def work_of_student(student: Path, size: Size) -> Work:
@@ -473,7 +458,7 @@ def work_of_task(task: str, overrides: Sequence[str], out: Path, size: Size) -> 
     Raises:
         TinyThinkerError: the student cannot be trained.
     """
-    run = session.start(task, out.with_suffix(".run"), *overrides, "reflect.rounds=0")
+    run = session.start(task, run_beside(out).root, *overrides, "reflect.rounds=0")
     session.teach(run)
     session.train(run)
     return Work.of(run.phase_1.student, run.root, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from tinythinker.core.conditions import processor
 from tinythinker.core.records import Record
 
 
@@ -33,7 +33,7 @@ def measure_machine(device: torch.device) -> Machine:
     source = torch.zeros(words, device=device)
     target = torch.empty_like(source)
     return Machine(
-        name=_name(device),
+        name=torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         threads=torch.get_num_threads(),
         matmul_flops=2 * size**3 / _fastest(lambda: a @ b, device),
         bytes_per_second=2 * 4 * words / _fastest(lambda: target.copy_(source), device),
@@ -55,15 +55,6 @@ def wait_for(device: torch.device) -> None:
     """Wait until a GPU has finished its queued work; no effect on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def peak_memory() -> int:

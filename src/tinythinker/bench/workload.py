@@ -9,14 +9,13 @@ from pathlib import Path
 from tinythinker.acquire.curriculum import Batch, curriculum_of
 from tinythinker.bench.baseline import Generation, in_batches
 from tinythinker.core.errors import StudentError
-from tinythinker.core.files import read_records
 from tinythinker.core.records import PreferencePair, Question, Rationale, Record, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.settings.resolve import validate
 from tinythinker.settings.schema import ReflectSettings, RunSettings
 from tinythinker.student.load import load_student
 from tinythinker.student.student import Student
-from tinythinker.teacher.rationales import read_rationales
+from tinythinker.teacher.taught import read_questions, read_taught
 
 PASSES = 2
 """Passes over the pairs of phase 2. The product evaluates its reference once, for any number of passes."""
@@ -93,12 +92,12 @@ class Work:
 
     @cached_property
     def _every_question(self) -> list[Question]:
-        return read_records(self.run.questions("train"), Question)
+        return read_questions(self.run, "train")
 
     @cached_property
     def rationales(self) -> list[Rationale]:
         """The teacher's rationales."""
-        return read_rationales(self.run.rationales)[1]
+        return read_taught(self.run, self._every_question)
 
     @cached_property
     def train(self) -> list[Question]:
@@ -114,7 +113,7 @@ class Work:
     @cached_property
     def test(self) -> list[Question]:
         """Questions to answer."""
-        return read_records(self.run.questions("test"), Question)[: self.size.questions]
+        return read_questions(self.run, "test")[: self.size.questions]
 
     @cached_property
     def batches(self) -> list[Batch]:

@@ -45,7 +45,8 @@ def run(
     with friendly_errors():
         from tinythinker import api
 
-        started = api.start(task, out or Path("runs") / Path(task).stem, *overrides or (), config=config, force=force)
+        where = out or Path("runs") / Path(task).stem
+        started = api.start(task, where, *overrides or (), config=config, force=force, for_all=True)
         _show(api.run(started))
     tell(started.report)
 

@@ -220,20 +220,32 @@ class Appender:
 
 
 def complete(
-    path: Path, kind: type[R], items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]], *, chunk: int, name: str
+    path: Path,
+    kind: type[R],
+    items: Sequence[T],
+    work: Callable[[Sequence[T]], Sequence[R]],
+    *,
+    fits: Callable[[T, R], bool],
+    chunk: int,
+    name: str,
 ) -> list[R]:
     """One record per item, in order, computed chunk by chunk; a finished chunk is appended to a file.
+
+    A file with a record for every item is complete.
 
     Whole chunks already in the file are kept; a partial chunk is computed again. Chunk boundaries never
     change, so an interrupted file ends up the same as an uninterrupted one. Several processes compute one
     chunk each at a time, and the first process writes; the chunks are the same for any number of processes.
-    Raises DataError.
 
     Args:
+        fits: is this the record of this item? Records of other items are never used, and never overwritten.
         chunk: items to compute together.
         name: label of the progress bar.
+
+    Raises:
+        DataError: the file holds records of other items, or cannot be read or written.
     """
-    done = ranks.on_first(lambda: _done_before(path, kind, len(items), chunk))
+    done = ranks.on_first(lambda: _done_before(path, kind, items, fits, chunk))
     with ExitStack() as stack:
         file = stack.enter_context(appending(path)) if ranks.is_first() else None
         progress = stack.enter_context(Progress(name, len(items), len(done)))
@@ -249,12 +261,19 @@ def complete(
     return done
 
 
-def _done_before(path: Path, kind: type[R], count: int, chunk: int) -> list[R]:
-    """The records in a file, with file and records cut to whole chunks unless all `count` are there."""
+def _done_before(path: Path, kind: type[R], items: Sequence[T], fits: Callable[[T, R], bool], chunk: int) -> list[R]:
+    """The records in a file, with file and records cut to whole chunks unless all are there."""
     if not path.exists():
         return []
     found = read_records(path, kind, is_growing=True)
-    done = found if len(found) == count else found[: len(found) // chunk * chunk]
+    if len(found) > len(items):
+        raise DataError(f"{path}: found {len(found)} lines, expected at most {len(items)}; delete the file to go on")
+    for number, (item, record) in enumerate(zip(items, found, strict=False), start=1):
+        if not fits(item, record):
+            raise DataError(
+                f"{path}:{number}: found another question's line, expected its own; delete the file to go on"
+            )
+    done = found if len(found) == len(items) else found[: len(found) // chunk * chunk]
     if len(done) < len(found):
         write_records(path, done)
     return done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import subprocess
@@ -16,9 +15,11 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 from pydantic import Field, JsonValue, ValidationError
 
+from tinythinker.core.conditions import Conditions
+from tinythinker.core.contents import Content, check, sha256, without
 from tinythinker.core.errors import DataError, SettingsError, StudentError
 from tinythinker.core.files import Json, describe, file_errors, read_json, read_record, remove, write_json, write_record
-from tinythinker.core.records import Record
+from tinythinker.core.records import SPLITS, Record
 
 VERBS = ("teach", "train", "reflect", "evaluate")
 """The verbs that fill a run directory, in order; each builds on all earlier ones."""
@@ -39,14 +40,12 @@ class Manifest(Record):
     """Commit of the working directory's repository, with `+changes` if it was not clean."""
     inputs: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of every file that questions or rationales were read from, by path."""
+    files: dict[str, Content] = Field(default_factory=dict)
+    """What the run's finished files hold, by path within the run."""
+    conditions: dict[str, tuple[Conditions, ...]] = Field(default_factory=dict)
+    """What each verb worked under, from the first time on; a further entry for every change."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Wall-clock seconds per verb, summed over its calls."""
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes. Raises DataError."""
-    with file_errors(path):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _versions() -> dict[str, str]:
@@ -151,6 +150,16 @@ class TrainingFolder:
         """Has the training left its student here?"""
         return self.student.exists()
 
+    @property
+    def results(self) -> list[Path]:
+        """Files and folders that later work is based on."""
+        return [self.data, self.metrics, self.student]
+
+    @property
+    def final(self) -> list[Path]:
+        """Those results that are there and will not change any more."""
+        return [path for path in self.results if path.exists()] if self.is_finished else []
+
     def checkpoint(self, step: int) -> Path:
         """The checkpoint after a number of optimizer steps."""
         return self.root / f"checkpoint-{step:08d}"
@@ -187,6 +196,16 @@ class RoundFolder(TrainingFolder):
         """Written last: with it the sampling is done."""
         self.reference = root / "reference.jsonl"
         """Log-probabilities of the pairs under the frozen reference."""
+
+    @property
+    def results(self) -> list[Path]:
+        """Files and folders that later work is based on."""
+        return [self.counts, self.pairs, *super().results]
+
+    @property
+    def final(self) -> list[Path]:
+        """Those results that are there and will not change any more; pairs are final as soon as they are there."""
+        return super().final or ([self.counts, self.pairs] if self.pairs.exists() else [])
 
 
 class BatchFolder:
@@ -260,10 +279,16 @@ class RunDirectory:
         return [self.phase_1.name, *(self.round(number).name for number in self.rounds())]
 
     def student(self, name: str) -> Path:
-        """The student folder of phase 1 or a round. Raises StudentError if it is not there."""
+        """The student folder of phase 1 or a round.
+
+        Raises:
+            StudentError: it is not there.
+            DataError: a file in it is not what its training left.
+        """
         folder = self.training(name).student
         if not folder.exists():
             raise StudentError(f"{folder}: found no student, expected one; run `tinythinker train {self.root}` first")
+        self.refuse_damage(folder)
         return folder
 
     def verdicts(self, name: str) -> Path:
@@ -327,19 +352,32 @@ class RunDirectory:
             )
         manifest = self.manifest() if self.exists else Manifest(settings=settings)
         again = VERBS[VERBS.index(verb) :] if force else ()
-        begun = {other: flat for other, flat in manifest.begun.items() if other not in again}
-        seconds = {other: spent for other, spent in manifest.seconds.items() if other not in again}
-        self.refuse_changes(begun, bound)
+        kept = {name: getattr(manifest, name) for name in ("begun", "seconds", "conditions")}
+        kept = {name: {other: one for other, one in by.items() if other not in again} for name, by in kept.items()}
+        self.refuse_changes(kept["begun"], bound)
+        files = manifest.files
         for other in again:
             for path in self.made_by(other):
                 remove(path)
-        begun[verb] = dict(bound.by_verb[verb])
-        state = {"settings": settings, "begun": begun, "seconds": seconds, "versions": _versions(), "git": _git()}
+                files = without(files, self._name(path))
+        kept["begun"][verb] = dict(bound.by_verb[verb])
+        state = {**kept, "settings": settings, "files": files, "versions": _versions(), "git": _git()}
         self.save(manifest.model_copy(update=state))
+
+    def withdraw(self, verb: str, before: Manifest) -> None:
+        """Take back the settings of a verb that failed before it made anything; does nothing if it made something."""
+        if not self.has_work_of(verb):
+            self.save(self.manifest().model_copy(update={"settings": before.settings, "begun": before.begun}))
+
+    def has_work_of(self, verb: str) -> bool:
+        """Has a verb left anything that its settings decided? If not, other settings may replace them."""
+        if verb == "teach":
+            return any(path.exists() for path in (self.root / "questions", self.completions, self.batches.root))
+        return any(path.exists() for path in self.made_by(verb))
 
     def changes(self, begun: Mapping[str, Flat], bound: Bound) -> tuple[str, list[str]] | None:
         """The first verb that began with other settings than these, and how they differ; None if none did."""
-        for verb in VERBS:
+        for verb in filter(self.has_work_of, VERBS):
             before = bound.upgrade(begun.get(verb, {}))
             if before and (changed := differences(before, bound.by_verb[verb], bound.defaults)):
                 return verb, changed
@@ -381,6 +419,78 @@ class RunDirectory:
         hashes = {str(path): sha256(path) for path in files}
         self.save(manifest.model_copy(update={"inputs": manifest.inputs | hashes}))
 
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def final(self, *verbs: str) -> list[Path]:
+        """Files and folders of these verbs that will not change any more, without the verdicts."""
+        made: dict[str, list[Path]] = {
+            "teach": [*map(self.questions, SPLITS), self.rationales, self.rejected] if self.quality.exists() else [],
+            "train": self.phase_1.final,
+            "reflect": [path for number in self.begun_rounds() for path in self.round(number).final],
+        }
+        return [path for verb in verbs for path in made[verb]]
+
+    def _check(self, paths: Iterable[Path]) -> dict[str, Content]:
+        """What should be written down about files, or about all files in folders. Raises DataError."""
+        known, news = self.manifest().files, {}
+        for path in paths:
+            start = self._name(path)
+            found = [self._name(file) for file in path.rglob("*") if file.is_file()] if path.is_dir() else [start]
+            for name in sorted({*found, *(name for name in known if name.startswith(f"{start}/"))}):
+                made_by, remedy = self._maker(name)
+                checked = check(self.root / name, known.get(name), made_by, remedy)
+                if checked.is_news:
+                    news[name] = checked.content
+        return news
+
+    def _maker(self, name: str) -> tuple[str, str]:
+        """The verb that made a file, and what to do if the file is damaged."""
+        folder = name.split("/")[0]
+        if folder in ("questions", "teacher"):
+            remedy = "delete it and call `teach` again with the run's settings, which makes the same file"
+            if name == self._name(self.rationales):
+                remedy += "; to learn from an edited file, give a copy to another run as teacher.path"
+            return "teach", f"restore it, or {remedy}"
+        if folder == self.verdicts_folder.name:
+            return "evaluate", f"restore it, or delete it and run `tinythinker evaluate {self.root}` again"
+        verb = "train" if folder == self.phase_1.name else "reflect"
+        return verb, f"restore it, or run `tinythinker {verb} {self.root} --force` to start over from there"
+
+    def refuse_damage(self, *paths: Path) -> None:
+        """Raise DataError if a file, or a file in a folder, is not what its verb left, as far as that is known."""
+        self._check(paths)
+
+    def confirm(self, *paths: Path) -> None:
+        """Refuse damage, and write down what is not known yet. Only for the process that works here alone.
+
+        A file is finished before its content is written down, so a kill in between leaves a file that counts as new.
+
+        Raises:
+            DataError: a file is not what its verb left.
+        """
+        if news := self._check(paths):
+            manifest = self.manifest()
+            self.save(manifest.model_copy(update={"files": manifest.files | news}))
+
+    def forget(self, *paths: Path) -> None:
+        """Before files or folders are made again: what they held does not count any more."""
+        manifest = self.manifest()
+        files = manifest.files
+        for path in paths:
+            files = without(files, self._name(path))
+        if files != manifest.files:
+            self.save(manifest.model_copy(update={"files": files}))
+
+    def add_conditions(self, verb: str, now: Conditions) -> list[str]:
+        """Record what a verb works under. Returns what has changed since its last call, in words."""
+        manifest = self.manifest()
+        known = manifest.conditions.get(verb, ())
+        if known and known[-1] == now:
+            return []
+        self.save(manifest.model_copy(update={"conditions": {**manifest.conditions, verb: (*known, now)}}))
+        return now.changes_since(known[-1]) if known else []
+
     def add_seconds(self, verb: str, seconds: float) -> None:
         """Add wall-clock seconds to the total of a verb."""
         manifest = self.manifest()
@@ -392,18 +502,31 @@ def last_student(path: Path) -> Path:
     """The student folder that a path refers to: the path itself, or a run directory's last student.
 
     Raises:
-        StudentError: it is a run directory without a student.
+        StudentError: there is nothing, or it is a run directory without a student.
+        DataError: the student lies in a run, and a file of it is not what its training left.
     """
     run = RunDirectory(path)
-    return run.student(run.trainings()[-1]) if run.exists else path
+    if run.exists:
+        return run.student(run.trainings()[-1])
+    if not path.is_dir():
+        raise StudentError(f"{path}: found no such folder, expected a run directory or a student's folder")
+    folder = path.resolve()
+    around = _around(folder)
+    if around is not None:
+        around.refuse_damage(folder)
+    return path
 
 
 def run_around(folder: Path) -> RunDirectory:
     """The run directory that contains a student's folder. Raises SettingsError if there is none."""
-    for parent in folder.parents:
-        if RunDirectory(parent).exists:
-            return RunDirectory(parent)
-    raise SettingsError(f"{folder}: found no run directory around it, expected one; give --run, for its questions")
+    found = _around(folder)
+    if found is None:
+        raise SettingsError(f"{folder}: found no run directory around it, expected one; give --run, for its questions")
+    return found
+
+
+def _around(folder: Path) -> RunDirectory | None:
+    return next((run for run in map(RunDirectory, folder.parents) if run.exists), None)
 
 
 class StudyDirectory:

@@ -9,6 +9,7 @@ from tinythinker.core import ranks
 from tinythinker.core.files import complete
 from tinythinker.core.records import Question, Stage, Verdict
 from tinythinker.core.seeds import derive_seed
+from tinythinker.evaluate.answered import fits
 from tinythinker.evaluate.score import judge
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.settings.schema import EvaluateSettings
@@ -46,12 +47,17 @@ def write_verdicts(
     seed: int,
     facts: Facts | None,
 ) -> list[Verdict]:
-    """All verdicts of a file; questions without a verdict in it are answered and added first."""
+    """All verdicts of a file; questions without a verdict in it are answered and added first.
+
+    Raises:
+        DataError: the file holds other verdicts, which are left as they are.
+    """
 
     def work(some: Sequence[Question]) -> list[Verdict]:
         return answer_all(student, some, settings, seed, facts)
 
-    return complete(file, Verdict, questions, work, chunk=max(1, CHUNK // settings.votes), name=f"evaluate {file.stem}")
+    chunk = max(1, CHUNK // settings.votes)
+    return complete(file, Verdict, questions, work, fits=fits, chunk=chunk, name=f"evaluate {file.stem}")
 
 
 def greedy_accuracy(student: Student, questions: Sequence[Question]) -> float:

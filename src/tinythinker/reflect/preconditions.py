@@ -1,10 +1,15 @@
-"""Checks of the settings before phase 2 begins."""
+"""Checks of settings and files before phase 2 begins or goes on."""
 
 from __future__ import annotations
 
-from tinythinker.core.errors import SettingsError, expected
-from tinythinker.core.records import Stage
+from collections.abc import Sequence
+
+from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
+from tinythinker.core.files import read_record, read_records
+from tinythinker.core.records import PreferencePair, Question, Stage
+from tinythinker.core.run import RunDirectory
 from tinythinker.reflect.given import read_pairs
+from tinythinker.reflect.pairs import PairCounts
 from tinythinker.settings.schema import RunSettings
 from tinythinker.stages.plan import PLANS
 
@@ -32,3 +37,32 @@ def refuse_reflection_on_nothing(settings: RunSettings) -> None:
         raise SettingsError(expected(where.format("sampling"), "uncertain", "even: it concerns recalls"))
     if reflect.on_policy < 1:
         raise SettingsError(expected(where.format("on_policy"), reflect.on_policy, "1: it concerns recalls"))
+
+
+def refuse_missing_rounds(run: RunDirectory) -> None:
+    """Raise StudentError if a round has begun and one before it has no student: rounds build on each other."""
+    begun = run.begun_rounds()
+    for number in range(1, max(begun, default=1)):
+        if not run.round(number).is_finished:
+            raise StudentError(
+                f"{run.round(number).student}: found no student, expected the one that round {number + 1} starts from; "
+                f"restore it, or delete round-{number + 1} and later ones, and reflect again"
+            )
+
+
+def refuse_foreign_pairs(run: RunDirectory, questions: Sequence[Question]) -> None:
+    """Raise DataError if the pairs of a round are not as many as were counted, or not about the training questions."""
+    known = {question.id for question in questions}
+    for folder in map(run.round, run.begun_rounds()):
+        if not folder.pairs.exists():
+            continue
+        pairs, counts = read_records(folder.pairs, PreferencePair), read_record(folder.counts, PairCounts)
+        wanted = counts.recall_pairs + counts.analyze_pairs
+        foreign = [pair.question_id for pair in pairs if pair.question_id not in known]
+        if len(pairs) == wanted and not foreign:
+            continue
+        found = f"{len(pairs)} pairs" if len(pairs) != wanted else f"a pair of question {foreign[0]!r}"
+        raise DataError(
+            f"{folder.pairs}: found {found}, expected {wanted} pairs of training questions; restore the file, or run "
+            f"`tinythinker reflect {run.root} --force` to make them again"
+        )

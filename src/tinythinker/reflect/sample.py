@@ -93,13 +93,17 @@ class Sampler:
             return think(self.student, some, draws=draws)
 
         name = f"{self.folder.name}: sampling to {stage}"
-        chains = complete(file, Chain, thoughts, work, chunk=CHUNK, name=name)
+        chains = complete(file, Chain, thoughts, work, fits=_fits, chunk=CHUNK, name=name)
         if cut := sum(chain.count_cut > 0 for chain in chains):
             say(
                 f"{self.folder.name}: {cut} of {len(chains)} chains had too long a prompt, "
                 "which lost part of its reasoning (student.max_prompt_tokens)"
             )
         return chains
+
+
+def _fits(thought: Thought, chain: Chain) -> bool:
+    return (chain.question_id, chain.sample) == (thought.question.id, thought.sample)
 
 
 def _groups(chains: Sequence[Chain], size: int) -> Iterator[list[Chain]]:

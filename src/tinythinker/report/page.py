@@ -9,10 +9,12 @@ from importlib import resources
 import yaml
 from jinja2 import Environment
 
-from tinythinker.core.files import iterate_records, read_record, read_records, write_text
+from tinythinker.core.files import iterate_records, read_record, write_text
 from tinythinker.core.metrics import TrainingData, Validation, read_metrics
+from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected, Verdict
 from tinythinker.core.run import VERBS, Manifest, RunDirectory
+from tinythinker.evaluate.answered import Answered, read_results, student_order
 from tinythinker.evaluate.faithfulness import Faithfulness
 from tinythinker.evaluate.score import Score, score
 from tinythinker.reflect.pairs import PairCounts
@@ -26,7 +28,8 @@ from tinythinker.report.charts import (
 )
 from tinythinker.settings.resolve import validate
 from tinythinker.teacher.quality import read_quality
-from tinythinker.teacher.rationales import read_header, read_rationales
+from tinythinker.teacher.rationales import read_header
+from tinythinker.teacher.taught import read_questions, read_taught
 from tinythinker.teacher.usage import read_usage
 
 MOST_RATIONALES = 5
@@ -86,29 +89,34 @@ def read_rounds(run: RunDirectory) -> list[Round]:
     return shown
 
 
-def read_verdicts(run: RunDirectory) -> dict[str, list[Verdict]]:
-    """All verdicts of a run by file name, in the order of the students, without empty files."""
-    files = sorted(run.verdicts_folder.glob("*.jsonl"), key=lambda path: _order(path.stem))
-    found = {file.stem: read_records(file, Verdict, is_growing=True) for file in files}
-    return {name: verdicts for name, verdicts in found.items() if verdicts}
+Results = Mapping[str, Answered]
+"""The verdicts of a run by file name, finished or not."""
 
 
-def _order(name: str) -> tuple[int, int, str]:
-    """Sort key: phase 1 first, then the rounds by number."""
-    student, _, how = name.partition(".")
-    phase, _, number = student.partition("-")
-    return (0 if phase == "phase" else 1, int(number) if number.isdecimal() else 0, how)
+def scores_of(beside: Mapping[str, Results], own: Results) -> dict[str, Score]:
+    """Scores of the finished verdicts.
+
+    Args:
+        beside: of the runs inside the run's directory, by their names.
+        own: of the run itself.
+    """
+    scores = {
+        f"{inner} ({name})": score(answered.verdicts)
+        for inner, results in beside.items()
+        for name, answered in results.items()
+        if answered.is_finished
+    }
+    return _short(scores | {name: score(some.verdicts) for name, some in own.items() if some.is_finished})
 
 
-def scores_beside(run: RunDirectory) -> dict[str, Score]:
-    """Scores of the runs inside a run's directory, then scores of the run itself, by verdict file."""
-    scores = {}
-    for inner in run.inner_runs():
-        for name, verdicts in read_verdicts(inner).items():
-            scores[f"{inner.root.name} ({name})"] = score(verdicts)
-    for name, verdicts in read_verdicts(run).items():
-        scores[name] = score(verdicts)
-    return _short(scores)
+def _unfinished(run: RunDirectory, results: Results) -> list[str]:
+    """One line on every unfinished file of verdicts."""
+    return [
+        f"{run.verdicts(name)}: evaluate is unfinished: {len(answered.verdicts)} of {answered.count_questions} "
+        f"questions answered; run `tinythinker evaluate {run.root}` again"
+        for name, answered in results.items()
+        if not answered.is_finished
+    ]
 
 
 def _short(scores: Mapping[str, Score]) -> dict[str, Score]:
@@ -121,9 +129,20 @@ def _short(scores: Mapping[str, Score]) -> dict[str, Score]:
 
 
 def write_page(run: RunDirectory) -> None:
-    """Write `report.html`. Raises DataError if the directory is not a run or a file in it is damaged."""
+    """Write `report.html`; says which verdicts are unfinished, and shows only finished ones.
+
+    Raises:
+        DataError: the directory is not a run, or a file in it is damaged.
+    """
     manifest = run.manifest()
-    scores = scores_beside(run)
+    run.refuse_damage(*run.final("teach", "train", "reflect"))
+    beside, own = {inner.root.name: read_results(inner) for inner in run.inner_runs()}, read_results(run)
+    scores = scores_of(beside, own)
+    unfinished = _unfinished(run, own)
+    for inner in run.inner_runs():
+        unfinished += _unfinished(inner, beside[inner.root.name])
+    for line in unfinished:
+        say(f"report: {line}")
     template = resources.files("tinythinker") / "report" / "page.jinja"
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         template.read_text(encoding="utf-8")
@@ -134,11 +153,12 @@ def write_page(run: RunDirectory) -> None:
             manifest=manifest,
             name=run.root.resolve().name,
             task=manifest.settings["task"],
-            progress=_progress(run, manifest),
+            progress=_progress(run, manifest, own),
             scores=scores,
+            unfinished=unfinished,
             has_facts=any(found.analyze_facts is not None for found in scores.values()),
             figures=[figure for figure in _figures(run, scores) if figure],
-            shown=_chains(run),
+            shown=_chains(run, own),
             rounds=read_rounds(run),
             probes=_probes(run),
             quality=read_quality(run.quality) if run.quality.exists() else None,
@@ -151,16 +171,15 @@ def write_page(run: RunDirectory) -> None:
     )
 
 
-def _progress(run: RunDirectory, manifest: Manifest) -> list[tuple[str, str]]:
+def _progress(run: RunDirectory, manifest: Manifest, results: Results) -> list[tuple[str, str]]:
     """The state of every verb (`done`, `begun` or `not yet`) and its seconds."""
     wanted = validate(manifest.settings).reflect.rounds
-    verdicts = {name: some for name, some in read_verdicts(run).items() if ".test." in name}
-    count_questions = len(read_records(run.questions("test"), Question)) if verdicts else 0
+    tested = [answered for name, answered in results.items() if ".test." in name]
     done = {
         "teach": run.quality.exists(),
         "train": run.phase_1.is_finished,
         "reflect": "reflect" in manifest.begun and len(run.rounds()) >= wanted,
-        "evaluate": bool(verdicts) and all(len(some) == count_questions for some in verdicts.values()),
+        "evaluate": bool(tested) and all(answered.is_finished for answered in tested),
     }
     lines = []
     for verb in VERBS:
@@ -183,14 +202,13 @@ def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]
     return figures
 
 
-def _chains(run: RunDirectory) -> list[Shown]:
+def _chains(run: RunDirectory, results: Results) -> list[Shown]:
     """A sample of test questions, some answered wrong, with the chains of the first and the last student."""
-    verdicts = read_verdicts(run)
+    verdicts = {name: found.verdicts for name, found in results.items() if found.is_finished}
     questions = {
         question.id: question
-        for split in ("test", "valid")
-        if run.questions(split).exists()
-        for question in read_records(run.questions(split), Question)
+        for split in {name.split(".")[1] for name in verdicts}
+        for question in read_questions(run, split)
     }
     how = [name.partition(".")[2] for name in verdicts]
     usual = "test.greedy" if "test.greedy" in how else how[-1] if how else ""
@@ -206,7 +224,7 @@ def _chains(run: RunDirectory) -> list[Shown]:
 
 def _probes(run: RunDirectory) -> list[Faithfulness]:
     """Results of probing the run's students, in the order of the students."""
-    files = sorted(run.probes.glob("*.json"), key=lambda path: _order(path.stem))
+    files = sorted(run.probes.glob("*.json"), key=lambda path: student_order(path.stem))
     return [read_record(file, Faithfulness) for file in files]
 
 
@@ -214,8 +232,9 @@ def _taught(run: RunDirectory) -> list[tuple[Question, Rationale | Rejected]]:
     """A few kept rationales, then one rejected completion per flaw, each with its question."""
     if not run.quality.exists():
         return []
-    questions = {question.id: question for question in read_records(run.questions("train"), Question)}
-    kept = read_rationales(run.rationales)[1]
+    asked = read_questions(run, "train")
+    questions = {question.id: question for question in asked}
+    kept = read_taught(run, asked)
     step = max(1, len(kept) // MOST_RATIONALES)
     flaws: dict[str, Rejected] = {}
     for rejected in iterate_records(run.rejected, Rejected):

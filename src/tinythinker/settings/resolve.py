@@ -71,6 +71,12 @@ def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None 
     return validate(_merge(base, given))
 
 
+def chosen(overrides: Sequence[str], config: Path | None) -> set[str]:
+    """Keys of the settings that the user gave, in a config file or as overrides. Raises as `load_settings` does."""
+    given = {} if config is None else _read_yaml(read_text(config), str(config))
+    return set(flatten(_merge(given, _overrides(overrides))))
+
+
 def bound_of(settings: RunSettings) -> Bound:
     """The settings that must not change once their verb has begun."""
     plain = settings.plain()

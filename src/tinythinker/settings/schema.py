@@ -21,7 +21,7 @@ from tinythinker.core.names import Names
 
 TASKS = Names("task", ("csqa", "obqa", "strategyqa", "storeroom"))
 """Benchmarks; what they stand for is in `tasks.registry`."""
-SOURCES = Names("teacher.source", ("openai", "ecqa", "facts", "official", "recorded", "scripted"))
+SOURCES = Names("teacher.source", ("openai", "ecqa", "facts", "official", "recorded", "scripted", "none"))
 """Teacher sources; what they stand for is in `teacher.sources`."""
 LOSSES = Names("reflect.loss", ("dpo", "ipo", "dpo_norm", "none"))
 """Preference losses; what they stand for is in `reflect.losses`."""
@@ -222,7 +222,7 @@ class TeacherSettings(Settings):
     """Who writes the rationales. openai: a language model behind an OpenAI-compatible endpoint; ecqa: human
     explanations of CommonsenseQA; facts: the facts in OpenBookQA's and StrategyQA's files (recall only);
     official: the training files of the official code; recorded: a file of rationales; scripted: Storeroom's
-    built-in teacher."""
+    built-in teacher; none: nobody (stages.plan=summarize learns from labels alone)."""
     path: Folder | None = None
     """Folder with ecqa_*.jsonl (source ecqa) or with summarize.json (official), or file of rationales (recorded)."""
     licence: str | None = None

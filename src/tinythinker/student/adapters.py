@@ -15,18 +15,16 @@ from transformers import PreTrainedModel
 from tinythinker.core.errors import StudentError, expected, first_line, is_out_of_memory
 from tinythinker.core.seeds import seed_torch
 from tinythinker.settings.schema import LoraSettings
+from tinythinker.student.present import refuse_absent_peft
 
 ADAPTER_FILE = "adapter_config.json"
 
 
 def require_peft() -> Any:
     """The optional package peft. Raises StudentError if it is not installed."""
-    try:
-        import peft
-    except ModuleNotFoundError:
-        raise StudentError(
-            "student.lora.rank: found no package peft, expected it; install it with `pip install 'tinythinker[peft]'`"
-        ) from None
+    refuse_absent_peft()
+    import peft
+
     return peft
 
 

@@ -26,7 +26,8 @@ from tinythinker.core.errors import DataError, StudentError, first_line, is_out_
 from tinythinker.core.files import read_record
 from tinythinker.settings.schema import SHORTEST_PROMPT, StudentSettings
 from tinythinker.student.adapters import base_of, is_adapted, load_adapters, merged
-from tinythinker.student.student import RECIPE_FILE, Recipe, Student, quiet_library
+from tinythinker.student.present import RECIPE_FILE, refuse_no_student
+from tinythinker.student.student import Recipe, Student, quiet_library
 
 _DROPOUTS = "dropout_rate dropout attention_dropout attn_pdrop embd_pdrop resid_pdrop".split()
 """Names of the dropout rates in the model families' configurations."""
@@ -40,8 +41,7 @@ def load_student(folder: Path) -> Student:
     Raises:
         StudentError: the folder is missing or does not hold such a student.
     """
-    if not (folder / RECIPE_FILE).is_file():
-        raise StudentError(f"{folder}: found no {RECIPE_FILE}, expected a student folder such as RUN/phase-1/student")
+    refuse_no_student(folder)
     try:
         recipe = read_record(folder / RECIPE_FILE, Recipe)
     except DataError as error:
@@ -128,6 +128,7 @@ def _load_pretrained(name: str, dropout: float | None = None) -> tuple[PreTraine
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     _refuse_weights_that_do_not_fit(name, loaded)
     _refuse_what_cannot_learn(name, model, tokenizer)
+    _say_the_truth_about_tying(model)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return place(model), tokenizer
@@ -170,6 +171,17 @@ def _loading_errors(name: str) -> Iterator[None]:
         raise StudentError(
             f"student {name}: found nothing that loads ({reason}), expected {wanted}; {remedy}"
         ) from None
+
+
+def _say_the_truth_about_tying(model: PreTrainedModel) -> None:
+    """Let the configuration say whether the output layer shares the embeddings' weights.
+
+    transformers 5 says of every T5 that it does. Saved like that, a T5 with an output layer of its own loses it in
+    transformers 4, which goes by what the configuration says.
+    """
+    inner, outer = model.get_input_embeddings(), model.get_output_embeddings()
+    if model.config.is_encoder_decoder and outer is not None:
+        model.config.tie_word_embeddings = inner.weight is outer.weight
 
 
 def _refuse_weights_that_do_not_fit(name: str, loaded: Mapping[str, Iterable[Any]]) -> None:

@@ -25,6 +25,7 @@ from tinythinker.core.records import LABELS
 from tinythinker.core.seeds import seed_torch
 from tinythinker.settings.schema import StudentSettings
 from tinythinker.student.load import place
+from tinythinker.student.present import refuse_absent_vocabulary
 from tinythinker.student.student import Recipe, Student
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
@@ -167,8 +168,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def sentencepiece_tokenizer(file: Path) -> PreTrainedTokenizerBase:
     """T5's tokenizer with the vocabulary of a SentencePiece file. Raises StudentError."""
-    if not file.is_file():
-        raise StudentError(f"student.sentencepiece: found no file {file}, expected a SentencePiece vocabulary")
+    refuse_absent_vocabulary(file)
     with tempfile.TemporaryDirectory() as folder:
         try:
             shutil.copy(file, Path(folder) / "spiece.model")

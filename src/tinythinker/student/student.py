@@ -18,9 +18,7 @@ from tinythinker.settings.schema import GenerateSettings, LoraSettings, StageSet
 from tinythinker.stages.plan import answering_plan
 from tinythinker.stages.template import Template
 from tinythinker.student.adapters import add_adapters
-
-RECIPE_FILE = "tinythinker.json"
-"""Lies next to the weights."""
+from tinythinker.student.present import RECIPE_FILE
 
 
 @contextmanager

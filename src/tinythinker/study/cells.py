@@ -18,8 +18,8 @@ import torch
 
 from tinythinker import session
 from tinythinker.acquire.curriculum import Batch, curriculum_of
-from tinythinker.core.errors import SettingsError, StudentError, TinyThinkerError
-from tinythinker.core.files import read_records, whole_folder, write_records
+from tinythinker.core.errors import StudentError, TinyThinkerError
+from tinythinker.core.files import whole_folder, write_records
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale
 from tinythinker.core.run import RunDirectory, StudyDirectory
@@ -31,9 +31,9 @@ from tinythinker.student.encode import Rows, prompt_ids, target_ids
 from tinythinker.student.flops import weights_of
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student
-from tinythinker.study.folders import cell_of, changes, kept_budget
+from tinythinker.study.folders import cell_of, kept_budget
 from tinythinker.study.grid import Budget, Grid, Place
-from tinythinker.teacher.rationales import read_rationales
+from tinythinker.teacher.taught import read_questions, read_taught
 from tinythinker.train.loop import count_steps
 
 
@@ -78,23 +78,6 @@ def do_cells(grid: Grid, directory: StudyDirectory, workers: int) -> None:
             for child in active_children():
                 child.terminate()
             raise
-
-
-def refuse_other_settings(grid: Grid, directory: StudyDirectory) -> None:
-    """Raise SettingsError if a cell was begun with settings other than the grid's."""
-    for place in grid.cells():
-        run = cell_of(grid, place, directory)
-        if run.exists and (found := changes(grid, place, run)) is not None:
-            raise SettingsError(
-                f"{run.root}: found a cell of other settings ({'; '.join(found)}), expected the study's own; "
-                "use the same settings, another directory, or delete the cell"
-            )
-
-
-def count_other_cells(grid: Grid, directory: StudyDirectory) -> int:
-    """Number of cells on disk that are not in the grid."""
-    wanted = {cell_of(grid, place, directory).root for place in grid.cells()}
-    return len(directory.begun_cells() - wanted)
 
 
 def _in_words(budget: Budget) -> str:
@@ -160,14 +143,17 @@ def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
     other = [*alike, *done][0]
     verbs = ("teach", "train", "reflect") if alike else ("teach", "train")
     theirs, ours = other.manifest(), run.manifest()
+    folders = ("questions", "teacher", *(other.trainings()[1:] if alike else []), "phase-1")
     update = {
         "begun": {**ours.begun, **{verb: theirs.begun[verb] for verb in verbs}},
         "seconds": {verb: theirs.seconds.get(verb, 0.0) for verb in verbs},
         "inputs": theirs.inputs,
+        "files": {name: held for name, held in theirs.files.items() if name.split("/")[0] in folders},
+        "conditions": {verb: theirs.conditions[verb] for verb in verbs if verb in theirs.conditions},
         "settings": {**ours.settings, "train": theirs.settings["train"]},
     }
-    rounds = other.trainings()[1:] if alike else []
-    for folder in ("questions", "teacher", *rounds, "phase-1"):  # phase-1 last: it marks the copy as complete
+    for folder in folders:  # phase-1 last: it marks the copy as complete
+        shutil.rmtree(run.part(folder), ignore_errors=True)
         with whole_folder(run.part(folder)) as temporary:
             shutil.copytree(other.part(folder), temporary, dirs_exist_ok=True)
         if folder == "teacher":
@@ -183,9 +169,9 @@ def _answer_untrained(grid: Grid, place: Place, run: RunDirectory) -> None:
     if file.exists():
         return
     session.teach(run)
-    questions = read_records(run.questions(settings.evaluate.split), Question)
-    train = read_records(run.questions("train"), Question)
+    questions, train = read_questions(run, settings.evaluate.split), read_questions(run, "train")
     write_records(file, answer_untrained(how, questions, train, settings))
+    run.confirm(file)
 
 
 def _budget(grid: Grid, place: Place, run: RunDirectory) -> tuple[str, ...]:
@@ -197,7 +183,8 @@ def _budget(grid: Grid, place: Place, run: RunDirectory) -> tuple[str, ...]:
         return ()
     settings = validate(run.manifest().settings)
     stages = load_settings(grid.task, grid.common(place))
-    data = Data(read_records(run.questions("train"), Question), read_rationales(run.rationales)[1])
+    questions = read_questions(run, "train")
+    data = Data(questions, read_taught(run, questions))
     steps = count_steps(stages.train, len(curriculum_of(stages, *data).epoch(0)))
     longest = steps
     if grid.budget != "steps":

@@ -71,7 +71,7 @@ def changes(grid: Grid, place: Place, run: RunDirectory) -> list[str] | None:
 
 
 def kept_budget(run: RunDirectory) -> tuple[str, ...]:
-    """Settings for the length of phase 1, as computed when it began; empty if it has not begun."""
-    begun = run.manifest().begun.get("train", {}) if run.exists else {}
+    """Settings for the length of phase 1, as computed when it began; empty if it has not begun. Raises DataError."""
+    begun = run.manifest().begun.get("train", {}) if run.exists and run.has_work_of("train") else {}
     keys = ("train.epochs", "train.max_steps", "train.validate_every")
     return tuple(f"{key}={'null' if begun[key] is None else begun[key]}" for key in keys if key in begun)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from tinythinker.core.files import read_record, read_records, write_json, write_record, write_text
+from tinythinker.core.files import read_record, write_json, write_record, write_text
 from tinythinker.core.metrics import TrainingData, Weights, read_metrics
-from tinythinker.core.records import Question, Record, Verdict
+from tinythinker.core.records import Record, Verdict
 from tinythinker.core.run import RunDirectory, StudyDirectory
+from tinythinker.evaluate.answered import read_answered
 from tinythinker.evaluate.score import Interval, score, verdicts_name
 from tinythinker.evaluate.statistics import Answers, Comparison, OverSeeds, compare, corrected, in_words, over_seeds
 from tinythinker.settings.resolve import validate
 from tinythinker.study.folders import cell_of
 from tinythinker.study.grid import Grid, Place
+from tinythinker.teacher.taught import read_questions
 
 
 class Cell(Record):
@@ -111,9 +113,8 @@ def _verdicts(grid: Grid, run: RunDirectory, place: Place) -> list[Verdict]:
     file = run.verdicts(verdicts_name(student, evaluated))
     if not file.exists():
         return []
-    verdicts = read_records(file, Verdict, is_growing=True)
-    is_finished = len(verdicts) == len(read_records(run.questions(settings.evaluate.split), Question))
-    return verdicts if is_finished else []
+    answered = read_answered(run, file, read_questions(run, settings.evaluate.split))
+    return list(answered.verdicts) if answered.is_finished else []
 
 
 def _cell(run: RunDirectory, place: Place, verdicts: Sequence[Verdict], folder: str) -> Cell:
@@ -148,6 +149,7 @@ def _cell(run: RunDirectory, place: Place, verdicts: Sequence[Verdict], folder: 
 
 def _spent(run: RunDirectory) -> tuple[int, int, int]:
     """Optimizer steps, prompt tokens and target tokens of all trainings of a run."""
+    run.refuse_damage(*(run.training(name).metrics for name in run.trainings() if run.training(name).metrics.exists()))
     lines = [line for name in run.trainings() for line in read_metrics(run.training(name).metrics).steps]
     return len(lines), sum(line.prompt_tokens for line in lines), sum(line.target_tokens for line in lines)
 

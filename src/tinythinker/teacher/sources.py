@@ -7,6 +7,7 @@ from tinythinker.settings.schema import SOURCES
 from tinythinker.teacher.ecqa import ecqa
 from tinythinker.teacher.facts import facts
 from tinythinker.teacher.llm.language_model import language_model
+from tinythinker.teacher.none import none
 from tinythinker.teacher.official_data import official
 from tinythinker.teacher.recorded import recorded
 from tinythinker.teacher.scripted import scripted
@@ -21,6 +22,7 @@ TEACHER_SOURCES: Registry[Source] = Registry(
         "official": official,
         "recorded": recorded,
         "scripted": scripted,
+        "none": none,
     },
 )
 """By the name that `teacher.source` gives."""

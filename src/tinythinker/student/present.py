@@ -1,0 +1,78 @@
+"""Is what a student is made of there? Checked without torch, before any work is done or paid for."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from tinythinker.core.errors import StudentError
+from tinythinker.settings.schema import StudentSettings
+
+RECIPE_FILE = "tinythinker.json"
+"""Lies next to the weights of a student that this package has saved."""
+_MODEL_FILES = ("config.json", "adapter_config.json")
+
+
+def refuse_absent_student(settings: StudentSettings) -> None:
+    """Raise StudentError if the folder, file or package that a student needs is not there.
+
+    A name on the Hugging Face Hub passes if there is a network; whether it exists shows when it is loaded.
+    """
+    if settings.lora is not None:
+        refuse_absent_peft()
+    if settings.init == "scratch":
+        if settings.sentencepiece is not None:
+            refuse_absent_vocabulary(settings.sentencepiece)
+        return
+    folder = Path(settings.name)
+    where = f"student {settings.name}"
+    wanted = "expected a folder made by save_pretrained or, with a network, a Hugging Face name"
+    if folder.is_dir():
+        if not any((folder / name).is_file() for name in _MODEL_FILES):
+            raise StudentError(f"{where}: found no {_MODEL_FILES[0]} in it, {wanted}")
+    elif _is_path(settings.name):
+        raise StudentError(f"{where}: found no such folder, {wanted}; student.init=scratch needs neither")
+    elif not _is_at_hand(settings.name):
+        raise StudentError(
+            f"{where}: found it neither on this machine nor a network to download it, {wanted}; student.init=scratch "
+            "needs neither"
+        )
+
+
+def refuse_no_student(folder: Path) -> None:
+    """Raise StudentError if a folder does not hold a student that this package has saved."""
+    if not (folder / RECIPE_FILE).is_file():
+        raise StudentError(f"{folder}: found no {RECIPE_FILE}, expected a student folder such as RUN/phase-1/student")
+
+
+def refuse_absent_peft() -> None:
+    """Raise StudentError if the optional package peft is not installed."""
+    if find_spec("peft") is None:
+        raise StudentError(
+            "student.lora.rank: found no package peft, expected it; install it with `pip install 'tinythinker[peft]'`"
+        )
+
+
+def refuse_absent_vocabulary(file: Path) -> None:
+    """Raise StudentError if a SentencePiece file is not there."""
+    if not file.is_file():
+        raise StudentError(f"student.sentencepiece: found no file {file}, expected a SentencePiece vocabulary")
+
+
+def _is_path(name: str) -> bool:
+    """Can this be no name on the Hub, which is NAME or OWNER/NAME?"""
+    return name.count("/") > 1 or name.startswith((".", "/", "~", "\\")) or name.endswith("/")
+
+
+def _is_at_hand(name: str) -> bool:
+    """Is a model of the Hub in the cache, or is there a network to ask?"""
+    if not any(os.environ.get(word, "0").upper() in ("1", "TRUE", "YES", "ON") for word in _OFFLINE):
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(isinstance(try_to_load_from_cache(name, file), str) for file in _MODEL_FILES)
+
+
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Variables that tell the library to use no network."""
