@@ -118,11 +118,11 @@ def start(
     settings = ranks.on_first(lambda: _resolve(task, overrides, config))
 
     def begin() -> None:
+        if force or not run.quality.exists():
+            refuse_unready_teacher(settings, load_task(settings), run)
         if for_all:
             refuse_unready(settings)
         with run.locked("start") if run.exists else nullcontext():
-            if force or not run.quality.exists():
-                refuse_unready_teacher(settings, load_task(settings), run)
             run.begin("teach", settings.plain(), bound_of(settings), force=force)
 
     ranks.on_first(begin)
@@ -133,7 +133,7 @@ def _resolve(task: str, overrides: Sequence[str], config: Path | None) -> RunSet
     """The settings of a task; of your own questions without a teacher, those for labels alone."""
     settings = load_settings(task, overrides, config)
     is_without = settings.teacher.source == "recorded" and settings.teacher.path is None
-    if task in BENCHMARKS or not is_without:
+    if task in BENCHMARKS or not is_without or not Path(task).is_file():
         return settings
     if any(key == "stages.plan" or key.startswith("teacher") for key in chosen(overrides, config)):
         return settings
@@ -313,7 +313,8 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False, pairs_only:
 
     settings = _open(run, "reflect", overrides, force, check)
     rounds = range(1, settings.reflect.rounds + 1)
-    if not ranks.on_first(lambda: all(_is_done(run, run.round(number)) for number in rounds)):
+    done = ranks.on_first(lambda: [_is_done(run, run.round(number)) for number in rounds])
+    if not all(done):
         from tinythinker.evaluate.verdicts import greedy_accuracy
         from tinythinker.reflect.rounds import reflect_rounds
 
@@ -332,8 +333,8 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False, pairs_only:
             ranks.on_first(lambda: run.confirm(*run.final("reflect")))
     if pairs_only:
         return _last_pairs(run, rounds)
-    done = [number for number in run.rounds() if number in rounds]
-    return run.round(done[-1]).student if done else run.phase_1.student
+    last = [number for number in run.rounds() if number in rounds][-1:]
+    return run.round(last[0]).student if last else run.phase_1.student
 
 
 def _last_pairs(run: RunDirectory, rounds: range) -> Path:

@@ -38,10 +38,10 @@ def refuse_unready_bench(
         run_around(folder)
         return
     settings = load_settings(task, (*overrides, "reflect.rounds=0"))
-    session.refuse_unready(settings)
     run = run_beside(out)
     if not run.quality.exists():
         refuse_unready_teacher(settings, load_task(settings), run)
+    session.refuse_unready(settings)
 
 
 def parts_of(words: Sequence[str]) -> tuple[Section, ...]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from ssl import SSLError
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from tinythinker.core.errors import StudentError
 from tinythinker.settings.schema import StudentSettings
@@ -66,13 +69,23 @@ def _is_path(name: str) -> bool:
 
 
 def _is_at_hand(name: str) -> bool:
-    """Is a model of the Hub in the cache, or is there a network to ask?"""
-    if not any(os.environ.get(word, "0").upper() in ("1", "TRUE", "YES", "ON") for word in _OFFLINE):
-        return True
-    from huggingface_hub import try_to_load_from_cache
+    """Is a model of the Hub in the cache, or can the Hub be reached? The library itself would try for half a minute."""
+    from huggingface_hub import hf_hub_url, try_to_load_from_cache
 
-    return any(isinstance(try_to_load_from_cache(name, file), str) for file in _MODEL_FILES)
+    if any(isinstance(try_to_load_from_cache(name, file), str) for file in _MODEL_FILES):
+        return True
+    if any(os.environ.get(word, "0").upper() in ("1", "TRUE", "YES", "ON") for word in _OFFLINE):
+        return False
+    try:
+        asked = Request(hf_hub_url(name, _MODEL_FILES[0]), method="HEAD")
+        urlopen(asked, timeout=_PATIENCE_SECONDS).close()
+    except HTTPError:  # it answers; whether it knows the name shows when the model is loaded
+        return True
+    except OSError as error:
+        return isinstance(getattr(error, "reason", None), SSLError)  # the library may trust other certificates
+    return True
 
 
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Variables that tell the library to use no network."""
+_PATIENCE_SECONDS = 10

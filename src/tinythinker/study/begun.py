@@ -27,9 +27,9 @@ def refuse_unready_cells(grid: Grid, directory: StudyDirectory) -> None:
         settings = load_settings(grid.task, grid.overrides(place))
         teach = repr(bound_of(settings).by_verb["teach"])
         try:
-            _refuse_unready(grid, place, settings)
             if teach not in read:
                 refuse_unready_teacher(settings, load_task(settings), run)
+            _refuse_unready(grid, place, settings)
         except TinyThinkerError as error:
             raise type(error)(f"{run.root.relative_to(directory.root)}: {error}") from None
         read.add(teach)
