@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tinythinker.core.errors import DataError, SettingsError, StudentError, Teac
 from tinythinker.core.files import read_records
 from tinythinker.core.records import Question, Verdict
 from tinythinker.core.run import RunDirectory
+from tinythinker.settings.resolve import validate
 from tinythinker.student.load import load_student
 from tinythinker.teacher.rationales import read_rationales
 
@@ -217,3 +220,133 @@ def test_a_killed_writer_leaves_the_run_free(run: RunDirectory) -> None:
     other.kill()
     other.communicate()
     assert api.evaluate(run=run)["phase-1"].n == 8  # by name, too
+
+
+def cut(file: Path) -> None:
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 255
+    file.write_bytes(content)
+
+
+VERBS: dict[str, Callable[[RunDirectory], object]] = {
+    "train": lambda run: api.train(run, force=True),
+    "reflect": lambda run: api.reflect(run, force=True),
+    "more rounds": lambda run: api.reflect(run, "reflect.rounds=3"),
+    "evaluate": lambda run: api.evaluate(run, force=True),
+    "report": api.report,
+    "probe": api.probe,
+    "ask": lambda run: api.ask(run, "Where?", ["up", "down"]),
+    "run": api.run,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "verbs"),
+    [
+        ("questions/train.jsonl", cut, ("train", "reflect", "report", "run")),
+        ("questions/valid.jsonl", cut, ("train", "reflect", "report", "run")),
+        ("questions/test.jsonl", cut, ("evaluate", "report", "probe", "run")),
+        ("questions/test.jsonl", Path.unlink, ("evaluate", "report", "probe")),
+        ("teacher/rationales.jsonl", cut, ("train", "reflect", "report", "run")),
+        ("phase-1/student/model.safetensors", flip, ("more rounds", "evaluate", "report", "run")),
+        ("round-2/student/model.safetensors", flip, ("more rounds", "evaluate", "report", "probe", "ask", "run")),
+        ("round-2/student/config.json", Path.unlink, ("more rounds", "evaluate", "report", "probe", "ask", "run")),
+        ("round-1/pairs.jsonl", cut, ("more rounds", "evaluate", "report", "run")),
+    ],
+)
+def test_a_damaged_file_is_named_by_every_verb_that_reads_it_and_nothing_is_changed(
+    run: RunDirectory, tmp_path: Path, name: str, harm: Callable[[Path], None], verbs: tuple[str, ...]
+) -> None:
+    shutil.copytree(run.root, tmp_path / "run")
+    harmed = RunDirectory(tmp_path / "run")
+    harm(harmed.root / name)
+    before = {path: path.read_bytes() for path in harmed.root.rglob("*") if path.is_file()}
+    before.pop(harmed.manifest_file)  # learns the times of the copied files
+    for verb in verbs:
+        with pytest.raises(DataError, match=rf"{name}: found .*, expected (the|those).* that `\w+` wrote; restore it"):
+            VERBS[verb](harmed)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_teach_wrote_is_made_again_if_it_is_deleted(run: RunDirectory, tmp_path: Path) -> None:
+    shutil.copytree(run.root, tmp_path / "run")
+    copy = RunDirectory(tmp_path / "run")
+    copy.questions("test").unlink()
+    copy.rationales.unlink()
+    api.teach(api.start("storeroom", copy.root, *TINY))
+    assert copy.questions("test").read_bytes() == run.questions("test").read_bytes()
+    assert copy.rationales.read_bytes() == run.rationales.read_bytes()
+    assert api.evaluate(copy) == api.evaluate(run)
+
+
+def test_a_student_that_others_were_made_from_is_not_replaced_in_silence(run: RunDirectory, tmp_path: Path) -> None:
+    shutil.copytree(run.root, tmp_path / "run")
+    copy = RunDirectory(tmp_path / "run")
+    shutil.rmtree(copy.round(1).root / "student")
+    with pytest.raises(StudentError, match="expected the one that round 2 starts from; restore it, or delete round-2"):
+        api.reflect(copy)
+    shutil.rmtree(copy.round(2).root)
+    assert api.reflect(copy) == copy.round(2).student  # both are made again
+    shutil.rmtree(copy.phase_1.root)
+    with pytest.raises(DataError, match="expected the one that rounds or verdicts were made with"):
+        api.train(copy)
+
+
+def test_a_start_that_cannot_work_leaves_no_trace(tmp_path: Path) -> None:
+    where = tmp_path / "run"
+    for error, override in (
+        (SettingsError, "storeroom.test=400"),
+        (DataError, "teacher.path=none.jsonl"),
+        (StudentError, "student.name=/none"),
+        (SettingsError, "stages.plan=summarize"),  # leaves reflection nothing to do
+    ):
+        more = ("teacher.source=recorded",) if "path" in override else ()
+        init = ("student.init=pretrained",) if "name" in override else ()
+        with pytest.raises(error):
+            api.start("storeroom", where, *TINY, override, *more, *init, for_run=True)
+        assert not where.exists()
+
+
+def test_force_deletes_nothing_if_the_verb_cannot_work(run: RunDirectory, tmp_path: Path) -> None:
+    shutil.copytree(run.root, tmp_path / "run")
+    copy = RunDirectory(tmp_path / "run")
+    with pytest.raises(DataError, match="found no such file"):
+        api.start("storeroom", copy, *TINY, "teacher.source=recorded", "teacher.path=none.jsonl", force=True)
+    with pytest.raises(StudentError, match="found no such folder"):
+        api.train(copy, "student.init=pretrained", "student.name=/none", force=True)
+    with pytest.raises(SettingsError, match=r"reflect\.stages"):
+        api.reflect(copy, "stages.plan=summarize", force=True)
+    assert api.evaluate(copy)["round-2"].n == 8
+
+
+def own_questions(folder: Path) -> Path:
+    file = folder / "mine.jsonl"
+    lines = [
+        {"id": f"q{i}", "question": f"Is {i} even?", "options": ["no", "yes"], "answer": ["yes", "no"][i % 2]}
+        for i in range(20)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def test_own_questions_without_rationales_are_learned_from_labels_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = (str(own_questions(tmp_path)), tmp_path / "run", "student.init=scratch", "train.max_steps=2")
+    started = api.start(*given, for_run=True)
+    assert "mine.jsonl comes without rationales: the student learns from labels alone" in capsys.readouterr().err
+    settings = validate(started.manifest().settings)
+    assert (settings.teacher.source, settings.stages.plan, settings.reflect.rounds) == ("none", "summarize", 0)
+    assert list(api.run(started)) == ["phase-1"]
+    assert list(api.run(api.start(*given, for_run=True))) == ["phase-1"]
+
+
+@pytest.mark.parametrize("override", ["stages.plan=full", "teacher.source=recorded", "teacher.licence=mine"])
+def test_whoever_chose_a_plan_or_a_teacher_is_not_given_another_one(tmp_path: Path, override: str) -> None:
+    with pytest.raises(SettingsError, match=r"teacher\.path for teacher\.source=recorded: found None"):
+        api.start(str(own_questions(tmp_path)), tmp_path / "run", override, for_run=True)
+    assert not (tmp_path / "run").exists()

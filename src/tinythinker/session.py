@@ -94,12 +94,11 @@ def start(
     *overrides: str,
     config: Path | None = None,
     force: bool = False,
-    for_all: bool = False,
+    for_run: bool = False,
 ) -> RunDirectory:
     """Resolve the settings of a task and open (or reopen) a run directory for it.
 
-    What is wrong with settings, questions or teacher is found before anything is written or deleted. Your own questions
-    without a teacher make a run that learns from labels alone.
+    What is wrong with settings, questions or teacher is found before anything is written or deleted.
 
     Args:
         task: csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file.
@@ -107,20 +106,22 @@ def start(
         overrides: `key.path=value`, over the preset and the config file.
         config: a YAML file of settings.
         force: delete what the directory's run made, and start over.
-        for_all: check what the later verbs need too, as before `run`.
+        for_run: `run` will follow: check what the later verbs need too, and let your own questions without a teacher
+            make a run that learns from labels alone.
 
     Raises:
         SettingsError: a setting is wrong, or the directory belongs to a run with other settings.
         DataError, TeacherError: the questions or the teacher's files are not usable.
-        StudentError: the student is not there (with `for_all`).
+        StudentError: the student is not there (with `for_run`).
     """
     run = RunDirectory(Path(out))
-    settings = ranks.on_first(lambda: _resolve(task, overrides, config))
+    find = _settings_for_run if for_run else load_settings
+    settings = ranks.on_first(lambda: find(task, overrides, config))
 
     def begin() -> None:
         if force or not run.quality.exists():
             refuse_unready_teacher(settings, load_task(settings), run)
-        if for_all:
+        if for_run:
             refuse_unready(settings)
         with run.locked("start") if run.exists else nullcontext():
             run.begin("teach", settings.plain(), bound_of(settings), force=force)
@@ -129,7 +130,7 @@ def start(
     return run
 
 
-def _resolve(task: str, overrides: Sequence[str], config: Path | None) -> RunSettings:
+def _settings_for_run(task: str, overrides: Sequence[str], config: Path | None) -> RunSettings:
     """The settings of a task; of your own questions without a teacher, those for labels alone."""
     settings = load_settings(task, overrides, config)
     is_without = settings.teacher.source == "recorded" and settings.teacher.path is None
@@ -309,6 +310,7 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False, pairs_only:
         questions, _ = _taught(run)
         if not force:
             refuse_missing_rounds(run)
+            run.confirm(*run.final("reflect"))
             refuse_foreign_pairs(run, questions)
 
     settings = _open(run, "reflect", overrides, force, check)

@@ -145,7 +145,7 @@ def test_bad_questions_are_a_one_line_error_with_exit_code_3_and_no_partial_file
 ) -> None:
     (tmp_path / "mine.jsonl").write_text(text)
     refused(3, message, "run", tmp_path / "mine.jsonl", "--out", tmp_path / "run", "student.init=scratch")
-    assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()] == ["manifest.json"]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -218,8 +218,15 @@ def test_teach_finishes_after_a_batch_is_exported_and_imported_by_hand(mine: Pat
     assert "rationales kept" in err
 
 
-def test_a_batch_of_another_teacher_is_refused(mine: Path, tmp_path: Path) -> None:
-    refused(2, "teacher.source: found 'recorded', expected openai", "batch-export", mine, "--out", tmp_path / "run")
+def test_a_batch_of_another_teacher_is_refused(tmp_path: Path) -> None:
+    given = ("batch-export", "storeroom", "--out", tmp_path / "run", "teacher.source=scripted")
+    refused(2, "teacher.source: found 'scripted', expected openai", *given)
+
+
+def test_a_batch_needs_the_name_of_a_model(mine: Path, tmp_path: Path) -> None:
+    given = ("batch-export", mine, "--out", tmp_path / "run")
+    refused(2, "teacher.llm.model: found nothing, expected the name of a model", *given)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -289,7 +296,7 @@ def test_a_folder_that_is_not_a_student_is_exit_code_5(tmp_path: Path) -> None:
 
 def test_a_pretrained_student_that_does_not_load_is_exit_code_5(tmp_path: Path) -> None:
     overrides = [*TINY, "student.init=pretrained", f"student.name={tmp_path / 'none'}"]
-    refused(5, "found nothing that loads", "run", "storeroom", *overrides, "--out", tmp_path / "run")
+    refused(5, "found no such folder", "run", "storeroom", *overrides, "--out", tmp_path / "run")
 
 
 def test_a_teacher_without_its_file_is_refused(tmp_path: Path) -> None:

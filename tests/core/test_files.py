@@ -190,3 +190,15 @@ def test_a_name_in_a_message_is_short_and_printable(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jsonl:1: 'x\\ny{10}") as caught:
         read_records(tmp_path / "a.jsonl", Rationale)
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("names", "found"), [("abcd", "found 4 lines, expected at most 3"), ("ax", "a.jsonl:2: found")]
+)
+def test_lines_of_other_items_are_neither_used_nor_overwritten(tmp_path: Path, names: str, found: str) -> None:
+    file = tmp_path / "a.jsonl"
+    write_records(file, [rationale(name) for name in names])
+    before = file.read_bytes()
+    with pytest.raises(DataError, match=found):
+        complete(file, Rationale, "abc", lambda some: [rationale(n) for n in some], fits=fits, chunk=1, name="test")
+    assert file.read_bytes() == before

@@ -162,7 +162,7 @@ def test_a_student_outside_any_run_needs_a_run_for_its_questions(tmp_path: Path)
 
 
 def test_a_missing_student_is_a_one_line_error(tmp_path: Path) -> None:
-    with pytest.raises(StudentError, match="nowhere: found nothing there"):
+    with pytest.raises(StudentError, match="nowhere: found no such folder"):
         api.probe(tmp_path / "nowhere")
 
 

@@ -175,7 +175,7 @@ def test_a_missing_pretrained_student_is_reported_before_a_paid_teacher_is_asked
     teacher = ("teacher.source=openai", "teacher.llm.model=any")
     overrides = ("student.init=pretrained", f"student.name={tmp_path / 'nowhere'}", *teacher)
     run = api.start("storeroom", tmp_path / "run", *TINY, *overrides)
-    with pytest.raises(StudentError, match="found nothing that loads"):
+    with pytest.raises(StudentError, match="found no such folder"):
         api.run(run)
     assert not run.quality.exists()
 

@@ -88,11 +88,44 @@ def test_an_unfinished_run_has_a_page_too(finished: RunDirectory, tmp_path: Path
 def test_files_that_are_still_being_written_do_not_break_the_page(finished: RunDirectory, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "running")
     shutil.copytree(finished.root, run.root)
-    for file in (run.phase_1.metrics, run.verdicts("round-2.test.greedy")):
+    shutil.rmtree(run.phase_1.student)
+    verdicts = run.verdicts("round-2.test.greedy")
+    verdicts.write_text("".join(verdicts.read_text().splitlines(keepends=True)[:7]))
+    for file in (run.phase_1.metrics, verdicts):
         with file.open("a") as more:
             more.write('{"step": 7, "lo')
     write_page(run)
     assert "Phase 1" in read(run)
+
+
+def test_verdicts_on_a_part_of_the_questions_are_announced_and_not_shown(
+    finished: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(tmp_path / "torn")
+    shutil.copytree(finished.root, run.root)
+    file = run.verdicts("round-2.test.greedy")
+    file.write_bytes(file.read_bytes()[:-20])
+    write_page(run)
+    said = f"evaluate is unfinished: 7 of 8 questions answered; run `tinythinker evaluate {run.root}` again"
+    assert said in capsys.readouterr().err
+    page = read(run)
+    assert said in page
+    assert "<tr><td>round-1</td>" in page
+    assert "<tr><td>round-2</td>" not in page
+    assert "<b>evaluate</b> begun" in page
+
+
+def test_a_damaged_file_makes_no_page(finished: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "cut")
+    shutil.copytree(finished.root, run.root)
+    page = run.report.read_bytes()
+    pairs = run.round(1).pairs
+    pairs.write_text("".join(pairs.read_text().splitlines(keepends=True)[:1]))
+    with pytest.raises(
+        DataError, match=r"round-1/pairs\.jsonl: found 1 line, expected the \d+ lines that `reflect` wrote"
+    ):
+        write_page(run)
+    assert run.report.read_bytes() == page
 
 
 def test_texts_are_escaped(finished: RunDirectory, tmp_path: Path) -> None:
@@ -100,6 +133,7 @@ def test_texts_are_escaped(finished: RunDirectory, tmp_path: Path) -> None:
     shutil.copytree(finished.root, run.root)
     file = run.questions("test")
     file.write_text(file.read_text().replace("What should", "<script>alert(1)</script> What should"))
+    run.forget(file)
     write_page(run)
     assert "<script>alert" not in read(run)
 

@@ -10,10 +10,18 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BloomConfig, BloomForCausalLM
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BloomConfig,
+    BloomForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from tests.conftest import ARCHITECTURES, tiny_of, tiny_recipe, tiny_student
 from tinythinker.core.errors import DataError, StudentError
+from tinythinker.core.files import read_json, write_json
 from tinythinker.generate.decode import decode
 from tinythinker.settings.schema import StudentSettings
 from tinythinker.student.load import load_student, pretrained_student
@@ -224,3 +232,27 @@ def test_a_damaged_folder_is_one_error_whatever_the_libraries_raise(
     (tmp_path / "student" / file).write_text(text)
     with pytest.raises(StudentError, match="student"):
         load_student(tmp_path / "student")
+
+
+def test_a_saved_t5_says_whether_its_output_layer_is_its_own(student: Student, tmp_path: Path) -> None:
+    student.save(tmp_path / "first")
+    load_student(tmp_path / "first").save(tmp_path / "again")
+    tied = T5ForConditionalGeneration(T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2))
+    Student(tied, student.tokenizer, student.recipe).save(tmp_path / "tied")
+    load_student(tmp_path / "tied").save(tmp_path / "tied-again")
+    said = {f: read_json(tmp_path / f / "config.json")["tie_word_embeddings"] for f in ("first", "again", "tied-again")}
+    assert said == {"first": False, "again": False, "tied-again": True}
+
+
+def test_a_folder_that_wrongly_calls_its_output_layer_tied_loads_untied(student: Student, tmp_path: Path) -> None:
+    student.save(tmp_path / "older")
+    config = read_json(tmp_path / "older" / "config.json")
+    write_json(tmp_path / "older" / "config.json", config | {"tie_word_embeddings": True})
+    ids = {"input_ids": torch.tensor([[3, 4, 1]]), "decoder_input_ids": torch.tensor([[0, 5]])}
+    with torch.no_grad():
+        wanted = student.model.eval()(**ids).logits
+        for model in (
+            load_student(tmp_path / "older").model,
+            AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "older"),
+        ):
+            assert torch.equal(model.eval()(**ids).logits, wanted)

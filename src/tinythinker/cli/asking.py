@@ -57,7 +57,7 @@ def batch_export(
         from tinythinker import api
         from tinythinker.teacher.llm.cost import dollars
 
-        exported = api.batch_export(api.start(task, out, *overrides or (), config=config))
+        exported = api.batch_export(api.start(task, out, "teacher.source=openai", *overrides or (), config=config))
         if exported is None:
             typer.echo("nothing to ask: run `tinythinker teach` to finish", err=True)
             return

@@ -46,7 +46,7 @@ def run(
         from tinythinker import api
 
         where = out or Path("runs") / Path(task).stem
-        started = api.start(task, where, *overrides or (), config=config, force=force, for_all=True)
+        started = api.start(task, where, *overrides or (), config=config, force=force, for_run=True)
         _show(api.run(started))
     tell(started.report)
 

@@ -205,7 +205,8 @@ class RoundFolder(TrainingFolder):
     @property
     def final(self) -> list[Path]:
         """Those results that are there and will not change any more; pairs are final as soon as they are there."""
-        return super().final or ([self.counts, self.pairs] if self.pairs.exists() else [])
+        sampled = (self.counts, self.pairs) if self.pairs.exists() else ()
+        return super().final or [path for path in sampled if path.exists()]
 
 
 class BatchFolder:

@@ -54,7 +54,7 @@ def refuse_foreign_pairs(run: RunDirectory, questions: Sequence[Question]) -> No
     """Raise DataError if the pairs of a round are not as many as were counted, or not about the training questions."""
     known = {question.id for question in questions}
     for folder in map(run.round, run.begun_rounds()):
-        if not folder.pairs.exists():
+        if not (folder.pairs.exists() and folder.counts.exists()):
             continue
         pairs, counts = read_records(folder.pairs, PreferencePair), read_record(folder.counts, PairCounts)
         wanted = counts.recall_pairs + counts.analyze_pairs

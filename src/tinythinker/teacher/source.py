@@ -30,7 +30,10 @@ class Asking:
         """`teacher.path`, which this source needs. Raises SettingsError if it is null."""
         teacher = self.settings.teacher
         if teacher.path is None:
-            wanted = "the file or folder that this source reads"
+            wanted = (
+                "the file or folder that this source reads; teacher.source=none with stages.plan=summarize learns from "
+                "labels alone"
+            )
             raise SettingsError(expected(f"teacher.path for teacher.source={teacher.source}", None, wanted))
         return teacher.path
 
