@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY, ask, tiny_recipe, tiny_student
-from tinythinker.core.errors import DataError, SettingsError
+from tinythinker.core.errors import DataError, SettingsError, StudentError, TinyThinkerError
 from tinythinker.core.files import read_json
 from tinythinker.core.records import Question
 from tinythinker.core.run import RunDirectory, StudyDirectory, alone_in
@@ -245,11 +245,34 @@ def test_two_studies_cannot_run_in_one_folder(tmp_path: Path) -> None:
 
 
 def test_an_error_names_its_cell_and_keeps_the_others(tmp_path: Path) -> None:
-    grid = grid_of(methods=["majority", "label_only"], seeds=1, vary="storeroom.test=4,9999")
-    with pytest.raises(SettingsError, match=r"^cells/9999/majority/seed-0: storeroom\.test: found 9999"):
+    grid = grid_of(methods=["majority", "label_only"], seeds=1, vary="train.learning_rate=0.001,1e30")
+    with pytest.raises(StudentError, match=r"^cells/1e30/label_only/seed-0: phase-1, step \d+, summarize"):
         study(grid, tmp_path / "study")
     cells = json.loads((tmp_path / "study" / "results.json").read_text())
-    assert [(cell["method"], cell["value"]) for cell in cells] == [("majority", "4"), ("label_only", "4")]
+    assert [(cell["method"], cell["value"]) for cell in cells] == [
+        ("majority", "0.001"),
+        ("label_only", "0.001"),
+        ("majority", "1e30"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ("storeroom.test=4,9999", r"cells/9999/majority/seed-0: storeroom\.test: found 9999"),
+        (
+            "student.sentencepiece=null,none.model",
+            r"cells/none\.model/tinythinker/seed-0: student\.sentencepiece: found",
+        ),
+        ("reflect.stages=[recall],[analyze]", r"cells/analyze/tinythinker/seed-0: reflect\.stages: found"),
+    ],
+)
+def test_a_cell_that_cannot_work_is_found_before_anything_is_written(tmp_path: Path, vary: str, message: str) -> None:
+    settings = ("stages.plan=recall_summarize",) if "reflect" in vary else ()
+    grid = grid_of(*settings, methods=["majority", "tinythinker"], seeds=1, vary=vary)
+    with pytest.raises(TinyThinkerError, match=f"^{message}"):
+        study(grid, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
 
 
 TRAIN = [ask("Where?", "up", "down", gold=gold, id=f"t{i}") for i, gold in enumerate("ABBA")]

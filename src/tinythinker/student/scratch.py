@@ -95,7 +95,7 @@ def _fresh_t5(config: T5Config) -> T5ForConditionalGeneration:
 
     1. The output layer is not tied to the embeddings. (transformers 5 ties them regardless of the
        arguments of T5's config, so the attributes are set on the finished config; models saved this way load
-       untied.)
+       untied, also in transformers 4.)
     2. The output layer starts small; otherwise the first losses would be several times log(vocabulary).
     3. The relative position biases start wide, so that attention can tell near from far at once: a step moves
        them by only about the learning rate, which is too little for a short training.
