@@ -434,3 +434,39 @@ def test_help_answers_at_once(verb: str) -> None:
         least = seconds("-c", bare)
         ratios.append(seconds("-m", "tinythinker", *([verb] if verb else []), "--help") / least)
     assert min(ratios) < 2, "help takes twice as long as typer alone: something heavy is imported"
+
+
+WITHOUT_TORCH = """
+import sys
+from tinythinker.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    print("torch" in sys.modules)
+    sys.exit(end.code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (3, "run none.jsonl --out r student.init=scratch"),
+        (5, "run storeroom --out r student.init=pretrained student.name=./none"),
+        (5, "ask none where? -o up -o down"),
+        (5, "probe none"),
+        (2, "evaluate RUN evaluate.split=train"),
+        (5, "train RUN student.init=pretrained student.name=./none --force"),
+        (3, "study none.jsonl --out s --methods majority"),
+        (5, "bench --student none"),
+        (2, "bench train.nonsense=1"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_said_before_torch_is_loaded(
+    run: Path, tmp_path: Path, code: int, words: str
+) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, *words.replace("RUN", str(run)).split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (code, "False")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []

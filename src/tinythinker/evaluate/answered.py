@@ -91,7 +91,7 @@ def read_results(run: RunDirectory) -> Mapping[str, Answered]:
     Raises:
         DataError: a file of verdicts or of questions is not what its verb wrote.
     """
-    files = sorted(run.verdicts_folder.glob("*.jsonl"), key=lambda path: student_order(path.stem))
+    files = sorted(run.verdicts_folder.glob("*.*.*.jsonl"), key=lambda path: student_order(path.stem))
     splits = {file: file.stem.split(".")[1] for file in files}
     questions = {split: read_questions(run, split) for split in sorted(set(splits.values()))}
     found = {file.stem: read_answered(run, file, questions[splits[file]]) for file in files}

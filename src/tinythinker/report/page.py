@@ -207,7 +207,7 @@ def _chains(run: RunDirectory, results: Results) -> list[Shown]:
     verdicts = {name: found.verdicts for name, found in results.items() if found.is_finished}
     questions = {
         question.id: question
-        for split in {name.split(".")[1] for name in verdicts}
+        for split in sorted({name.split(".")[1] for name in verdicts})
         for question in read_questions(run, split)
     }
     how = [name.partition(".")[2] for name in verdicts]
