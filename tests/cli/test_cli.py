@@ -450,22 +450,27 @@ except SystemExit as end:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (3, "run none.jsonl --out r student.init=scratch"),
-        (5, "run storeroom --out r student.init=pretrained student.name=./none"),
+        (3, "run TMP/none.jsonl --out TMP/r student.init=scratch"),
+        (5, "run storeroom --out TMP/r student.init=pretrained student.name=./none"),
         (5, "ask none where? -o up -o down"),
         (5, "probe none"),
         (2, "evaluate RUN evaluate.split=train"),
         (5, "train RUN student.init=pretrained student.name=./none --force"),
-        (3, "study none.jsonl --out s --methods majority"),
-        (5, "bench --student none"),
-        (2, "bench train.nonsense=1"),
+        (3, "study TMP/none.jsonl --out TMP/s --methods majority"),
+        (5, "bench --student none --out TMP/b.json"),
+        (2, "bench train.nonsense=1 --out TMP/b.json"),
     ],
 )
 def test_what_is_wrong_with_a_command_is_said_before_torch_is_loaded(
     run: Path, tmp_path: Path, code: int, words: str
 ) -> None:
-    command = [sys.executable, "-c", WITHOUT_TORCH, *words.replace("RUN", str(run)).split()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    command = [
+        sys.executable,
+        "-c",
+        WITHOUT_TORCH,
+        *words.replace("RUN", str(run)).replace("TMP", str(tmp_path)).split(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (code, "False")
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
