@@ -311,7 +311,7 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False, pairs_only:
         if not force:
             refuse_missing_rounds(run)
             run.confirm(*run.final("reflect"))
-            refuse_foreign_pairs(run, questions)
+            refuse_foreign_pairs(run, questions if settings.reflect.pairs is None else None)
 
     settings = _open(run, "reflect", overrides, force, check)
     rounds = range(1, settings.reflect.rounds + 1)

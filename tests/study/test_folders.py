@@ -9,7 +9,7 @@ from tests.conftest import TINY
 from tinythinker.core.errors import SettingsError
 from tinythinker.core.run import StudyDirectory
 from tinythinker.settings.resolve import bound_of, load_settings
-from tinythinker.study.cells import refuse_other_settings
+from tinythinker.study.begun import refuse_other_settings
 from tinythinker.study.folders import cell_of, folder_name
 from tinythinker.study.grid import Grid, read_grid
 

@@ -50,15 +50,19 @@ def refuse_missing_rounds(run: RunDirectory) -> None:
             )
 
 
-def refuse_foreign_pairs(run: RunDirectory, questions: Sequence[Question]) -> None:
-    """Raise DataError if the pairs of a round are not as many as were counted, or not about the training questions."""
-    known = {question.id for question in questions}
+def refuse_foreign_pairs(run: RunDirectory, questions: Sequence[Question] | None) -> None:
+    """Raise DataError if the pairs of a round are not as many as were counted, or not about the training questions.
+
+    Args:
+        questions: the training questions; None: pairs came from a file and may be about any (`reflect.pairs`).
+    """
+    known = None if questions is None else {question.id for question in questions}
     for folder in map(run.round, run.begun_rounds()):
         if not (folder.pairs.exists() and folder.counts.exists()):
             continue
         pairs, counts = read_records(folder.pairs, PreferencePair), read_record(folder.counts, PairCounts)
         wanted = counts.recall_pairs + counts.analyze_pairs
-        foreign = [pair.question_id for pair in pairs if pair.question_id not in known]
+        foreign = [pair.question_id for pair in pairs if known is not None and pair.question_id not in known]
         if len(pairs) == wanted and not foreign:
             continue
         found = f"{len(pairs)} pairs" if len(pairs) != wanted else f"a pair of question {foreign[0]!r}"
