@@ -115,6 +115,14 @@ def test_verdicts_on_a_part_of_the_questions_are_announced_and_not_shown(
     assert "<b>evaluate</b> begun" in page
 
 
+def test_an_empty_file_of_verdicts_is_an_unfinished_one(finished: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "emptied")
+    shutil.copytree(finished.root, run.root)
+    run.verdicts("phase-1.test.greedy").write_text("")
+    write_page(run)
+    assert "evaluate is unfinished: 0 of 8 questions answered" in read(run)
+
+
 def test_a_damaged_file_makes_no_page(finished: RunDirectory, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "cut")
     shutil.copytree(finished.root, run.root)

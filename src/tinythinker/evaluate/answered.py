@@ -86,7 +86,7 @@ def read_asked(run: RunDirectory, split: str) -> list[Question]:
 
 
 def read_results(run: RunDirectory) -> Mapping[str, Answered]:
-    """The verdicts of all files of a run by file name, in the order of the students, without empty files.
+    """The verdicts of all files of a run by file name, in the order of the students.
 
     Raises:
         DataError: a file of verdicts or of questions is not what its verb wrote.
@@ -94,8 +94,7 @@ def read_results(run: RunDirectory) -> Mapping[str, Answered]:
     files = sorted(run.verdicts_folder.glob("*.*.*.jsonl"), key=lambda path: student_order(path.stem))
     splits = {file: file.stem.split(".")[1] for file in files}
     questions = {split: read_questions(run, split) for split in sorted(set(splits.values()))}
-    found = {file.stem: read_answered(run, file, questions[splits[file]]) for file in files}
-    return {name: answered for name, answered in found.items() if answered.verdicts}
+    return {file.stem: read_answered(run, file, questions[splits[file]]) for file in files}
 
 
 def student_order(name: str) -> tuple[int, int, str]:
