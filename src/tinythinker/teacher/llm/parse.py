@@ -1,10 +1,11 @@
-"""Parse a teacher's completion: any formatting is accepted, no meaning is guessed, and a flaw is a value."""
+"""Read a teacher's completion: any formatting is accepted, no meaning is guessed, and a flaw is a value."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from tinythinker.core.errors import expected
 from tinythinker.core.files import Json, describe
 from tinythinker.core.records import Flaw, Question, Rationale, Rejected
+from tinythinker.teacher.llm.claims import claims
 
 _RECALL = re.compile(r"Key Information: *(\S.*)")
 _ANALYSIS = re.compile(r"([A-Z]) is (correct|incorrect)\. Because +(\S.*)")
@@ -19,12 +21,17 @@ _ANALYSIS = re.compile(r"([A-Z]) is (correct|incorrect)\. Because +(\S.*)")
 _DECOR = r"[\s>#*_`•·–—-]*+"
 """Marks around words; possessive, so that a long row of dashes takes only linear time."""
 _START = rf"^{_DECOR}(?:\d{{1,2}}[.)]{_DECOR})?"
+_COPIED = r"(?:first|and then|then|or)"
+"""Words of our own format text that small models copy; they stand alone or before a line of the format."""
 _KEY = re.compile(
-    rf"{_START}key (?:information|info|knowledge)(?:\s*\([^)]{{0,40}}\))?(?P<mid>{_DECOR})(?P<sign>[:：.]?)"
-    rf"{_DECOR}(?P<rest>.*)$",
+    rf"{_START}(?:{_COPIED}\b[,:]?{_DECOR})?key (?:information|info|knowledge)(?:\s*\([^)]{{0,40}}\))?(?P<mid>{_DECOR})"
+    rf"(?P<sign>[:：.]?){_DECOR}(?P<rest>.*)$",
     re.I,
 )
 _HEADING = re.compile(rf"{_START}\w[\w /&]{{0,40}}[:：]{_DECOR}$")
+_HEADED = re.compile(rf"{_START}(?:\w[\w /&]{{2,40}}[:：]|{_COPIED}\b[,:]?){_DECOR}", re.I)
+"""What may stand before the first option on its line: "Explanations:"."""
+_STRAY = re.compile(rf"{_START}{_COPIED}[.,:]?{_DECOR}$", re.I)
 _LABEL = re.compile(
     rf"{_START}(?:(?P<word>(?i:option|choice|answer))\s*{_DECOR})?(?P<open>[(\[\"'“‘]*)(?P<label>[A-Za-z])"
     rf"(?P<close>[)\]\"'”’]*)(?P<end>[.:：)]?)(?![^\W_]|['’]){_DECOR}"
@@ -36,32 +43,17 @@ _VERDICT = re.compile(
     re.I,
 )
 _BECAUSE = re.compile(rf"^{_DECOR}(?:this is |that is |it is )?(?:because|since)\b[\s,:*_]*", re.I)
+_INLINE = re.compile(
+    r"(?<=[.!?])[ \t*_]++(?=(?:\w[\w /&]{2,40}[:：][ *_]{0,4})?(?:option )?[(*_]{0,3}[A-Z][)*_]{0,3} is (?:in|not )?correct[.,:*_]{0,3} "
+    r"[*_]{0,2}because\b)",
+    re.I,
+)
+"""Between two parts of the format on one line."""
 _AFTERWORD = re.compile(
     rf"{_START}(?:so|therefore|thus|hence|in (?:conclusion|summary|short)|overall|to sum up|conclusion|summary|note|"
     r"(?:final|correct|best|right) answer|answer|the (?:final |correct |right |best )?answer|wait|actually|correction|"
-    r"question|i hope|let me know)\b",
+    r"question|i hope|hope (?:this|that)|let me know|feel free|please|is there anything)\b",
     re.I,
-)
-_SAYS = re.compile(
-    r"(?<![\w'’])(?:(?i:option|choice|answer)\s+)?[(\"'“*]{0,3}([A-Z])[)\"'”*]{0,3}\s+(?:is|was)"
-    r"(?:\s+(?:actually|also|indeed|in fact|really))?\s+(not\s+)?(?:the\s+)?(correct|incorrect)\b"
-    r"(?!\s+(?:only|if|for|when|in|under)\b)"
-)
-"""A verdict in the middle of a text."""
-_SUPPOSES = re.compile(r"\b(?:if|where|although|unless|when|whether|while)\b[^.;!?]*$", re.I)
-_TAKES_BACK = re.compile(
-    r"^(?:no|wait|actually|sorry|correction)\s*[,.!:;–—-].{0,40}?\b(not\s+)?(correct|incorrect)\b", re.I
-)
-_ANSWER_IS = (
-    r"\b(?:answer|(?:correct|best|right|final)\s+(?:option|choice|one))\b[*_]{0,2}"
-    r"(?:\s+(?:is|was|must be|should be|would be|has to be|remains))?"
-    r"(?:\s+(?:therefore|thus|clearly|then|indeed|definitely|hence))?(?P<colon>\s{0,3}[:：])?[\s*_]{0,4}"
-    r"(?P<option>(?:option|choice|answer)\s+)?(?P<mark>[(\[\"'“*]{0,3})"
-)
-_ASSERTS_LABEL = re.compile(_ANSWER_IS + r"(?P<label>[A-Za-z])(?![\w'’])", re.I)
-_IS_THE_ANSWER = re.compile(
-    r"(?<![\w'’])[(\"'“*]{0,3}([A-Z])[)\"'”*]{0,3}\s+(?:is|was|must be)\s+(?:therefore\s+|thus\s+|clearly\s+|also\s+)?"
-    r"(?:the\s+)?(?:only\s+)?(?:correct|right|best|answer)\b"
 )
 _ANNOUNCES = re.compile(
     rf"{_START}(?:now\b|let(?:['’]?s|\s+us)\b|here\s+(?:is|are)\b|below\b|i\s+will\b|i['’]ll\b|next\b|analysis\b|options?\s*$)",
@@ -69,6 +61,10 @@ _ANNOUNCES = re.compile(
 )
 _IN_BOLD = re.compile(r"^\s*(?:#.*|(\*\*|__)[^*_]+\1\s*)$")
 _THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.S | re.I)
+_LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_FENCE = re.compile(r"`{3,}+(?:(?:json|text|txt|plaintext|markdown|md|yaml)\b)?|^~{3,}+\w*$", re.M)
+_PLACEHOLDER = re.compile(r"\s*<[^<>]*>\.?\s*")
+_JSON_KEY = '"key_information"'
 
 
 class _Said(BaseModel):
@@ -139,46 +135,121 @@ class _FlawedError(Exception):
 class _Reading(NamedTuple):
     """What a completion says, before it is checked against the question."""
 
-    recall: str
+    recalls: list[str]
     said: list[tuple[str, bool, str]]
     """Label, whether it is called correct, and why; in the order written."""
+    aside: str = ""
+    """Everything outside the format, to be judged but not kept."""
 
 
 def parse_completion(completion: str, question: Question) -> Rationale | Rejected:
     """Split a completion into recalled knowledge and one analysis per option.
 
-    Accepts what models write: numbering, bold, "(B)", "Option B", the option's text next to its label, blank
-    and broken lines, a missing full stop or capital, talk before and after. Rejects, and never repairs: a
-    missing, repeated or unknown option, a second key information, verdicts that single out no option, an
-    afterword that contradicts them. Does not check whether the option called correct is the gold one (see
-    `teacher.select`).
+    Accepts what models write: numbering, bold, "(B)", "Option B", the option's text next to its label, headings,
+    blank, broken and missing line ends, code fences, talk before and after. The parts may come in any order, since
+    each bears its name, and a part may be repeated word for word, or as a verdict without its reason: neither leaves
+    anything to guess. JSON is read too, as `parse_structured` does, so that no answer is lost to its form.
+
+    Rejects, and never repairs: a missing or unknown option, a second key information or reason that differs, verdicts
+    that single out no option, and a text that contradicts them anywhere (`claims`). Control characters and invisible
+    marks are dropped. Does not check whether the option called correct is the gold one (see `teacher.select`).
     """
-    text = completion.replace("\r\n", "\n")
-    try:
-        strict = _strict(text)
-        reading, afterword = (strict, "") if strict else _tolerant(text, question)
-        _refuse_contradictions(reading, afterword, question)
-        return _checked(reading, question)
-    except _FlawedError as flawed:
-        return Rejected(question_id=question.id, flaw=flawed.flaw, text=completion, reason=flawed.reason)
+    return _read(completion, question, is_json=_JSON_KEY in completion)
 
 
 def parse_structured(completion: str, question: Question) -> Rationale | Rejected:
-    """Split a completion in the JSON of `json_schema` likewise; a code fence around it is ignored."""
-    text = _THOUGHT.sub("", completion).strip()
-    text = re.sub(r"^```(?:json)?\s*|\s*```$", "", text)
+    """Split a completion in the JSON of `json_schema` likewise; one in plain lines is read by `parse_completion`."""
+    is_plain = _JSON_KEY not in completion and any(map(_KEY.match, completion.split("\n")))
+    return _read(completion, question, is_json=not is_plain)
+
+
+def _read(completion: str, question: Question, *, is_json: bool) -> Rationale | Rejected:
+    text = _THOUGHT.sub("", _FENCE.sub("\n", _cleaned(completion)))
     try:
-        said = _Structured.model_validate(json.loads(text, object_pairs_hook=_once))
-        options = [(one.option, one.verdict == "correct", _BECAUSE.sub("", _line(one.because))) for one in said.options]
-        reading = _Reading(_line(said.key_information), options)
-        _refuse_contradictions(reading, "", question)
+        reading = _structured(text) if is_json else _strict(text) or _tolerant(text, question)
         return _checked(reading, question)
-    except ValidationError as error:
-        return Rejected(question_id=question.id, flaw=Flaw.MALFORMED, text=completion, reason=describe(error))
-    except (ValueError, RecursionError) as error:
-        return Rejected(question_id=question.id, flaw=Flaw.MALFORMED, text=completion, reason=f"no JSON: {error}")
     except _FlawedError as flawed:
         return Rejected(question_id=question.id, flaw=flawed.flaw, text=completion, reason=flawed.reason)
+
+
+def _cleaned(text: str) -> str:
+    """The text with plain line ends, and without control characters, invisible marks and broken code points."""
+    text = _LINE_END.sub("\n", text)
+    if text.isprintable():
+        return text
+    return "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in ("Cc", "Cf", "Cs"))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _checked(reading: _Reading, question: Question) -> Rationale:
+    """The reading as a rationale for this question. Raises _FlawedError."""
+    recalls = {recall for recall in reading.recalls if recall.strip() and not _PLACEHOLDER.fullmatch(recall)}
+    if len(recalls) != 1:
+        found = f"{len(recalls)} different texts of key information" if recalls else "no key information"
+        raise _FlawedError(Flaw.NO_RECALL, f"{found} instead of one")
+    verdicts, reasons = _merged(reading.said)
+    if sorted(verdicts) != sorted(question.labels):
+        raise _FlawedError(Flaw.OPTIONS, f"covers {', '.join(verdicts) or 'no option'}")
+    if blank := [label for label in verdicts if label not in reasons]:
+        raise _FlawedError(Flaw.OPTIONS, f"says nothing about {', '.join(blank)}")
+    claimed = [label for label, is_correct in verdicts.items() if is_correct]
+    if len(claimed) != 1:
+        raise _FlawedError(Flaw.VERDICTS, f"calls {', '.join(claimed) or 'no option'} correct")
+    (recall,), (correct,) = recalls, claimed
+    parts = ((recall, None), *((reason, label) for label, reason in reasons.items()), (reading.aside, None))
+    for text, about in parts:
+        for claim in claims(text, question, about):
+            if claim.contradicts(correct):
+                raise _FlawedError(Flaw.VERDICTS, f"calls {correct} correct, but says {claim.quote!r}")
+    return Rationale(
+        question_id=question.id,
+        recall=recall,
+        analyses=tuple(reasons[label] for label in question.labels),
+        label=correct,
+    )
+
+
+def _merged(said: Sequence[tuple[str, bool, str]]) -> tuple[dict[str, bool], dict[str, str]]:
+    """Verdict and reason by label, repeats merged. Raises _FlawedError if they differ."""
+    verdicts: dict[str, bool] = {}
+    reasons: dict[str, str] = {}
+    for label, is_correct, reason in said:
+        if verdicts.setdefault(label, is_correct) != is_correct:
+            raise _FlawedError(Flaw.VERDICTS, f"calls {label} both correct and incorrect")
+        if reason.strip() and not _PLACEHOLDER.fullmatch(reason) and reasons.setdefault(label, reason) != reason:
+            raise _FlawedError(Flaw.OPTIONS, f"explains {label} twice")
+    return verdicts, reasons
+
+
+def _structured(text: str) -> _Reading:
+    """The reading of a completion in JSON. Raises _FlawedError."""
+    at = max(text.find("{"), 0)
+    decoder = json.JSONDecoder(object_pairs_hook=_once)
+    aside, objects = text[:at], []
+    try:
+        while text[at:].strip() and (not objects or text[at:].lstrip().startswith("{")):
+            at += len(text[at:]) - len(text[at:].lstrip())
+            value, at = decoder.raw_decode(text, at)
+            objects.append(_Structured.model_validate(value))
+        if not objects:
+            json.loads(text)
+    except ValidationError as error:
+        raise _FlawedError(Flaw.MALFORMED, describe(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise _FlawedError(Flaw.MALFORMED, f"no JSON: {error}") from None
+    said = [
+        (one.option, one.verdict == "correct", _BECAUSE.sub("", _field(one.because)))
+        for answer in objects
+        for one in answer.options
+    ]
+    return _Reading([_field(answer.key_information) for answer in objects], said, f"{aside}\n{text[at:]}")
+
+
+def _field(text: str) -> str:
+    return _line(_FENCE.sub(" ", _cleaned(text)))
 
 
 def _once(pairs: Sequence[tuple[str, JsonValue]]) -> Json:
@@ -189,32 +260,6 @@ def _once(pairs: Sequence[tuple[str, JsonValue]]) -> Json:
     return made
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _checked(reading: _Reading, question: Question) -> Rationale:
-    """The reading as a rationale for this question. Raises _FlawedError."""
-    if not reading.recall.strip():
-        raise _FlawedError(Flaw.NO_RECALL, "the key information is empty")
-    labels = [label for label, _, _ in reading.said]
-    if sorted(labels) != sorted(question.labels):
-        raise _FlawedError(Flaw.OPTIONS, f"covers {', '.join(labels) or 'no option'}")
-    blank = [label for label, _, because in reading.said if not because.strip()]
-    if blank:
-        raise _FlawedError(Flaw.OPTIONS, f"says nothing about {', '.join(blank)}")
-    claimed = [label for label, is_correct, _ in reading.said if is_correct]
-    if len(claimed) != 1:
-        raise _FlawedError(Flaw.VERDICTS, f"calls {', '.join(claimed) or 'no option'} correct")
-    said: Mapping[str, str] = {label: because for label, _, because in reading.said}
-    return Rationale(
-        question_id=question.id,
-        recall=reading.recall,
-        analyses=tuple(said[label] for label in question.labels),
-        label=claimed[0],
-    )
-
-
 def _strict(completion: str) -> _Reading | None:
     """The reading of a completion in exactly the format we asked for; None for any other."""
     first, *others = completion.strip("\n").split("\n")
@@ -222,96 +267,86 @@ def _strict(completion: str) -> _Reading | None:
     lines = [_ANALYSIS.fullmatch(line) for line in others]
     if recall is None or not lines or None in lines:
         return None
-    return _Reading(recall[1], [(line[1], line[2] == "correct", line[3]) for line in lines if line])
+    return _Reading([recall[1]], [(line[1], line[2] == "correct", line[3]) for line in lines if line])
 
 
-def _tolerant(completion: str, question: Question) -> tuple[_Reading, str]:
-    """The reading of a completion in freer formatting, and the text after it. Raises _FlawedError."""
-    lines = _THOUGHT.sub("", completion).replace("\u00a0", " ").split("\n")
-    recall: list[str] = []
-    said: list[tuple[str, bool, list[str]]] = []
-    afterword: list[str] = []
-    afterword_began = False
-    count_keys = 0
-    is_after_blank = False
-    for line in lines:
-        if not re.sub(_DECOR, "", line):
-            is_after_blank = True
-            continue
-        key = _KEY.match(line)
-        head = None if key else _option_head(line, question)
-        is_complete = {label for label, _, _ in said} >= set(question.labels)
-        if key and (key["sign"] or not key["rest"] or re.search("[–—-]", key["mid"])):
-            count_keys += 1
-            recall.append(key["rest"])
-        elif head:
-            if not count_keys:
-                raise _FlawedError(Flaw.NO_RECALL, "no key information before the options")
-            said.append(head)
-        elif _HEADING.match(line) and not (said and not said[-1][2]):
-            pass
-        elif count_keys and not said and re.match(rf"{_START}answer\s*[:：]", line, re.I):
-            afterword.append(line)
-        elif said and is_complete and (afterword_began or _ends_before(line, said[-1][2], is_after_blank)):
-            afterword.append(line)
-            afterword_began = True
-        elif said:
-            said[-1][2].append(line)
-        elif count_keys and not (any(recall) and _is_between(line, question, is_after_blank)):
-            recall.append(line)
+def _tolerant(text: str, question: Question) -> _Reading:
+    """The reading of a completion in freer formatting. Raises _FlawedError."""
+    text = text.replace("\u00a0", " ")
+    lines = _Lines(question)
+    lines.take(text)
+    if not lines.is_complete and (broken := _INLINE.sub("\n", text)) != text:
+        lines = _Lines(question)
+        lines.take(broken)
+    if not lines.recalls:
+        raise _FlawedError(Flaw.NO_RECALL, "no key information")
+    said = [(label, is_correct, _BECAUSE.sub("", _text(parts))) for label, is_correct, parts in lines.said]
+    return _Reading([_text(parts) for parts in lines.recalls], said, "\n".join(lines.aside))
+
+
+class _Lines:
+    """Puts the lines of a completion where they belong: to the key information, to an option, or aside."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self.recalls: list[list[str]] = []
+        self.said: list[tuple[str, bool, list[str]]] = []
+        self.aside: list[str] = []
+        self._current: list[str] = self.aside
+        self._has_ended = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Have all parts been begun?"""
+        return bool(self.recalls) and {label for label, _, _ in self.said} >= set(self._question.labels)
+
+    def take(self, text: str) -> None:
+        """Put every line of a text in its place. Raises _FlawedError."""
         is_after_blank = False
-    if count_keys != 1:
-        raise _FlawedError(Flaw.NO_RECALL, f"{count_keys} key information lines instead of one")
-    options = [(label, is_correct, _BECAUSE.sub("", _text(parts))) for label, is_correct, parts in said]
-    return _Reading(_text(recall), options), " ".join(afterword)
+        for line in text.split("\n"):
+            if re.sub(_DECOR, "", line):
+                self._place(line, is_after_blank)
+            is_after_blank = not re.sub(_DECOR, "", line)
 
+    def _place(self, line: str, is_after_blank: bool) -> None:
+        key = _KEY.match(line)
+        if key and (key["sign"] or not key["rest"] or re.search("[–—-]", key["mid"])):
+            self._current = [key["rest"]]
+            self.recalls.append(self._current)
+        elif head := self._head(line):
+            self._current = head[2]
+            self.said.append(head)
+        elif _STRAY.match(line) or (_HEADING.match(line) and any(self._current)):
+            pass
+        elif self._is_aside(line, is_after_blank):
+            self.aside.append(line)
+        else:
+            self._current.append(line)
 
-def _refuse_contradictions(reading: _Reading, afterword: str, question: Question) -> None:
-    """Raise _FlawedError if a text contradicts the verdicts."""
-    verdicts = {label: is_correct for label, is_correct, _ in reading.said}
-    for text in (reading.recall, *(because for _, _, because in reading.said), afterword):
-        for found in _SAYS.finditer(text):
-            label, denied, word = found.groups()
-            is_called = _calls_correct(denied, word)
-            if verdicts.get(label, is_called) != is_called and not _SUPPOSES.search(text[: found.start()]):
-                raise _FlawedError(Flaw.VERDICTS, f"contradicts itself about {label}")
-    for label, is_correct, because in reading.said:
-        if (back := _TAKES_BACK.match(because)) and _calls_correct(back[1], back[2]) != is_correct:
-            raise _FlawedError(Flaw.VERDICTS, f"takes back its verdict on {label}")
-    claimed = {label for label, is_correct in verdicts.items() if is_correct}
-    if others := _asserted(afterword, question) - claimed:
-        correct, named = ", ".join(sorted(claimed)), ", ".join(sorted(others))
-        raise _FlawedError(Flaw.VERDICTS, f"calls {correct} correct, then answers {named}")
+    def _head(self, line: str) -> tuple[str, bool, list[str]] | None:
+        """An option's label, verdict and start of the reason if a line opens one. Raises _FlawedError."""
+        head = _option_head(line, self._question)
+        if head is None and not self.is_complete and (heading := _HEADED.match(line)):
+            return _option_head(line[heading.end() :], self._question)
+        return head
 
+    def _is_aside(self, line: str, is_after_blank: bool) -> bool:
+        """Is this line outside the format: before it, after it, or an answer given between its lines?
 
-def _calls_correct(denied: str | None, word: str) -> bool:
-    """Is the verdict "correct", given its word and a possible "not" before it?"""
-    return (word.lower() == "correct") != bool(denied)
-
-
-def _asserted(text: str, question: Question) -> set[str]:
-    """Labels of the options that a text gives as the answer, by label or option text, not just mentions."""
-    named = set(_IS_THE_ANSWER.findall(text))
-    for found in _ASSERTS_LABEL.finditer(text):
-        if found["label"].isupper() or found["colon"] or found["option"] or "(" in found["mark"]:
-            named.add(found["label"].upper())
-    for option in question.options:
-        if option.text.strip().casefold() not in text.casefold():
-            continue  # compiling a pattern per option text is slow
-        words = re.escape(option.text.strip())
-        begins = rf"{_ANSWER_IS}(?:(?:a|an|the)\s+)?{words}(?!\w)"
-        ends = (
-            rf"(?<!\w){words}\s+(?:is|was)\s+(?:the\s+)?(?:only\s+)?(?:correct|right|best)\s+(?:answer|option|choice)\b"
-        )
-        if len(option.text.strip()) > 1 and (re.search(begins, text, re.I) or re.search(ends, text, re.I)):
-            named.add(option.label)
-    return named & set(question.labels)
-
-
-def _ends_before(line: str, last: Sequence[str], is_after_blank: bool) -> bool:
-    """Has the last option's reason ended before this line?"""
-    opens = _AFTERWORD.match(line) or _IS_THE_ANSWER.match(line.lstrip())
-    return opens is not None or (is_after_blank and any(last))
+        Raises:
+            _FlawedError: it may or may not belong to the key information.
+        """
+        if self._current is self.aside or self._has_ended:
+            return True
+        is_begun = any(self._current)
+        if self.is_complete and is_begun and (is_after_blank or _AFTERWORD.match(line)):
+            self._has_ended = True
+            return True
+        if is_begun and next(claims(line, self._question), None):
+            self._has_ended = self.is_complete
+            return True
+        is_recall = bool(self.recalls) and self._current is self.recalls[-1]
+        return is_recall and is_begun and _is_between(line, self._question, is_after_blank)
 
 
 def _is_between(line: str, question: Question, is_after_blank: bool) -> bool:
@@ -350,27 +385,23 @@ def _option_head(line: str, question: Question) -> tuple[str, bool, list[str]] |
     if start is None or (start["label"].islower() and not (start["word"] or start["close"] or start["end"] == ")")):
         return None
     label, rest = start["label"].upper(), line[start.end() :]
-    name = next((option.text for option in question.options if option.label == label), "")
-    rest, is_named = _without_name(rest, name, question, label)
+    rest, named = _without_name(rest, question)
     verdict = _VERDICT.match(rest)
-    if verdict is None or not (verdict["is"] or start["close"] or start["end"] or is_named):
+    if verdict is None or not (verdict["is"] or start["close"] or start["end"] or named):
         return None
+    name = next((option.text for option in question.options if option.label == label), "")
+    if named and named != name.strip().casefold():
+        raise _FlawedError(Flaw.OPTIONS, expected(f"name of {label}", named, repr(name)))
     return label, verdict["verdict"].lower() == "correct", [rest[verdict.end() :]]
 
 
-def _without_name(rest: str, name: str, question: Question, label: str) -> tuple[str, bool]:
-    """The rest of a line without the option's text in front, and whether the text was there.
-
-    Raises _FlawedError if the text is another option's.
-    """
+def _without_name(rest: str, question: Question) -> tuple[str, str]:
+    """The rest of a line without an option's text in front, and that text in small letters, if there is one."""
     opened = re.match(r"[,:\s]*([(\[\"'“‘*_]*)", rest)
     front = opened.end() if opened else 0
     texts = {option.text.strip().casefold() for option in question.options} - {"not", "correct", "incorrect"}
     for text in sorted(texts, key=len, reverse=True):
         end = front + len(text)
-        follows = rest[end : end + 1]
-        if text and rest[front:end].casefold() == text and not follows.isalnum():
-            if text != name.strip().casefold():
-                raise _FlawedError(Flaw.OPTIONS, expected(f"name of {label}", rest[front:end], repr(name)))
-            return re.sub(r"^[)\]\"'”’*_,.:\s]*", " ", rest[end:], count=1).lstrip(), True
-    return rest, False
+        if text and rest[front:end].casefold() == text and not rest[end : end + 1].isalnum():
+            return re.sub(r"^[)\]\"'”’*_,.:\s]*", " ", rest[end:], count=1).lstrip(), text
+    return rest, ""
