@@ -17,47 +17,64 @@ from tinythinker.core.records import LABELS, Question
 
 _CLASSES = {
     "b": "is was are were am remains remain becomes become 'turns out' 'turned out' 'proves'",
-    "e": "be been 'have been' 'to be' remain",
-    "h": "has have had ought needs",
+    "e": "be been 'have been' 'to be' 'to have been'",
+    "h": "has have had ought needs got",
     "m": "must should would will shall does do did",
     "u": "can could might may perhaps maybe possibly",
     "n": "not never 'no longer' hardly 'far from' 'anything but' 'by no means' 'in no way'",
-    "I": "'instead of' 'rather than' 'as opposed to' 'in place of' 'over'",
-    "+": "correct right true accurate valid proper appropriate suitable acceptable best fitting",
-    "-": "incorrect wrong false mistaken inaccurate invalid untrue erroneous inappropriate unsuitable worst",
-    "A": "answer answers",
-    "O": "solution solutions option options choice choices one ones alternative alternatives selection response pick conclusion",
+    "I": "'instead of' 'rather than' 'as opposed to' 'in place of' over except besides save excluding 'other than' "
+    "'apart from' 'except for'",
+    "+": "correct right true accurate valid proper appropriate suitable acceptable best fitting 'spot on' 'on the mark' ideal "
+    "perfect preferable 'the way to go'",
+    "-": "incorrect wrong false mistaken inaccurate invalid untrue erroneous inappropriate unsuitable worst flawed misleading "
+    "impossible nonsense absurd unlikely implausible 'off the mark' 'out of the question' 'a distractor' 'a trap' 'a mistake' "
+    "'an error' 'a misprint'",
+    "C": "chosen selected preferred",
+    "X": "'ruled out' excluded eliminated rejected discarded dismissed mistake mistakenly wrongly incorrectly erroneously out",
+    "R": "'rule out' 'rules out' exclude eliminate reject discard dismiss 'cross out'",
+    "A": "answer answers ans",
+    "O": "solution solutions option options choice choices one ones alternative alternatives selection response conclusion match "
+    "fit bet candidate guess label letter verdict",
     "y": "my our your final intended expected",
     "d": "the a an its another",
     "v": "also indeed then still even just only single sole real actual most very other obvious clear now always again both "
     "'of course' 'in fact' 'by far' 'after all' 'in the end' 'without doubt' 'without a doubt' 'of these' all each here too "
-    "instead 'no doubt' hence thus therefore ultimately however",
+    "instead 'no doubt' hence thus therefore ultimately however alone 'for sure' 'as well' logical likely plausible sensible "
+    "reasonable natural strongest",
     "&": "and or nor & / 'as well as' plus",
     "q": "neither",
     "E": "either whichever",
     "P": "it this that which",
     "i": "i we 'let us'",
-    "c": "choose chose choosing pick picked picking select selected selecting 'go with' 'go for' 'going with' 'went with' "
-    "'opt for' 'opted for' 'settle on' 'settle for' 'vote for' mark tick 'stick with' 'answer with' say mean meant",
-    "K": "makes make making made renders leaves leaving",
-    "F": "'answers the question' 'answers this question' 'fits the question' 'fits best' 'works best' 'suits best' "
-    "'fits the description' 'makes the most sense' 'makes most sense' 'answer the question' 'fit the question'",
-    "H": "better 'more correct' 'more accurate' 'more suitable' 'more appropriate' 'more likely'",
+    "c": "choose chose choosing pick picked picking select selecting 'go with' 'go for' 'going with' 'going for' 'went with' "
+    "'opt for' 'opted for' 'settle on' 'settle for' 'vote for' mark tick 'stick with' 'answer with' mean meant 'bet on' "
+    "'leaning towards' 'lean towards' 'leaning toward' 'lean toward' 'switch to' 'change to'",
+    "J": "leaves 'leads to' 'points to' 'point to' 'left with' 'arrive at' 'leaving' 'falls on' 'goes to' 'end up with' says",
+    "K": "makes make making made renders",
+    "F": "'answers the question' 'answers this question' 'answer the question' 'fits the question' 'fit the question' 'fits best' "
+    "'works best' 'suits best' 'fits the description' 'makes the most sense' 'makes most sense' 'fits better' 'works better' "
+    "'makes more sense' wins works work fits fit applies apply 'makes sense' 'make sense' qualifies "
+    "'what the question asks for' 'what the question is asking for' 'what we are looking for' 'what we want'",
+    "V": "beats trumps outperforms",
+    "f": "fails 'makes no sense' 'does nothing'",
+    "H": "better 'more correct' 'more accurate' 'more suitable' 'more appropriate' 'more likely' 'more plausible' closer",
     "s": "if unless suppose supposing assuming imagine whether where when whenever until 'in which' 'as if' 'as though'",
-    "r": "think thinks thinking thought believe believes believed believing says said saying claim claims claimed argue argues "
+    "r": "think thinks thinking thought believe believes believed believing say said saying claim claims claimed argue argues "
     "argued assume assumes assumed seem seems seemed appear appears appeared look looks looked sound sounds guess guesses "
-    "guessed expect expects expected tempted tempting confused mistakenly wrongly pretend pretends impression feel feels "
+    "guessed expect expects expected tempted tempting confused pretend pretends impression feel feels "
     "consider considers conclude concludes suppose supposes tell tells told insist insists suspect suspects hope hopes wish "
-    "ask asks asked find finds know sure inclined",
-    "p": "people many some students student child children often commonly popular everybody everyone",
-    "x": "'not true' 'not the case' 'no way' untrue doubt doubtful impossible 'wrong to say' 'wrong to think' 'incorrect to say' "
-    "'not true that' 'false that' 'not mean' 'not possible' 'a mistake to think' 'a mistake to say'",
+    "ask asks asked find finds know sure inclined convinced certain confident like",
+    "p": "people many some students student child children often commonly popular everybody everyone someone somebody whoever "
+    "reader readers pupils",
+    "x": "'not true that' 'not the case that' 'no way' untrue doubt doubtful 'wrong to say' 'wrong to think' 'incorrect to say' "
+    "'false that' 'not mean' 'not possible that' 'a mistake to think' 'a mistake to say' disagree 'a lie' 'a myth'",
     "k": "because since as while whereas given though although despite due",
     "B": "but however yet so nevertheless ; ergo",
     "z": "overall among according based by than 'for this' 'for the' 'in this' 'to this' 'to the' 'on this' 'of the' 'of all' "
     "'for our' 'in our'",
-    "l": "wait no actually sorry correction finally conclusion ok okay hmm hm oh verdict result 'in conclusion' 'in short' 'in "
-    "summary' 'to sum up' 'on second thought' 'i mean' please",
+    "l": "wait no actually sorry correction finally conclusion ok okay hmm hm oh result 'in conclusion' 'in short' 'in "
+    "summary' 'to sum up' 'on second thought' 'i mean' please oops apologies rather 'never mind' 'my mistake' yes yeah nope edit "
+    "update 'let me correct myself' 'hold on' key",
 }
 """Classes of words and phrases; a word of two classes has the last one."""
 
@@ -75,9 +92,9 @@ _PHRASES = "|".join(sorted((re.escape(one) for one in _LEXICON if " " in one), k
 _NOUNS = r"(?:options?|answers?|choices?|alternatives?|statements?|ones?)"
 _GROUP = re.compile(
     rf"\b(?:(?P<many>two|three|several|multiple|more than one|at least two)(?: of (?:the|these))? (?:other )?{_NOUNS}"
-    rf"|(?P<how>none|all|both|each|every|any|neither)(?:(?: one)?(?: of)?(?: (?:the|these|those))?"
+    rf"|(?P<how>none|no|all|both|each|every|any|neither)(?:(?: one)?(?: of)?(?: (?:the|these|those))?"
     rf"(?: (?:two|three|four|five|given|listed))?(?P<other> (?:other|remaining))?(?: (?:given|listed))?"
-    rf"(?: {_NOUNS}| above)(?: (?:above|given|listed|here))?| of (?:these|those|them))"
+    rf"(?: {_NOUNS}| above)(?: (?:above|given|listed|here))?| of (?:these|those|them)|(?<=none)(?= (?:is|are|was|were)\b)|(?<=all)(?= (?:but|except)\b)|(?<=none)(?= (?:but|except)\b))"
     rf"|(?P<rest>the (?:two |three |four )?(?:others|rest|(?:other|remaining) (?:two |three |four )?{_NOUNS})))(?!\w)",
     re.I,
 )
@@ -92,6 +109,7 @@ _NAMES = frozenset(
     "mr mrs ms dr st".split()
 )
 """Words before a capital letter that make it part of a name."""
+_BEFORE_LABEL = frozenset("option options answer answers choice choices alternative letter label number".split())
 _ORDINALS = {word: i for i, word in enumerate("first second third fourth fifth sixth seventh eighth".split())}
 _NUMBERS = {word: i for i, word in enumerate("one two three four five six seven eight".split())}
 _NUMBERS |= {str(i + 1): i for i in range(26)}
@@ -123,36 +141,48 @@ class _Token(NamedTuple):
 
 _M = "[LTG]"
 _LIST = rf"{_M}(?:[,&]{{1,2}}[dq]{{0,2}}{_M}){{0,25}}+"
-_BE = "(?P<be>be?|[mu]n?v{0,3}e|[mu]v{0,2}n?e|hn?e)"
+_BE = "(?P<be>be?|[mu]n?v{0,3}h?e|[mu]v{0,2}n?h?e|hn?e)"
 _NOT = "(?P<not>[nq]?)"
-_STOP = "(?=[.?,:&kBzlsPv])"
-_JUDGED = rf"[dy]{{0,2}}v{{0,3}}(?:(?P<judged>[+-])(?P<noun>[AO]?)|(?P<answer>A|(?<=y)O|(?<=d)O(?=\\.))){_STOP}"
+_STOP = "(?=[.?,:&kBzlP]|v+(?!s))"
+_JUDGED = rf"[dy]{{0,2}}v{{0,3}}(?:(?P<judged>[+XC-]|H(?=[AO.]))(?P<noun>[AO]?)|(?P<answer>A|(?<=d)wA|(?<=y)[Oc]|w?O(?=[.,]))){_STOP}"
 _SHAPES = {
     name: re.compile(shape)
     for name, shape in {
         # B is the right answer; neither A nor B is correct; this cannot be true; it is C that is correct
         "subject": rf"(?P<q>[qnE]?)(?P<who>{_LIST}|P[AO]?)(?:,[^,.?LTG]{{1,12}},)?,?P?v{{0,3}}{_BE}v{{0,3}}{_NOT}v{{0,3}}{_JUDGED}",
         # the answer to this question must be B; correct answer: B; my choice is not B
-        "object": rf"(?:(?P<judged>[+-])(?P<noun>[AO]?)|yv?[AO]|A)(?P<between>[^bmuhe.,:?BkLTG]{{0,6}}?)(?:,[^,.?LTG]{{1,12}},)?"
+        "object": rf"(?:(?P<judged>[+HC-])(?P<noun>[AO]?)|yv?[AOc]|y(?=:)|A|d[vw]{{0,3}}O(?=b)|OP(?=[bF]))(?P<between>[^bmuhe.,:?BkLTG]{{0,6}}?)(?:,[^,.?LTG]{{1,12}},)?"
         rf"v{{0,3}}(?:{_BE}|(?P<sign>:)){{1,2}},?v{{0,3}}{_NOT}v{{0,3}}:?d?(?P<who>{_LIST})(?!w)",
         # it is E; B it is
         "it is": rf"P{_BE}v{{0,3}}{_NOT}v{{0,3}}(?P<who>L){_STOP}",
-        "is it": rf"(?P<who>L)Pb{_STOP}",
+        "is it": r"(?:^|(?<=[lBv,]))(?P<who>[LT])Pb(?=[.,])",
         # I would pick B; choose B
-        "choice": rf"(?:iv{{0,2}}[mbhu]?(?P<not>n?)v{{0,2}}|^[lBv,]{{0,4}})e?c(?P<who>L){_STOP}",
+        "choice": rf"(?:iv{{0,2}}[mbhu]?(?P<not>n?)v{{0,2}}|^[lBv,]{{0,4}})e?[crC](?P<who>L){_STOP}",
+        "urged": rf"m(?P<not>n?)v{{0,2}}c(?P<who>L){_STOP}",
+        "left": rf"Jv{{0,2}}(?P<who>L){_STOP}",
+        "ruled out": rf"(?:i[muvbeh]{{0,4}}|^)R(?P<who>{_LIST}){_STOP}",
         # which makes it the right choice
         "made": rf"(?P<not>n?)K(?P<who>{_LIST}|P){_JUDGED}",
         # B: correct
         "mark": rf"(?P<who>L)[:,]{{1,2}}{_NOT}d?(?P<judged>[+-])[AO]?(?=[.?,])",
+        "check": rf"^(?P<who>L)(?P<judged>[+-])(?=[.])",
+        "checked": rf"^(?P<judged>[+-])[AO]?:?(?P<who>{_LIST})(?=[.])",
         # B does not fit best; B is better than A
-        "fit": rf"(?P<who>L)m?{_NOT}v{{0,3}}F",
-        "better": rf"(?P<who>L){_BE}{_NOT}v{{0,3}}d?v{{0,2}}H[AO]?z(?=d?{_M})",
+        "fit": rf"(?P<who>L(?:[,&]{{1,2}}L){{0,25}}+)v?[mub]?{_NOT}v{{0,3}}(?:F|(?P<judged>f)){_STOP}",
+        # B is it; A is wrong and B is right; A is correct, and so is B
+        "it": rf"(?P<who>L){_BE}{_NOT}P(?=[.B,])",
+        "ellipsis": rf"(?:^|[,&kBl])v{{0,2}}(?P<who>L|P)(?P<be>b)(?P<not>n?)v{{0,2}}(?=[.,&B])",
+        "likewise": rf"(?<=[+A,&])B(?P<be>b)(?P<who>L)(?=[.,])",
+        # no option but B is correct; all options except A are wrong
+        "exception": rf"(?P<group>G),?[IB]d?(?P<who>{_LIST}),?{_BE}v{{0,3}}{_NOT}v{{0,3}}{_JUDGED}",
+        "beaten": r"(?P<who>L)v{0,2}V",
+        "better": rf"(?P<who>L){_BE}{_NOT}v{{0,3}}d?v{{0,2}}[H+][AO]?(?:z|w)(?=d?{_M})",
     }.items()
 }
-_BARE = re.compile(rf"^[lBv,:+AO]{{0,6}}(?P<who>[LT])[,:]?\.?$")
-_ASIDE = re.compile(rf"(?<={_M}),?[&kB]?[nI]q?d?{_M}(?:[,&]{{1,2}}[dq]?{_M}){{0,25}}+,?(?=[.?,bmuhkBP])|(?<![LTG])n{_LIST},?B(?=d?{_M})")
+_BARE = re.compile(r"^[lBv,:+AOyd]{0,6}(?P<who>[LT])[,:]?v?\.?$")
+_ASIDE = re.compile(rf"(?<=[LT]),?[&kB]?[nI]q?d?{_M}(?:[,&]{{1,2}}[dq]?{_M}){{0,25}}+,?(?=[.?,bmuhkBP])|(?<![LTG])n{_LIST},?B(?=d?{_M})")
 """An option mentioned to be ruled out: "B, not A"; "not A but B"."""
-_AFTER_LABEL = re.compile(r"[.?,:bmuh&kBnzlIFKHs)]|P")
+_AFTER_LABEL = re.compile(r"[.?,:bmuh&kBnzlIFKHsVfr)]|P")
 _DUE = re.compile(r"[AO+]v?(?:[be:]|[mu]n?e)v{0,2}n?v{0,2}:?d?$")
 """Where an answer is due: "the answer is ..."."""
 _TAKES_BACK = re.compile(
@@ -162,7 +192,13 @@ _TAKES_BACK = re.compile(
     r"|\b(?:ignore|disregard|forget|discard) (?:the|my|what|all|everything)\b.{0,30}\b(?:above|previous|earlier|verdicts?)\b"
     r"|\b(?:my|the|these|above|previous) (?:verdicts?|labels|analyses|conclusions?|explanations?)(?: above)? "
     r"(?:is|are|was|were|should be|must be) (?:all |completely )?"
-    r"(?:wrong|incorrect|mistaken|reversed|swapped|mixed up|the other way)\b",
+    r"(?:wrong|incorrect|mistaken|reversed|swapped|mixed up|the other way)\b"
+    r"|\bi (?:was|am|stand) (?:mistaken|corrected|wrong)\b|\bi take (?:that|it|this) back\b"
+    r"|\b(?:given|stated|official|provided|supplied|above|gold|marked) (?:answer|label|key|solution)(?: [a-z])? "
+    r"(?:is|was|must be|seems|has to be) (?:\w+ly )?(?:wrong|incorrect|mistaken|not correct|not right|false|erroneous)\b"
+    r"|\b(?:there (?:is|are)|has|have|had) (?:no|not one|two|three|several|more than one|many|multiple) (?:really )?"
+    r"(?:correct|right|valid) (?:answer|option|choice)"
+    r"|\b(?:correct|right) (?:answer|option|choice) is (?:not (?:listed|given|here|among|in the|one of|any)|missing|absent)\b",
     re.I,
 )
 _REPENTS = re.compile(
@@ -184,8 +220,11 @@ def claims(text: str, question: Question, about: str | None = None) -> Iterator[
     if back := _TAKES_BACK.search(plain):
         yield Claim("verdicts", False, back[0])
     bare = []
+    asked: list[_Token] = []
     for sentence in _sentences(_tokens(_marked(plain, question), question)):
         kinds = "".join(token.kind for token in sentence)
+        yield from _answered(asked, sentence)
+        asked = sentence if kinds.endswith("?") else []
         if not about and not re.search(_M, kinds):
             continue
         if found := _BARE.match(kinds):
@@ -193,7 +232,8 @@ def claims(text: str, question: Question, about: str | None = None) -> Iterator[
             if token.kind == "L" or re.search("[+AB:v]", kinds[: found.start("who")]):
                 bare.append(Claim(token.of, True, _words(sentence)))
         elif not kinds.endswith("?"):
-            yield from _claims_of(sentence, kinds, about)
+            made = list(_claims_of(sentence, kinds, about))
+            yield from made or _by_default(sentence, kinds)
     if len({claim.of for claim in bare}) == 1:  # several are a list of the options
         yield from bare
 
@@ -205,12 +245,47 @@ def _claims_of(sentence: Sequence[_Token], kinds: str, about: str | None) -> Ite
             if stance is None or not _is_meant(name, found, sentence, kinds):
                 continue
             groups = found.groupdict("")
-            is_correct = (groups.get("judged") != "-") == stance
+            is_correct = (groups.get("judged", "") not in ("-", "X", "f") and name != "ruled out") == stance
             for token in sentence[found.start("who") : found.end("who")]:
-                if token.kind in "LTG":
+                if groups.get("group"):
+                    of = sentence[found.start("group")].of
+                    yield Claim(token.of, is_correct == (of in ("none", "no other")), _words(sentence))
+                elif token.kind in "LTG":
                     yield _claim(token, name, groups.get("q", ""), is_correct, _words(sentence))
-                elif token.kind == "P" and about:
-                    yield Claim(about, is_correct, _words(sentence))
+                elif token.kind == "P" and (of := _antecedent(sentence[: found.start()]) or about):
+                    yield Claim(of, is_correct, _words(sentence))
+
+
+def _antecedent(before: Sequence[_Token]) -> str | None:
+    """The option that "it" means after these words, if they name one."""
+    named = {token.of for token in before if token.kind == "L"}
+    return named.pop() if len(named) == 1 and "unlike" not in {token.word for token in before} else None
+
+
+_JUDGES = frozenset(
+    "correct incorrect answer answers choose chosen pick picked select selected vote winner verdict marked called".split()
+)
+
+
+_ASKED = re.compile(rf"^[lBv,]{{0,4}}b(?P<not>n?)(?:d?Ab)?(?P<who>L)(?:d?v{{0,2}}(?P<judged>[+-])[AO]?|d[wv]?A)?\?$")
+"""A question that "yes" or "no" answers: "Is B correct?", "Is the answer B?"."""
+
+
+def _answered(asked: Sequence[_Token], sentence: Sequence[_Token]) -> Iterator[Claim]:
+    """The claim of a question that the next sentence answers with yes or no."""
+    found = _ASKED.match("".join(token.kind for token in asked)) if asked else None
+    if found and (word := sentence[0].word) in ("yes", "yeah", "no", "nope"):
+        is_yes = word.startswith("y") != (found["judged"] == "-")
+        yield Claim(asked[found.start("who")].of, is_yes, f"{_words(asked)} {_words(sentence)}")
+
+
+def _by_default(sentence: Sequence[_Token], kinds: str) -> Iterator[Claim]:
+    """What a sentence without a known shape claims, if it names one option by label and speaks of correctness."""
+    named = {token.of for token in sentence if token.kind == "L"}
+    judges = {token.word for token in sentence} & _JUDGES
+    if len(named) == 1 and judges and not re.search("[srupxTG]", kinds):
+        is_denied = re.search("[X-]", kinds) is not None
+        yield Claim(named.pop(), is_denied == ("n" in kinds), _words(sentence))
 
 
 def _claim(token: _Token, shape: str, quantity: str, is_correct: bool, quote: str) -> Claim:
@@ -225,36 +300,44 @@ def _stance(sentence: Sequence[_Token], kinds: str, found: re.Match[str]) -> boo
     """Does the sentence affirm (True) or deny (False) what the shape says? None: neither."""
     groups = found.groupdict("")
     be = groups.get("be", "")
-    if "u" in be and "n" not in be and "v" not in be:
+    if "u" in be and "n" not in be and "v" not in be and groups.get("judged") != "X":
         return None
     is_affirmed = ("n" in be) == bool(groups.get("not"))
     first = max(0, found.start() - _LONGEST_PREFIX)
     before = kinds[first : found.start()]
     clause = max(before.rfind(mark) for mark in "B:") + 1
     before, words = before[clause:], sentence[first + clause : found.start()]
-    would_be = "would" in (token.word for token in sentence[found.start() : found.end()])
-    if re.search(r"s[^,]*$", before) or ("s" in before and would_be) or (words and words[0].word == "had"):
+    is_unreal = "would" in (token.word for token in sentence[found.start() : found.end()]) and "i" not in found[0]
+    if re.search(r"s[^,]*$", before) or (words and words[0].word == "had"):
         return None
-    if re.search(r"x[^,]{0,5}$", before):
-        return not is_affirmed
-    mine = re.search(r"i[mbvh]*(n?)v*[rc]", before)
+    if is_unreal and ("s" in before or re.match(",?v?s|w{1,3}s", kinds[found.end() :])):
+        return None
+    if denied := re.search(r"(.?)x[^,]{0,5}$", before):
+        return is_affirmed if sentence[found.start() - len(denied[0])].word in ("no", "not") else not is_affirmed
+    mine = re.search(r"i[mbvhu]*(n?)v*[rc]", before)
     if mine:
         return is_affirmed != bool(mine[1])
-    return None if re.search(r"[ru]", before) else is_affirmed
+    return None if re.search(r"[ru][^,]*$", before) else is_affirmed
 
 
 def _is_meant(name: str, found: re.Match[str], sentence: Sequence[_Token], kinds: str) -> bool:
     """Is a match of a shape a claim, given the kind of mention in it?"""
     who, groups = found["who"], found.groupdict("")
     if name == "object":
-        if "p" in groups["between"] or (groups["judged"] and not groups["noun"] and not groups["sign"]):
+        if "p" in groups["between"]:
             return False
-        if groups["noun"] == "" and groups["judged"]:
+        if not groups["noun"] and not found[0].startswith(("A", "y")):
             return "T" not in who
         return "T" not in who or kinds[found.end() : found.end() + 1] in ".?,:kB&z"
+    if name in ("urged", "left"):
+        return not re.search("[pur]", kinds[: found.start()])
+    if name == "ellipsis":
+        return kinds.startswith("l") or re.search(r"[+A-]", kinds[: found.start()]) is not None
+    if groups.get("answer") == "wA":  # "the logical answer", but not "an irrelevant answer"
+        return "T" not in who and sentence[found.start("answer") - 1].word == "the"
     if name in ("subject", "made"):
-        if "L" in who or "G" in who or groups["noun"] or groups["answer"] == "A":
-            return groups.get("q", "") not in ("n", "E")
+        if "L" in who or "G" in who or groups["noun"] or groups["answer"].endswith("A"):
+            return groups.get("q", "") not in ("n", "E") and not re.search("G,?[IB]d?$", kinds[: found.start("who")])
         follows = kinds[found.end() : found.end() + 1]
         return bool(groups["judged"]) and sentence[found.end("judged") - 1].word in _PLAIN_VERDICTS and follows in ".,kB"
     return True
@@ -291,12 +374,14 @@ _FULL_FORMS = tuple(
     for pattern, full in (
         (r"\bcan(?:not|'t)\b", "can not"),
         (r"\bwon't\b", "will not"),
+        (r"\bain't\b", "is not"),
         (r"n't\b", " not"),
         (r"\b(it|that|this|answer|there|what|here)'s\b", r"\1 is"),
         (r"'d\b", " would"),
         (r"'m\b", " am"),
         (r"'ll\b", " will"),
         (r"\blet's\b", "let us"),
+        (r"\b([A-Z])'s(?= (?:the|not|correct|wrong|right|incorrect|my|our|it|clearly|definitely)\b)", r"\1 is"),
     )
 )
 
@@ -333,9 +418,9 @@ def _marked(plain: str, question: Question) -> str:
             return f" {_mark(label)} "
         if found["many"]:
             return " \ue201 "
-        if found["rest"] or (found["other"] and found["how"].lower() not in ("none", "neither")):
+        if found["rest"] or (found["other"] and found["how"].lower() not in ("none", "no", "neither")):
             return " \ue202 "
-        if found["how"].lower() in ("none", "neither"):
+        if found["how"].lower() in ("none", "no", "neither"):
             return " \ue204 " if found["other"] else " \ue203 "
         return " \ue200 "
 
@@ -366,8 +451,8 @@ def _tokens(marked: str, question: Question) -> list[_Token]:
         made = token
         if len(bare) == 1 and bare.isascii() and bare.isalpha() and _is_label(match[0], before, follows, kinds):
             made = _Token("L", match[0], bare.upper())
-        elif before.kind in "OA" and bare.lower() in _NUMBERS and _NUMBERS[bare.lower()] < len(question.labels):
-            if before.kind == "O" and follows != "O":
+        elif (before.kind in "OA" or before.word in ("number", "no")) and bare.lower() in _NUMBERS and _NUMBERS[bare.lower()] < len(question.labels):
+            if before.word in _BEFORE_LABEL and follows != "O":
                 made = _Token("L", match[0], question.labels[_NUMBERS[bare.lower()]])
         elif bare.lower() in texts and token.kind not in "LTG" and _DUE.search(kinds[-12:]) and follows in ".?,:kB":
             made = _Token("T", match[0], texts[bare.lower()])
@@ -381,7 +466,7 @@ def _tokens(marked: str, question: Question) -> list[_Token]:
                 del tokens[at + 1 :]
                 kinds = kinds[: at + 1]
                 continue
-        if made.kind == "L" and tokens and tokens[-1].kind in "OA":  # "option B"
+        if made.kind == "L" and tokens and tokens[-1].word in _BEFORE_LABEL:  # "option B"
             tokens.pop()
             kinds = kinds[:-1]
         if made.kind in "OA" and tokens and tokens[-1].kind == "L" and tokens[-1].word.lower() in (*_ORDINALS, "last"):

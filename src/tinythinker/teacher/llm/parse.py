@@ -42,6 +42,8 @@ _VERDICT = re.compile(
     rf"(?:{_DECOR}(?:[.,:;!：]|(?=because\b|since\b)|$)|[\s*_]*+(?:[–—]|-\s)){_DECOR}",
     re.I,
 )
+_COMPARES = re.compile(r"(?:while|whereas|and|but|so|although|though|not)\b", re.I)
+"""What follows a verdict that is part of a longer sentence, and no line of the format."""
 _BECAUSE = re.compile(rf"^{_DECOR}(?:this is |that is |it is )?(?:because|since)\b[\s,:*_]*", re.I)
 _INLINE = re.compile(
     r"(?<=[.!?])[ \t*_]++(?=(?:\w[\w /&]{2,40}[:：][ *_]{0,4})?(?:option )?[(*_]{0,3}[A-Z][)*_]{0,3} is (?:in|not )?correct[.,:*_]{0,3} "
@@ -388,6 +390,8 @@ def _option_head(line: str, question: Question) -> tuple[str, bool, list[str]] |
     rest, named = _without_name(rest, question)
     verdict = _VERDICT.match(rest)
     if verdict is None or not (verdict["is"] or start["close"] or start["end"] or named):
+        return None
+    if _COMPARES.match(rest, verdict.end()):
         return None
     name = next((option.text for option in question.options if option.label == label), "")
     if named and named != name.strip().casefold():
