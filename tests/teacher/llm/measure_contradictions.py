@@ -108,8 +108,8 @@ def _in_json(question: Question, rationale: Rationale, place: str, sentence: str
 _LINES: dict[str, Callable[[Question], int]] = {
     "recall_end": lambda question: 0,
     "gold_analysis_end": lambda question: 1 + question.labels.index(question.gold or ""),
-    "wrong_analysis_end": lambda question: 1 + next(
-        i for i, label in enumerate(question.labels) if label != question.gold
+    "wrong_analysis_end": lambda question: (
+        1 + next(i for i, label in enumerate(question.labels) if label != question.gold)
     ),
 }
 """The line that a sentence is appended to, by place."""
@@ -139,7 +139,13 @@ def main(arguments: list[str]) -> None:
         if "--misses" in arguments:
             for case in cases(path):
                 if case.is_missed:
-                    print(case.id, case.form, case.place, "accepted" if case.is_contradiction else "rejected", case.sentence)
+                    print(
+                        case.id,
+                        case.form,
+                        case.place,
+                        "accepted" if case.is_contradiction else "rejected",
+                        case.sentence,
+                    )
                     read = case.read()
                     if isinstance(read, Rejected):
                         print("   ", read.flaw.value, read.reason)

@@ -42,12 +42,12 @@ _VERDICT = re.compile(
     rf"(?:{_DECOR}(?:[.,:;!：]|(?=because\b|since\b)|$)|[\s*_]*+(?:[–—]|-\s)){_DECOR}",
     re.I,
 )
-_COMPARES = re.compile(r"(?:while|whereas|and|but|so|although|though|not)\b", re.I)
+_COMPARES = re.compile(r"(?:while|whereas|and|but|so|although|though|even|not)\b", re.I)
 """What follows a verdict that is part of a longer sentence, and no line of the format."""
 _BECAUSE = re.compile(rf"^{_DECOR}(?:this is |that is |it is )?(?:because|since)\b[\s,:*_]*", re.I)
 _INLINE = re.compile(
-    r"(?<=[.!?])[ \t*_]++(?=(?:\w[\w /&]{2,40}[:：][ *_]{0,4})?(?:option )?[(*_]{0,3}[A-Z][)*_]{0,3} is (?:in|not )?correct[.,:*_]{0,3} "
-    r"[*_]{0,2}because\b)",
+    r"(?<=[.!?])[ \t*_]++(?=(?:\w[\w /&]{2,40}[:：][ *_]{0,4})?(?:option )?[(*_]{0,3}[A-Z][)*_]{0,3} "
+    r"is (?:in|not )?correct[.,:*_]{0,3} [*_]{0,2}because\b)",
     re.I,
 )
 """Between two parts of the format on one line."""
@@ -177,7 +177,7 @@ def _read(completion: str, question: Question, *, is_json: bool) -> Rationale | 
 def _cleaned(text: str) -> str:
     """The text with plain line ends, and without control characters, invisible marks and broken code points."""
     text = _LINE_END.sub("\n", text)
-    if text.isprintable():
+    if text.replace("\n", "").isprintable():
         return text
     return "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in ("Cc", "Cf", "Cs"))
 
@@ -230,7 +230,8 @@ def _structured(text: str) -> _Reading:
     """The reading of a completion in JSON. Raises _FlawedError."""
     at = max(text.find("{"), 0)
     decoder = json.JSONDecoder(object_pairs_hook=_once)
-    aside, objects = text[:at], []
+    aside = text[:at]
+    objects: list[_Structured] = []
     try:
         while text[at:].strip() and (not objects or text[at:].lstrip().startswith("{")):
             at += len(text[at:]) - len(text[at:].lstrip())
