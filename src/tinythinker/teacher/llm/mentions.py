@@ -33,7 +33,7 @@ _GROUP = re.compile(
 )
 _GROUPS = dict(zip("\ue200\ue201\ue202\ue203\ue204", ("all", "many", "rest", "none", "no other"), strict=True))
 _TOKEN = re.compile(
-    rf"[\ue000-\uf8ff]|\b(?:{_PHRASES})\b|[(\[\"']*[A-Za-z](?!\w|['.-]\w)[)\]\"']*|\w+(?:['-]\w+)*|"
+    rf"[\ue000-\uf8ff]|\b(?:{_PHRASES})\b|[(\[\"']{{0,3}}[A-Za-z](?!\w|['.-]\w)[)\]\"']*|\w+(?:['-]\w+)*|"
     r"(?P<end>[.!?\n]+(?=[\s)\"']|$))|(?P<sign>[:=>]+|-+>?)|[,;&/()\[\]]",
     re.I,
 )

@@ -33,7 +33,7 @@ _HEADED = re.compile(rf"{_START}(?:\w[\w /&]{{2,40}}[:：]|{_COPIED}\b[,:]?){_DE
 """What may stand before the first option on its line: "Explanations:"."""
 _STRAY = re.compile(rf"{_START}{_COPIED}[.,:]?{_DECOR}$", re.I)
 _LABEL = re.compile(
-    rf"{_START}(?:(?P<word>(?i:option|choice|answer))\s*{_DECOR})?(?P<open>[(\[\"'“‘]*)(?P<label>[A-Za-z])"
+    rf"{_START}(?:(?P<word>(?i:option|choice|answer)){_DECOR})?(?P<open>[(\[\"'“‘]*)(?P<label>[A-Za-z])"
     rf"(?P<close>[)\]\"'”’]*)(?P<end>[.:：)]?)(?![^\W_]|['’]){_DECOR}"
 )
 _VERDICT = re.compile(
