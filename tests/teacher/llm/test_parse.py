@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import ask
 from tinythinker.core.records import Flaw, Rationale, Rejected
 from tinythinker.core.seeds import stream
+from tinythinker.teacher.llm.claims import claims
 from tinythinker.teacher.llm.parse import (
     json_schema,
     parse_completion,
@@ -23,7 +25,14 @@ from tinythinker.teacher.llm.parse import (
 QUESTION = ask("Where do people keep money?", "bank", "tree", "high school")
 CORPUS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "completions.yaml").read_text(encoding="utf-8"))
 GOOD = CORPUS["accepted"][0]["text"]
-LINE = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs")), min_size=1)
+
+
+def says_nothing(text: str) -> bool:
+    """Does a text claim nothing about the options? One that does may contradict the verdicts."""
+    return not any(claims(text, QUESTION, "A"))
+
+
+LINE = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zl", "Zp", "Zs")), min_size=1).filter(says_nothing)
 
 
 @pytest.mark.parametrize("case", CORPUS["accepted"], ids=lambda case: case["name"])
@@ -78,7 +87,7 @@ def test_a_rendered_rationale_parses_back_to_itself(recall: str, first: str, sec
     assert parse_completion(render_completion(QUESTION, rationale), QUESTION) == rationale
 
 
-WORDS = st.text(st.characters(categories=("L", "N", "P")), min_size=1)
+WORDS = st.text(st.characters(categories=("L", "N", "P")), min_size=1).filter(says_nothing)
 REASONS = WORDS.filter(lambda text: not any(word in text.casefold() for word in ("because", "since")))  # not kept
 
 
@@ -134,12 +143,80 @@ def test_no_mutation_of_a_completion_yields_a_rationale_with_wrong_labels() -> N
     assert 500 < count_accepted < 9_500  # otherwise the mutations would prove nothing
 
 
-def test_a_long_row_of_marks_is_parsed_in_linear_time() -> None:
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *(
+            "-",
+            "* ",
+            " ",
+            "_",
+            "(",
+            "'",
+            "A. ",
+            "1. ",
+            '"',
+            "*",
+            "{",
+            "```",
+            "<b>",
+            "answer ",
+            "A is ",
+            "option B ",
+            "it is ",
+        ),
+        *(
+            "B is correct, ",
+            "A, ",
+            "A.A.",
+            "the answer is B and ",
+            "B, not A, ",
+            "if A is correct ",
+            "none of ",
+            "bank ",
+        ),
+        *("A is correct. Because ", "Key Information: ", "Explanations: ", "ignore the ", "\u200b"),
+    ],
+)
+def test_a_long_row_of_anything_is_parsed_in_linear_time(mark: str) -> None:
     end = "A is correct. Because x.\nB is incorrect. Because y.\nC is incorrect. Because z."
-    for mark in ("-", "* ", " ", "_", "(", "A. ", "1. ", '"', "*", "answer ", "A is ", "option "):
-        parse_completion(f"Key Information: x\n{end}\n\nAnswer{mark * 20_000}", QUESTION)
-        parse_completion(f"Key Information: x\nA{mark * 20_000}is correct", QUESTION)
-        parse_completion(mark * 20_000, QUESTION)
+    row = mark * (50_000 // len(mark))
+    began = time.process_time()
+    for text in (f"Key Information: x\n{end}\n\nAnswer{row}", f"Key Information: x{row}\n{end}", row):
+        parse_completion(text, QUESTION)
+    assert time.process_time() - began < 5  # in quadratic time it would be minutes
+
+
+WRITTEN = Rationale(question_id="q1", recall="Money is kept.", analyses=("a", "b", "c"), label="A")
+
+
+@pytest.mark.parametrize("parse", [parse_completion, parse_structured])
+@pytest.mark.parametrize("render", [render_completion, render_structured])
+def test_a_completion_is_read_in_either_form_whichever_was_asked_for(parse: Any, render: Any) -> None:
+    assert parse(render(QUESTION, WRITTEN), QUESTION) == WRITTEN
+    assert parse(f"```\n{render(QUESTION, WRITTEN)}\n```\nI hope this helps!", QUESTION) == WRITTEN
+    rejected = parse(f"```\n{render(QUESTION, WRITTEN)}\n```\nSo the answer is C.", QUESTION)
+    assert isinstance(rejected, Rejected)
+    assert (rejected.flaw, rejected.reason) == (Flaw.VERDICTS, "calls A correct, but says 'so the answer is C'")
+
+
+@pytest.mark.parametrize(("parse", "flaw"), [(parse_completion, Flaw.NO_RECALL), (parse_structured, Flaw.MALFORMED)])
+def test_a_text_in_neither_form_has_the_flaw_of_the_form_asked_for(parse: Any, flaw: Flaw) -> None:
+    rejected = parse("I cannot help with that.", QUESTION)
+    assert isinstance(rejected, Rejected)
+    assert rejected.flaw is flaw
+
+
+def test_a_structured_completion_may_be_said_twice_but_not_in_two_ways() -> None:
+    said = render_structured(QUESTION, WRITTEN)
+    assert parse_structured(f"{said}\n{said}", QUESTION) == WRITTEN
+    assert isinstance(parse_structured(f"{said}\n{said.replace('kept', 'spent')}", QUESTION), Rejected)
+
+
+@pytest.mark.parametrize("sign", ["\\u0000", "\\u200b", "\\u202e", "\\ud800", "\\u0007"])
+def test_no_control_character_or_invisible_mark_reaches_a_structured_rationale(sign: str) -> None:
+    said = render_structured(QUESTION, WRITTEN).replace("kept", f"ke{sign}pt").replace('"b"', f'"b{sign}"')
+    assert parse_structured(said, QUESTION) == WRITTEN
 
 
 def test_a_structured_completion_may_be_in_a_code_fence() -> None:
@@ -152,7 +229,10 @@ def test_a_structured_completion_may_be_in_a_code_fence() -> None:
     ("change", "flaw"),
     [
         (lambda said: said["options"].pop(), Flaw.OPTIONS),
-        (lambda said: said["options"].append(said["options"][0]), Flaw.OPTIONS),
+        (lambda said: said["options"].append(said["options"][0] | {"because": "another"}), Flaw.OPTIONS),
+        (lambda said: said["options"].append(said["options"][0] | {"verdict": "incorrect"}), Flaw.VERDICTS),
+        (lambda said: said["options"][2].update(because="c. The answer is B."), Flaw.VERDICTS),
+        (lambda said: said.update(key_information="r. Answer: C"), Flaw.VERDICTS),
         (lambda said: said["options"][0].update(option="Z"), Flaw.OPTIONS),
         (lambda said: said["options"][1].update(because="  "), Flaw.OPTIONS),
         (lambda said: said["options"][1].update(verdict="correct"), Flaw.VERDICTS),
