@@ -156,17 +156,17 @@ def parse_completion(completion: str, question: Question) -> Rationale | Rejecte
     that single out no option, and a text that contradicts them anywhere (`claims`). Control characters and invisible
     marks are dropped. Does not check whether the option called correct is the gold one (see `teacher.select`).
     """
-    return _read(completion, question, is_json=_JSON_KEY in completion)
+    return _read(completion, question, wants_json=False)
 
 
 def parse_structured(completion: str, question: Question) -> Rationale | Rejected:
     """Split a completion in the JSON of `json_schema` likewise; one in plain lines is read by `parse_completion`."""
-    is_plain = _JSON_KEY not in completion and any(map(_KEY.match, completion.split("\n")))
-    return _read(completion, question, is_json=not is_plain)
+    return _read(completion, question, wants_json=True)
 
 
-def _read(completion: str, question: Question, *, is_json: bool) -> Rationale | Rejected:
+def _read(completion: str, question: Question, *, wants_json: bool) -> Rationale | Rejected:
     text = _THOUGHT.sub("", _FENCE.sub("\n", _cleaned(completion)))
+    is_json = _JSON_KEY in text or (wants_json and not any(map(_KEY.match, text.split("\n"))))
     try:
         reading = _structured(text) if is_json else _strict(text) or _tolerant(text, question)
         return _checked(reading, question)
