@@ -14,6 +14,7 @@ from tinythinker.core.files import read_records
 from tinythinker.core.metrics import read_metrics
 from tinythinker.core.records import Chain, Verdict
 from tinythinker.core.run import RunDirectory
+from tinythinker.session import settings_of
 
 MADE = Path(__file__).parent / "fixtures" / "version-0.1"
 
@@ -58,7 +59,19 @@ def test_an_older_run_is_opened_again_with_the_settings_it_was_begun_with(run: R
     words = [*TINY, "reflect.rounds=1", "teacher.wrong=0.1"]
     assert api.teach(api.start("storeroom", run.root, *words)).rationales == 16
     with pytest.raises(SettingsError, match=r"storeroom\.wrong: was 0\.1, now 0\.0"):
-        api.start("storeroom", run.root, *words[:-1])
+        api.start("storeroom", run.root, *words[:-1], "storeroom.wrong=0")
+
+
+def test_an_older_run_goes_on_with_its_own_settings_and_says_which(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert api.teach(api.start("storeroom", run.root)).rationales == 16
+    kept = settings_of(run).storeroom
+    assert (kept.things, kept.wrong) == (6, 0.1)
+    said = capsys.readouterr().err
+    assert "goes on with its own settings, a new run would have others" in said
+    assert "storeroom.wrong: was 0.1, now 0.0" in said
+    assert "reflect.interval: was 100, now 'auto'" in said
 
 
 def test_what_an_older_run_paid_for_is_not_asked_for_again(

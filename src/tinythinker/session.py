@@ -23,12 +23,12 @@ from tinythinker.core.errors import DataError, SettingsError, TinyThinkerError, 
 from tinythinker.core.files import resolved, write_record
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Verdict
-from tinythinker.core.run import VERBS, RunDirectory, TrainingFolder, last_student, run_around
+from tinythinker.core.run import VERBS, RunDirectory, TrainingFolder, differences, last_student, run_around
 from tinythinker.core.seeds import stream
 from tinythinker.evaluate.answered import read_answered, read_asked
 from tinythinker.evaluate.score import verdicts_name
 from tinythinker.reflect.preconditions import refuse_foreign_pairs, refuse_missing_rounds, refuse_reflection_on_nothing
-from tinythinker.settings.resolve import bound_of, chosen, load_settings, override, validate
+from tinythinker.settings.resolve import bound_of, chosen, load_settings, override, reopened, validate
 from tinythinker.settings.schema import RunSettings
 from tinythinker.stages.plan import answering_plan
 from tinythinker.student.present import refuse_absent_student, refuse_no_student
@@ -98,7 +98,8 @@ def start(
 ) -> RunDirectory:
     """Resolve the settings of a task and open (or reopen) a run directory for it.
 
-    What is wrong with settings, questions or teacher is found before anything is written or deleted.
+    What is wrong with settings, questions or teacher is found before anything is written or deleted. A run that has
+    begun keeps the settings it has; those given here must match them.
 
     Args:
         task: csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file.
@@ -116,7 +117,12 @@ def start(
     """
     run = RunDirectory(Path(out))
     find = _settings_for_run if for_run else load_settings
-    settings = ranks.on_first(lambda: find(task, overrides, config))
+
+    def resolve() -> RunSettings:
+        settings = find(task, overrides, config)
+        return settings if force or not run.exists else _kept(run, settings, overrides, config)
+
+    settings = ranks.on_first(resolve)
 
     def begin() -> None:
         if force or not run.quality.exists():
@@ -128,6 +134,21 @@ def start(
 
     ranks.on_first(begin)
     return run
+
+
+def _kept(run: RunDirectory, wanted: RunSettings, overrides: Sequence[str], config: Path | None) -> RunSettings:
+    """The settings of a run that has begun, with what the user gives on top; says which of its own it keeps.
+
+    Args:
+        wanted: what a new run would have.
+    """
+    stored = settings_of(run)
+    if stored.task != wanted.task:
+        return wanted
+    settings = reopened(stored, overrides, config)
+    if changed := differences(bound_of(settings).flat, bound_of(wanted).flat):
+        say(f"{run.root}: goes on with its own settings, a new run would have others ({'; '.join(changed)})")
+    return settings
 
 
 def _settings_for_run(task: str, overrides: Sequence[str], config: Path | None) -> RunSettings:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -356,16 +358,16 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 def test_a_reader_that_has_seen_enough_ends_the_list_quietly() -> None:
-    listing = subprocess.Popen(
-        [sys.executable, "-u", "-m", "tinythinker", "settings"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert listing.stdout is not None
-    assert listing.stderr is not None
-    assert listing.stdout.readline().startswith(b"task = ")
-    listing.stdout.close()
-    assert listing.stderr.read() == b""
-    listing.stderr.close()
-    assert listing.wait() == 141
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # a page, so that the list cannot be written before it is read
+    command = [sys.executable, "-u", "-m", "tinythinker", "settings"]
+    with subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE) as listing:
+        os.close(writing)
+        with os.fdopen(reading, "rb") as list_:
+            assert list_.readline().startswith(b"task = ")
+        assert listing.stderr is not None
+        assert listing.stderr.read() == b""
+    assert listing.returncode == 141
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

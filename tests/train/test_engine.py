@@ -21,6 +21,7 @@ from tinythinker.core.errors import DataError, StudentError
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.core.seeds import seed_torch
 from tinythinker.settings.schema import TrainSettings
+from tinythinker.student.reading import reads_trees
 from tinythinker.student.student import Student
 from tinythinker.train.engine import Engine, Replicas, Shards, build_engine
 
@@ -61,6 +62,7 @@ def weights(student: Student) -> list[torch.Tensor]:
 @pytest.mark.parametrize("architecture", ["t5", "qwen3"])
 def test_shards_learn_what_whole_weights_learn_and_the_student_gets_them_on_request(architecture: str) -> None:
     plain, shared = (tiny_of(architecture, dropout=0.0) for _ in range(2))
+    assert reads_trees(plain) == reads_trees(shared) == plain.is_causal
     replicas, shards = build(Replicas, plain), build(Shards, shared)
     assert all(parameter.numel() == 0 for parameter in shared.model.parameters())
     for _ in range(3):

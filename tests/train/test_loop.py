@@ -15,6 +15,7 @@ from tinythinker.core.errors import StudentError
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.core.run import TrainingFolder
 from tinythinker.settings.schema import TrainSettings
+from tinythinker.student.reading import reads_trees
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Loss, Training, fit
 
@@ -218,6 +219,7 @@ def test_recomputing_activations_changes_no_gradient(architecture: str, dropout:
     lines, calls = [], []
     for is_twice in (False, True):
         student = tiny_of(architecture, dropout=0.1)
+        reads_trees(student)  # tries the model out
         seen: list[int] = []
         layer = next(one for one in student.model.modules() if isinstance(one, GradientCheckpointingLayer))
         inner = next(one for one in layer.modules() if getattr(one, "weight", None) is not None)

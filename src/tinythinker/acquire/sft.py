@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tinythinker.core.records import Stage, StageExample
 from tinythinker.student.logps import Scorer
-from tinythinker.student.reading import plan_passes, read
+from tinythinker.student.reading import plan_passes, read, reads_trees
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Loss, Tokens
 
@@ -17,6 +17,8 @@ def sft_objective(student: Student, rationale_weight: float = 1.0) -> Callable[[
     Args:
         rationale_weight: factor on the loss of whole rationales (`Stage.REASON`).
     """
+
+    reads_trees(student)  # tried out before the engine takes the weights
 
     def objective(score: Scorer, examples: Sequence[StageExample]) -> Loss:
         reading = read(student, [example.prompt for example in examples], [example.target for example in examples])

@@ -73,6 +73,11 @@ class Bound(NamedTuple):
     upgrade: Callable[[Flat], Flat]
     """Turns settings that an older version wrote down into today's."""
 
+    @property
+    def flat(self) -> Flat:
+        """The settings of all verbs together."""
+        return {key: value for settings in self.by_verb.values() for key, value in settings.items()}
+
 
 def differences(before: Flat, now: Flat, defaults: Flat | None = None) -> list[str]:
     """One `key: was X, now Y` for every setting that differs."""

@@ -10,7 +10,7 @@ from tinythinker.core.records import PreferencePair
 from tinythinker.reflect.losses import PREFERENCE_LOSSES, PairLogps, dpo_margin
 from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.logps import Scorer
-from tinythinker.student.reading import plan_passes, read
+from tinythinker.student.reading import plan_passes, read, reads_trees
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Loss, Tokens
 
@@ -52,6 +52,7 @@ def score_pairs(student: Student, score: Scorer, pairs: Sequence[PreferencePair]
 def preference_objective(student: Student, settings: ReflectSettings) -> Callable[[Scorer, Sequence[ScoredPair]], Loss]:
     """Preference loss + α · mean negative log-likelihood of the chosen (METHOD section 4), mean over pairs, nats."""
     preference = PREFERENCE_LOSSES[settings.loss]
+    reads_trees(student)  # tried out before the engine takes the weights
 
     def objective(score: Scorer, items: Sequence[ScoredPair]) -> Loss:
         policy, tokens, prompt_tokens = score_pairs(student, score, [item.pair for item in items])

@@ -77,6 +77,15 @@ def optional_groups() -> list[str]:
     ]
 
 
+def group_defaults() -> Json:
+    """Defaults of the settings in groups that may be null, for groups that are not."""
+    return {
+        line.key: yaml.safe_load(line.default)
+        for line in describe_settings()
+        if line.default != "required" and line.key.rsplit(".", 1)[0] in optional_groups()
+    }
+
+
 def as_yaml(value: object) -> str:
     """A setting's value on one line, as you would write it in a file."""
     plain = list(value) if isinstance(value, tuple) else value

@@ -15,7 +15,7 @@ from tinythinker.core.files import read_text
 from tinythinker.core.formats import MOST_YAML_BYTES, Json, MalformedError, parse_yaml, yaml_mapping
 from tinythinker.core.progress import say
 from tinythinker.core.run import Bound, Flat
-from tinythinker.settings.describe import flatten, known_keys, optional_groups, unknown_setting
+from tinythinker.settings.describe import flatten, group_defaults, known_keys, optional_groups, unknown_setting
 from tinythinker.settings.schema import EXTENDABLE, SECTIONS, TASKS, RunSettings
 
 
@@ -59,8 +59,7 @@ def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None 
     Raises:
         SettingsError, DataError: something is wrong with a setting, or with the file.
     """
-    given = {} if config is None else _read_yaml(read_text(config, most_bytes=MOST_YAML_BYTES), str(config))
-    given = _merge(given, _overrides(overrides))
+    given = _given(overrides, config)
     base = _merge({"task": task}, preset(task))
     for group in optional_groups():
         section, name = group.split(".")
@@ -73,8 +72,21 @@ def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None 
 
 def chosen(overrides: Sequence[str], config: Path | None) -> set[str]:
     """Keys of the settings that the user gave, in a config file or as overrides. Raises as `load_settings` does."""
-    given = {} if config is None else _read_yaml(read_text(config), str(config))
-    return set(flatten(_merge(given, _overrides(overrides))))
+    return set(flatten(_given(overrides, config)))
+
+
+def reopened(stored: RunSettings, overrides: Sequence[str], config: Path | None) -> RunSettings:
+    """The settings of a run that has begun, changed by what the user gave; presets and defaults do not matter.
+
+    Raises as `load_settings` does.
+    """
+    return validate(_merge(stored.plain(), _given(overrides, config)))
+
+
+def _given(overrides: Sequence[str], config: Path | None) -> Json:
+    """What the user gave: a config file, and overrides on top."""
+    given = {} if config is None else _read_yaml(read_text(config, most_bytes=MOST_YAML_BYTES), str(config))
+    return _merge(given, _overrides(overrides))
 
 
 def bound_of(settings: RunSettings) -> Bound:
@@ -88,7 +100,7 @@ def bound_of(settings: RunSettings) -> Bound:
         }
         for verb, names in SECTIONS.items()
     }
-    return Bound(by_verb, flatten(RunSettings(task=settings.task).plain()), upgrade)
+    return Bound(by_verb, {**group_defaults(), **flatten(RunSettings(task=settings.task).plain())}, upgrade)
 
 
 _LLM = (

@@ -44,11 +44,11 @@ def _fuse_norms(model: torch.nn.Module) -> None:
 def _pays(student: Student) -> bool:
     if student.device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool | int | str] = getattr(torch.cpu, "get_capabilities", dict)()
     return multiplies_bfloat16(capabilities)
 
 
-def multiplies_bfloat16(capabilities: Mapping[str, object]) -> bool:
+def multiplies_bfloat16(capabilities: Mapping[str, bool | int | str]) -> bool:
     """Does a CPU multiply bfloat16 in hardware? Others emulate it, which is many times slower than float32.
 
     Args:

@@ -46,8 +46,10 @@ def test_an_estimate_counts_prompts_once_per_request_and_completions_at_full_len
 @pytest.mark.data
 @pytest.mark.parametrize(("task", "paid"), [("csqa", 337), ("obqa", 115), ("strategyqa", 38)])
 def test_the_estimate_for_the_papers_teacher_is_near_its_authors_figure(data_dir: Path, task: str, paid: float) -> None:
-    # METHOD section 2: gpt-4o-2024-05-13, at most 256 tokens, 8 completions per question (CommonsenseQA) or 4
-    own = estimate_cost(task, [f"data_dir={data_dir / task}", "teacher.llm.model=gpt-4o-2024-05-13"])
+    # METHOD section 2: gpt-4o-2024-05-13, at most 256 tokens, 8 completions per question (CommonsenseQA) or 4. Our
+    # worked examples are not theirs: with 8 of them our prompts are longer than theirs, with 7 about as long.
+    model = ("teacher.llm.model=gpt-4o-2024-05-13", "teacher.llm.examples=7")
+    own = estimate_cost(task, [f"data_dir={data_dir / task}", *model])
     assert own.cost == pytest.approx(paid, rel=0.02)
 
 
