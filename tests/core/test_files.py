@@ -10,7 +10,6 @@ from tinythinker.core import files
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import (
     appending,
-    complete,
     read_json,
     read_objects,
     read_records,
@@ -109,39 +108,6 @@ def test_a_line_torn_by_a_kill_is_dropped_before_new_lines_are_added(tmp_path: P
     assert [record.question_id for record in read_records(file, Rationale)] == ["a", "c"]
 
 
-def fits(name: str, made: Rationale) -> bool:
-    return made.question_id == name
-
-
-@pytest.mark.parametrize("left", range(8))
-def test_an_interrupted_file_ends_like_an_uninterrupted_one(tmp_path: Path, left: int) -> None:
-    asked: list[str] = []
-
-    def work(names: object) -> list[Rationale]:
-        assert isinstance(names, list)
-        asked.extend(names)
-        return [rationale(name) for name in names]
-
-    names = list("abcdefg")
-    write_records(tmp_path / "a.jsonl", [rationale(name) for name in names[:left]])
-    assert complete(tmp_path / "a.jsonl", Rationale, names, work, fits=fits, chunk=3, name="test") == [
-        rationale(name) for name in names
-    ]
-    assert read_records(tmp_path / "a.jsonl", Rationale) == [rationale(name) for name in names]
-    # Whole chunks of three are kept, and the complete file of seven; the rest is requested again.
-    assert asked == names[{0: 0, 1: 0, 2: 0, 3: 3, 4: 3, 5: 3, 6: 6, 7: 7}[left] :]
-
-
-def test_a_character_torn_by_a_kill_does_not_prevent_resuming(tmp_path: Path) -> None:
-    file = tmp_path / "a.jsonl"
-    file.write_bytes(rationale("a").model_dump_json().encode() + b"\n" + '{"question_id": "é'.encode()[:-1])
-    made = complete(
-        file, Rationale, ["a", "b"], lambda names: [rationale(name) for name in names], fits=fits, chunk=1, name="test"
-    )
-    assert [record.question_id for record in made] == ["a", "b"]
-    assert read_records(file, Rationale) == made
-
-
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}"])
 def test_json_that_the_parser_cannot_handle_is_a_one_line_error(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.jsonl").write_text(line + "\n")
@@ -190,15 +156,3 @@ def test_a_name_in_a_message_is_short_and_printable(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jsonl:1: 'x\\ny{10}") as caught:
         read_records(tmp_path / "a.jsonl", Rationale)
     assert len(str(caught.value)) < 600
-
-
-@pytest.mark.parametrize(
-    ("names", "found"), [("abcd", "found 4 lines, expected at most 3"), ("ax", "a.jsonl:2: found")]
-)
-def test_lines_of_other_items_are_neither_used_nor_overwritten(tmp_path: Path, names: str, found: str) -> None:
-    file = tmp_path / "a.jsonl"
-    write_records(file, [rationale(name) for name in names])
-    before = file.read_bytes()
-    with pytest.raises(DataError, match=found):
-        complete(file, Rationale, "abc", lambda some: [rationale(n) for n in some], fits=fits, chunk=1, name="test")
-    assert file.read_bytes() == before

@@ -18,7 +18,7 @@ from tinythinker.stages.template import Template
 MIXED = "mixed"
 """Name of a batch that mixes all stages."""
 
-Batch = tuple[str, list[StageExample]]
+Batch = tuple[str, Sequence[StageExample]]
 """Name of the stage, and the examples."""
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from tinythinker.core import ranks
 from tinythinker.core.errors import DataError, expected, shortened
 from tinythinker.core.formats import Json as Json
 from tinythinker.core.formats import MalformedError, parse_json
-from tinythinker.core.progress import Progress
 from tinythinker.core.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -112,11 +110,19 @@ def iterate_records(path: Path, kind: type[R], *, is_growing: bool = False) -> I
         DataError: the file is missing, or a line is not such a record; the message names file and line.
     """
     for number, value in read_objects(path, is_growing=is_growing):
-        try:
-            record = kind.model_validate(value)
-        except ValidationError as error:
-            raise DataError(f"{path}:{number}: {describe(error)}") from None
-        yield record
+        yield _validated(value, kind, f"{path}:{number}")
+
+
+def record_of(line: str, kind: type[R], where: str) -> R:
+    """The record on a line of JSON Lines; `where` says in a message which line it is. Raises DataError."""
+    return _validated(_object(line, where), kind, where)
+
+
+def _validated(value: Json, kind: type[R], where: str) -> R:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise DataError(f"{where}: {describe(error)}") from None
 
 
 def read_records(path: Path, kind: type[R], *, is_growing: bool = False) -> list[R]:
@@ -202,6 +208,22 @@ def appending(path: Path) -> Iterator[Appender]:
             yield Appender(file)
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Appender]:
+    """Write a JSON Lines file record by record, whole or not at all. Raises DataError."""
+    with file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                appender = Appender(file)
+                yield appender
+                appender.sync()
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 class Appender:
     """Adds whole lines to a file. When `add` returns, its lines are on their way to disk, in order."""
 
@@ -216,67 +238,8 @@ class Appender:
 
     def sync(self) -> None:
         """Wait until everything added is on disk, so that it survives a loss of power."""
+        self._file.flush()
         os.fsync(self._file.fileno())
-
-
-def complete(
-    path: Path,
-    kind: type[R],
-    items: Sequence[T],
-    work: Callable[[Sequence[T]], Sequence[R]],
-    *,
-    fits: Callable[[T, R], bool],
-    chunk: int,
-    name: str,
-) -> list[R]:
-    """One record per item, in order, computed chunk by chunk; a finished chunk is appended to a file.
-
-    A file with a record for every item is complete.
-
-    Whole chunks already in the file are kept; a partial chunk is computed again. Chunk boundaries never
-    change, so an interrupted file ends up the same as an uninterrupted one. Several processes compute one
-    chunk each at a time, and the first process writes; the chunks are the same for any number of processes.
-
-    Args:
-        fits: is this the record of this item? Records of other items are never used, and never overwritten.
-        chunk: items to compute together.
-        name: label of the progress bar.
-
-    Raises:
-        DataError: the file holds records of other items, or cannot be read or written.
-    """
-    done = ranks.on_first(lambda: _done_before(path, kind, items, fits, chunk))
-    with ExitStack() as stack:
-        file = stack.enter_context(appending(path)) if ranks.is_first() else None
-        progress = stack.enter_context(Progress(name, len(items), len(done)))
-        while len(done) < len(items):
-            some = items[len(done) : len(done) + chunk * ranks.count()]
-            mine = ranks.share(some, block=chunk)
-            made = ranks.gather(work(mine) if mine else [], len(some), block=chunk)
-            if file is not None:
-                file.add(*made)
-            done.extend(made)
-            progress.advance(len(made))
-    ranks.wait()
-    return done
-
-
-def _done_before(path: Path, kind: type[R], items: Sequence[T], fits: Callable[[T, R], bool], chunk: int) -> list[R]:
-    """The records in a file, with file and records cut to whole chunks unless all are there."""
-    if not path.exists():
-        return []
-    found = read_records(path, kind, is_growing=True)
-    if len(found) > len(items):
-        raise DataError(f"{path}: found {len(found)} lines, expected at most {len(items)}; delete the file to go on")
-    for number, (item, record) in enumerate(zip(items, found, strict=False), start=1):
-        if not fits(item, record):
-            raise DataError(
-                f"{path}:{number}: found another question's line, expected its own; delete the file to go on"
-            )
-    done = found if len(found) == len(items) else found[: len(found) // chunk * chunk]
-    if len(done) < len(found):
-        write_records(path, done)
-    return done
 
 
 def remove(path: Path) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinythinker.core import ranks
-from tinythinker.core.files import complete
 from tinythinker.core.records import Question, Stage, Verdict
 from tinythinker.core.seeds import derive_seed
+from tinythinker.core.stored import complete
 from tinythinker.evaluate.answered import fits
 from tinythinker.evaluate.score import judge
 from tinythinker.generate.think import Draws, Thought, think
@@ -57,7 +57,7 @@ def write_verdicts(
         return answer_all(student, some, settings, seed, facts)
 
     chunk = max(1, CHUNK // settings.votes)
-    return complete(file, Verdict, questions, work, fits=fits, chunk=chunk, name=f"evaluate {file.stem}")
+    return list(complete(file, Verdict, questions, work, fits=fits, chunk=chunk, name=f"evaluate {file.stem}"))
 
 
 def greedy_accuracy(student: Student, questions: Sequence[Question]) -> float:

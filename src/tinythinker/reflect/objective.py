@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -79,16 +79,16 @@ def preference_objective(student: Student, settings: ReflectSettings) -> Callabl
     return objective
 
 
-def over_batch(items: Sequence[ScoredPair], tokens: Mapping[PreferencePair, int]) -> list[ScoredPair]:
+def over_batch(items: Sequence[ScoredPair], tokens: Sequence[int]) -> list[ScoredPair]:
     """The pairs of a batch, their NLL to be taken as a mean over all chosen tokens of the batch (`reflect.nll=batch`).
 
     The loss is a mean over pairs, so each text's NLL is divided by the mean number of tokens of a chosen text: for
     texts of 2 and 6 tokens with an NLL of 3 and 5 nats, (3 / 4 + 5 / 4) / 2 = (3 + 5) / (2 + 6).
 
     Args:
-        tokens: length of each pair's chosen text.
+        tokens: length of each item's chosen text.
     """
-    mean = sum(tokens[item.pair] for item in items) / len(items)
+    mean = sum(tokens) / len(items)
     return [replace(item, nll_tokens=mean) for item in items]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinythinker.core.errors import DataError, SettingsError, StudentError, expected
-from tinythinker.core.files import read_record, read_records
+from tinythinker.core.files import iterate_records, read_record
 from tinythinker.core.records import PreferencePair, Question, Stage
 from tinythinker.core.run import RunDirectory
 from tinythinker.reflect.given import read_pairs
@@ -60,12 +60,14 @@ def refuse_foreign_pairs(run: RunDirectory, questions: Sequence[Question] | None
     for folder in map(run.round, run.begun_rounds()):
         if not (folder.pairs.exists() and folder.counts.exists()):
             continue
-        pairs, counts = read_records(folder.pairs, PreferencePair), read_record(folder.counts, PairCounts)
+        counts, count, foreign = read_record(folder.counts, PairCounts), 0, None
+        for count, pair in enumerate(iterate_records(folder.pairs, PreferencePair), start=1):
+            if known is not None and pair.question_id not in known:
+                foreign = pair.question_id
         wanted = counts.recall_pairs + counts.analyze_pairs
-        foreign = [pair.question_id for pair in pairs if known is not None and pair.question_id not in known]
-        if len(pairs) == wanted and not foreign:
+        if count == wanted and foreign is None:
             continue
-        found = f"{len(pairs)} pairs" if len(pairs) != wanted else f"a pair of question {foreign[0]!r}"
+        found = f"{count} pairs" if count != wanted else f"a pair of question {foreign!r}"
         raise DataError(
             f"{folder.pairs}: found {found}, expected {wanted} pairs of training questions; restore the file, or run "
             f"`tinythinker reflect {run.root} --force` to make them again"

@@ -5,14 +5,17 @@ So there is no second model in memory while the student trains, with or without 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError
-from tinythinker.core.files import read_records, write_records
+from tinythinker.core.files import iterate_records, whole_file
 from tinythinker.core.records import PreferencePair, Record
 from tinythinker.reflect.objective import ScoredPair, score_pairs
 from tinythinker.settings.schema import ReflectSettings
@@ -54,9 +57,44 @@ def score_reference(
     return scored
 
 
-def reference_scores(
-    file: Path, load: Callable[[], Student], batches: Sequence[Sequence[PreferencePair]], settings: ReflectSettings
-) -> dict[PreferencePair, ScoredPair]:
+class Scores:
+    """Log-probabilities of pairs under the reference, by pair; a few numbers for each are in memory."""
+
+    def __init__(self, scored: Iterable[PairReference]) -> None:
+        digests, chosen, rejected = array("Q"), array("d"), array("d")
+        for one in scored:
+            digests.append(_digest(one.pair))
+            chosen.append(one.chosen)
+            rejected.append(one.rejected)
+        order = np.argsort(np.asarray(digests), kind="stable")
+        self._digests = np.asarray(digests)[order]
+        self._chosen, self._rejected = np.asarray(chosen)[order], np.asarray(rejected)[order]
+
+    def __getitem__(self, pair: PreferencePair) -> ScoredPair:
+        """The pair with its scores. Raises KeyError."""
+        digest = _digest(pair)
+        place = int(np.searchsorted(self._digests, np.uint64(digest)))
+        if place == len(self._digests) or int(self._digests[place]) != digest:
+            raise KeyError(pair)
+        return ScoredPair(pair, float(self._chosen[place]), float(self._rejected[place]))
+
+    def are_of(self, pairs: Iterable[PreferencePair]) -> bool:
+        """Are these the pairs, all of them and no others?"""
+        wanted = np.unique(np.fromiter((_digest(pair) for pair in pairs), dtype=np.uint64))
+        return np.array_equal(wanted, np.unique(self._digests))
+
+
+def _digest(pair: PreferencePair) -> int:
+    """64 bits of a pair's texts: of a million pairs, two meet once in forty million rounds."""
+    texts = "\0".join((pair.question_id, pair.stage, pair.prompt, pair.chosen, pair.rejected))
+    return int.from_bytes(hashlib.blake2b(texts.encode(), digest_size=8).digest(), "little")
+
+
+Passes = Callable[[], Iterator[Sequence[PreferencePair]]]
+"""The forward passes of the first pass over all pairs; every call begins them again."""
+
+
+def reference_scores(file: Path, load: Callable[[], Student], passes: Passes, settings: ReflectSettings) -> Scores:
     """Every pair with its scores under the reference, computed now or read if that is already done.
 
     Args:
@@ -65,21 +103,33 @@ def reference_scores(
     Raises:
         DataError: the stored scores belong to other pairs.
     """
-    pairs = [pair for batch in batches for pair in batch]
     if not ranks.on_first(file.exists):
         reference = load()
         save_memory(reference, settings)
         bf16 = wants_bf16(settings, reference)
-        share = [score_reference(reference, [batch], bf16=bf16) for batch in ranks.share(batches)]
-        scored = [one for batch in ranks.gather(share, len(batches)) for one in batch]
-        ranks.on_first(lambda: write_records(file, scored))
+        mine: list[list[tuple[float, float]]] = []
+        total = 0
+        for number, batch in enumerate(passes()):
+            total += 1
+            if number % ranks.count() == ranks.number():
+                found = score_reference(reference, [batch], bf16=bf16)
+                mine.append([(one.chosen, one.rejected) for one in found])
+        every = ranks.gather(mine, total)
+        ranks.on_first(lambda: _write(file, passes, every))
         del reference
-    stored = read_records(file, PairReference)
-    if {one.pair for one in stored} != set(pairs):
+    scores = Scores(iterate_records(file, PairReference))
+    if not scores.are_of(pair for batch in passes() for pair in batch):
         raise DataError(
             f"{file}: found scores of other pairs than pairs.jsonl has, expected the same; delete it and run again"
         )
-    return {one.pair: ScoredPair(one.pair, one.chosen, one.rejected) for one in stored}
+    return scores
+
+
+def _write(file: Path, passes: Passes, scores: Sequence[Sequence[tuple[float, float]]]) -> None:
+    with whole_file(file) as out:
+        for batch, numbers in zip(passes(), scores, strict=True):
+            for pair, (chosen, rejected) in zip(batch, numbers, strict=True):
+                out.add(PairReference(pair=pair, chosen=chosen, rejected=rejected))
 
 
 def check_reference(file: Path, student: Student, pairs: Sequence[ScoredPair], settings: ReflectSettings) -> None:

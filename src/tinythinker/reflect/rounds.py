@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import overload
 
 from tinythinker.core import ranks
 from tinythinker.core.files import read_records
@@ -12,10 +14,11 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RoundFolder, RunDirectory
 from tinythinker.core.seeds import derive_seed
+from tinythinker.core.stored import pick
 from tinythinker.reflect.objective import ScoredPair, over_batch, pair_pieces, preference_objective
-from tinythinker.reflect.reference import check_reference, reference_scores
+from tinythinker.reflect.reference import Scores, check_reference, reference_scores
 from tinythinker.reflect.sample import Sampler, make_pairs
-from tinythinker.reflect.schedule import Schedule
+from tinythinker.reflect.schedule import Batch, Schedule
 from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.encode import target_ids
 from tinythinker.student.load import load_student
@@ -78,23 +81,26 @@ def train_round(
     Args:
         initial: folder of the reference; None: the reference is the given student, before this training.
     """
-    by_stage = {stage: [pair for pair in pairs if pair.stage is stage] for stage in Stage}
-    by_stage = {stage: some for stage, some in by_stage.items() if some}
+    by_stage = _by_stage(pairs)
     if not by_stage:
         say(f"{folder.name}: no question had both right and wrong reasoning, so there is nothing to learn from")
         ranks.on_first(lambda: student.save(folder.student))
         return student
     schedule = Schedule(by_stage, settings, derive_seed(seed, folder.name))
     pieces = pair_pieces(student, settings.micro_batch_size)
-    whole = [batch for _, batch in schedule.first_pass()]
-    passes = [piece for batch in whole for share in ranks.shares(batch) if share for piece in pieces(share)]
+
+    def passes() -> Iterator[list[PreferencePair]]:
+        for _, batch in schedule.first_pass():
+            for share in ranks.shares(batch):
+                yield from pieces(share) if share else ()
+
     # Even adapters that change nothing yet use other kernels; add them now, so that the margin starts at 0.
     student.adapt(seed, folder.name)
     scored = reference_scores(
         folder.reference, lambda: student if initial is None else load_student(initial), passes, settings
     )
     if initial is None:
-        check_reference(folder.reference, student, [scored[pair] for pair in passes[0]], settings)
+        check_reference(folder.reference, student, [scored[pair] for pair in next(passes())], settings)
     training = Training(
         name=folder.name,
         epoch=_scored_epochs(schedule, scored, student),
@@ -110,17 +116,45 @@ def train_round(
     return trained
 
 
-def _scored_epochs(
-    schedule: Schedule, scored: Mapping[PreferencePair, ScoredPair], student: Student
-) -> Callable[[int], list[tuple[Stage, list[ScoredPair]]]]:
+def _by_stage(pairs: Sequence[PreferencePair]) -> dict[Stage, Sequence[PreferencePair]]:
+    """Pairs by stage, without empty stages."""
+    places: dict[Stage, array[int]] = {}
+    for place, pair in enumerate(pairs):
+        places.setdefault(pair.stage, array("q")).append(place)
+    return {stage: pick(pairs, places[stage]) for stage in Stage if stage in places}
+
+
+class _ScoredEpoch(Sequence[tuple[Stage, Sequence[ScoredPair]]]):
+    """Batches with the scores of their pairs, each looked up when it is needed."""
+
+    def __init__(self, batches: Sequence[Batch], scored: Scores, student: Student | None) -> None:
+        """`student`: whose tokens weigh the NLL over the batch; None: each text by itself (`reflect.nll`)."""
+        self._batches, self._scored, self._student = batches, scored, student
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[Stage, Sequence[ScoredPair]]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[tuple[Stage, Sequence[ScoredPair]]]: ...
+    def __getitem__(
+        self, place: int | slice
+    ) -> tuple[Stage, Sequence[ScoredPair]] | Sequence[tuple[Stage, Sequence[ScoredPair]]]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(len(self))[place]]
+        stage, batch = self._batches[place]
+        items = [self._scored[pair] for pair in batch]
+        if self._student is None:
+            return stage, items
+        tokens = [len(ids) for ids in target_ids(self._student, [item.pair.chosen for item in items]).ids]
+        return stage, over_batch(items, tokens)
+
+
+def _scored_epochs(schedule: Schedule, scored: Scores, student: Student) -> Callable[[int], _ScoredEpoch]:
     """The schedule's epochs with scored pairs."""
-    if schedule.settings.nll == "text":
-        return lambda number: [(stage, [scored[pair] for pair in batch]) for stage, batch in schedule.epoch(number)]
-    pairs = list(scored)
-    tokens = dict(zip(pairs, map(len, target_ids(student, [pair.chosen for pair in pairs]).ids), strict=True))
-    return lambda number: [
-        (stage, over_batch([scored[pair] for pair in batch], tokens)) for stage, batch in schedule.epoch(number)
-    ]
+    weighs = student if schedule.settings.nll == "batch" else None
+    return lambda number: _ScoredEpoch(schedule.epoch(number), scored, weighs)
 
 
 def _scored_pieces(

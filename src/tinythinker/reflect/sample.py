@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import hashlib
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain, islice, pairwise
 from pathlib import Path
+from typing import overload
 
 from tinythinker.core import ranks
-from tinythinker.core.files import complete, read_records, write_record, write_records
+from tinythinker.core.files import read_record, whole_file, write_record
 from tinythinker.core.progress import say
 from tinythinker.core.records import Chain, PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RoundFolder
 from tinythinker.core.seeds import stream
+from tinythinker.core.stored import Stored, complete
 from tinythinker.core.text import finished
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.reflect.given import read_pairs
@@ -55,11 +60,13 @@ class Sampler:
         """Samples per question in this round."""
         return in_round(self.settings.samples_per_question, self.number)
 
-    def recalls(self, questions: Sequence[Question]) -> list[list[Chain]]:
+    def recalls(self, questions: Sequence[Question]) -> Sequence[Sequence[Chain]]:
         """Chains with a sampled recall, by question."""
         is_even = self.settings.sampling == "even"
         first = self.count if is_even else -(-self.count // 2)
-        chains = self._first(questions, first)
+        chains = Grouped(
+            self._sample(self.folder.chains, Drawn(questions, first), Stage.RECALL), [first] * len(questions)
+        )
         if is_even:
             return chains
         budget = len(questions) * (self.count - first)
@@ -68,14 +75,10 @@ class Sampler:
         thoughts = [
             Thought(question, first + i) for question, more in zip(questions, extra, strict=True) for i in range(more)
         ]
-        added = iter(self._sample(self.folder.more_chains, thoughts, Stage.RECALL))
-        return [[*some, *(next(added) for _ in range(more))] for some, more in zip(chains, extra, strict=True)]
+        added = Grouped(self._sample(self.folder.more_chains, thoughts, Stage.RECALL), extra)
+        return Joined(chains, added)
 
-    def _first(self, questions: Sequence[Question], count: int) -> list[list[Chain]]:
-        thoughts = [Thought(question, i) for question in questions for i in range(count)]
-        return list(_groups(self._sample(self.folder.chains, thoughts, Stage.RECALL), count))
-
-    def analyses(self, recalled: Sequence[tuple[Question, str | None]]) -> list[list[Chain]]:
+    def analyses(self, recalled: Sequence[tuple[Question, str | None]]) -> Sequence[Sequence[Chain]]:
         """Chains with sampled analyses, by question and recall."""
         # A question's chains are numbered across all its recalls, so that no two share a random stream.
         numbers: dict[str, int] = defaultdict(int)
@@ -84,9 +87,10 @@ class Sampler:
             for _ in range(self.count):
                 thoughts.append(Thought(question, numbers[question.id], recall))
                 numbers[question.id] += 1
-        return list(_groups(self._sample(self.folder.analyze_chains, thoughts, Stage.ANALYZE), self.count))
+        chains = self._sample(self.folder.analyze_chains, thoughts, Stage.ANALYZE)
+        return Grouped(chains, [self.count] * len(recalled))
 
-    def _sample(self, file: Path, thoughts: Sequence[Thought], stage: Stage) -> list[Chain]:
+    def _sample(self, file: Path, thoughts: Sequence[Thought], stage: Stage) -> Stored[Chain]:
         draws = Draws(in_round(self.settings.temperature, self.number), self.seed, frozenset({stage}))
 
         def work(some: Sequence[Thought]) -> list[Chain]:
@@ -106,9 +110,76 @@ def _fits(thought: Thought, chain: Chain) -> bool:
     return (chain.question_id, chain.sample) == (thought.question.id, thought.sample)
 
 
-def _groups(chains: Sequence[Chain], size: int) -> Iterator[list[Chain]]:
-    for start in range(0, len(chains), size):
-        yield list(chains[start : start + size])
+class Drawn(Sequence[Thought]):
+    """The same number of thoughts on each question; each is made when it is needed."""
+
+    def __init__(self, questions: Sequence[Question], count: int) -> None:
+        self._questions, self._count = questions, count
+
+    def __len__(self) -> int:
+        return len(self._questions) * self._count
+
+    @overload
+    def __getitem__(self, place: int) -> Thought: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Thought]: ...
+    def __getitem__(self, place: int | slice) -> Thought | Sequence[Thought]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(len(self))[place]]
+        question, sample = divmod(range(len(self))[place], self._count)
+        return Thought(self._questions[question], sample)
+
+
+class Grouped(Sequence[Sequence[Chain]]):
+    """Chains on disk in groups: of a question, or of a recall.
+
+    Args:
+        sizes: chains in each group, in order.
+    """
+
+    def __init__(self, chains: Stored[Chain], sizes: Sequence[int]) -> None:
+        self._chains, self._ends = chains, array("q", accumulate(sizes, initial=0))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __iter__(self) -> Iterator[Sequence[Chain]]:
+        chains = iter(self._chains)
+        for begin, end in pairwise(self._ends):
+            yield list(islice(chains, end - begin))
+
+    @overload
+    def __getitem__(self, place: int) -> Sequence[Chain]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Sequence[Chain]]: ...
+    def __getitem__(self, place: int | slice) -> Sequence[Chain] | Sequence[Sequence[Chain]]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(len(self))[place]]
+        i = range(len(self))[place]
+        return self._chains[self._ends[i] : self._ends[i + 1]]
+
+
+class Joined(Sequence[Sequence[Chain]]):
+    """Each group with what was drawn for it later."""
+
+    def __init__(self, first: Sequence[Sequence[Chain]], more: Sequence[Sequence[Chain]]) -> None:
+        self._first, self._more = first, more
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def __iter__(self) -> Iterator[Sequence[Chain]]:
+        for one, other in zip(self._first, self._more, strict=True):
+            yield [*one, *other]
+
+    @overload
+    def __getitem__(self, place: int) -> Sequence[Chain]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Sequence[Chain]]: ...
+    def __getitem__(self, place: int | slice) -> Sequence[Chain] | Sequence[Sequence[Chain]]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(len(self))[place]]
+        return [*self._first[place], *self._more[place]]
 
 
 def draw_questions(questions: Sequence[Question], settings: ReflectSettings, seed: int) -> list[Question]:
@@ -121,7 +192,7 @@ def make_pairs(
     questions: Sequence[Question],
     rationales: Sequence[Rationale],
     earlier: Sequence[PreferencePair],
-) -> list[PreferencePair]:
+) -> Sequence[PreferencePair]:
     """The pairs to train on in a round, sampled now or read if that is already done.
 
     Args:
@@ -134,22 +205,29 @@ def make_pairs(
     file = sampler.folder.pairs
     if not ranks.on_first(file.exists):
         if sampler.settings.pairs is None:
-            _write_pairs(file, sampler, questions, rationales, earlier)
+            _sample_pairs(sampler, questions, rationales, earlier)
         else:
-            _take_pairs(file, sampler, read_pairs(sampler.settings.pairs), earlier)
-    return _distinct([*read_records(file, PreferencePair), *earlier])
+            _take_pairs(sampler, read_pairs(sampler.settings.pairs), earlier)
+    own = Stored(file, PreferencePair)
+    return list(_distinct([*own, *earlier])) if earlier else own
 
 
-def _distinct(pairs: Iterable[PreferencePair]) -> list[PreferencePair]:
+def _distinct(pairs: Iterable[PreferencePair]) -> Iterator[PreferencePair]:
     """Pairs without repeats: of equal texts, the first pair stays."""
-    first: dict[tuple[str, str, str], PreferencePair] = {}
+    seen: set[bytes] = set()
     for pair in pairs:
-        first.setdefault((pair.prompt, pair.chosen, pair.rejected), pair)
-    return list(first.values())
+        texts = "\0".join((pair.prompt, pair.chosen, pair.rejected))
+        digest = hashlib.blake2b(texts.encode(), digest_size=16).digest()
+        if digest not in seen:
+            seen.add(digest)
+            yield pair
 
 
-def _write_pairs(
-    file: Path,
+Under = tuple[Question, str | None, Sequence[Backup]]
+"""A question with a recall under which analyses are drawn, and what may stand in for them."""
+
+
+def _sample_pairs(
     sampler: Sampler,
     questions: Sequence[Question],
     rationales: Sequence[Rationale],
@@ -161,35 +239,44 @@ def _write_pairs(
     given: dict[str, list[Rationale]] = defaultdict(list)
     for rationale in rationales:
         given[rationale.question_id].append(rationale)
-    pairs: list[PreferencePair] = []
-    sampled: list[list[Chain]] = []
-    under: list[tuple[Question, str | None, Sequence[Backup]]] = [(question, None, ()) for question in asked]
+    made: list[Iterable[PreferencePair]] = []
+    sampled: list[Sequence[Sequence[Chain]]] = []
+    reflects_on_analyses = Stage.ANALYZE in stages and "analyze" in settings.stages
+    under: list[Under] = [(question, None, ()) for question in asked] if reflects_on_analyses else []
     if Stage.RECALL in stages:
         chains = sampler.recalls(asked)
-        sampled += chains
-        made = _pairs_of_recalls(sampler, asked, chains, given)
-        under = [
-            (question, recall, _backups(recall, some, given[question.id]) if settings.fallback else ())
-            for question, some, own in zip(asked, chains, made, strict=True)
-            for recall in _recalls_to_analyze(settings, question, some, own)
-        ]
+        sampled.append(chains)
+        if reflects_on_analyses:
+            under = list(_under(sampler, asked, chains, given))
         if "recall" in settings.stages:
-            pairs += [pair for own in made for pair in own]
-    if Stage.ANALYZE in stages and "analyze" in settings.stages:
+            made.append(pair for own in _pairs_of_recalls(sampler, asked, chains, given) for pair in own)
+    if reflects_on_analyses:
         chains = sampler.analyses([(question, recall) for question, recall, _ in under])
-        sampled += chains
-        pairs += _pairs_of_analyses(sampler, [(question, backups) for question, _, backups in under], chains)
-    counts = _store(file, sampler, len(asked), sampled, pairs, earlier)
+        sampled.append(chains)
+        made.append(_pairs_of_analyses(sampler, under, chains))
+    counts = _store(sampler, len(asked), sampled, chain.from_iterable(made), earlier)
     say(
         f"{sampler.folder.name}: {counts.recall_pairs} recall and {counts.analyze_pairs} analyze pairs from "
         f"{counts.questions_with_pairs} of {counts.questions} questions"
     )
 
 
-def _take_pairs(
-    file: Path, sampler: Sampler, given: Sequence[PreferencePair], earlier: Sequence[PreferencePair]
-) -> None:
-    counts = _store(file, sampler, len({pair.question_id for pair in given}), [], given, earlier)
+def _under(
+    sampler: Sampler,
+    asked: Sequence[Question],
+    chains: Sequence[Sequence[Chain]],
+    given: Mapping[str, Sequence[Rationale]],
+) -> Iterator[Under]:
+    settings = sampler.settings
+    pairs = _pairs_of_recalls(sampler, asked, chains, given)
+    for question, some, own in zip(asked, chains, pairs, strict=True):
+        for recall in _recalls_to_analyze(settings, question, some, own):
+            backups = _backups(recall, some, given.get(question.id, ())) if settings.fallback else ()
+            yield question, recall, backups
+
+
+def _take_pairs(sampler: Sampler, given: Sequence[PreferencePair], earlier: Sequence[PreferencePair]) -> None:
+    counts = _store(sampler, len({pair.question_id for pair in given}), [], given, earlier)
     say(
         f"{sampler.folder.name}: {counts.recall_pairs} recall and {counts.analyze_pairs} analyze pairs from "
         f"{sampler.settings.pairs} (reflect.pairs); nothing is sampled"
@@ -197,23 +284,80 @@ def _take_pairs(
 
 
 def _store(
-    file: Path,
     sampler: Sampler,
     questions: int,
-    sampled: Sequence[Sequence[Chain]],
-    made: Sequence[PreferencePair],
+    sampled: Sequence[Sequence[Sequence[Chain]]],
+    made: Iterable[PreferencePair],
     earlier: Sequence[PreferencePair],
 ) -> PairCounts:
-    """Write the pairs without repeats, and what was sampled for them."""
-    pairs = _distinct(made)
-    counts = _count(sampler.student, questions, sampled, pairs, len(_distinct([*pairs, *earlier])) - len(pairs))
+    """Write the pairs without repeats as they are made, and then what was sampled for them."""
+    folder = sampler.folder
 
     def write() -> None:
-        write_record(sampler.folder.counts, counts)
-        write_records(file, pairs)  # last: this file marks the sampling as done
+        tally = PairTally(sampler.student)
+        with whole_file(folder.pairs) as file:  # appears last: it marks the sampling as done
+            for pair in _distinct(made):
+                file.add(pair)
+                tally.add(pair)
+            own = Stored(folder.pairs.with_name(f".{folder.pairs.name}.tmp"), PreferencePair) if earlier else ()
+            replayed = sum(1 for _ in _distinct([*own, *earlier])) - tally.count if earlier else 0
+            write_record(folder.counts, tally.counts(questions, sampled, replayed))
 
     ranks.on_first(write)
-    return counts
+    return read_record(folder.counts, PairCounts)
+
+
+class PairTally:
+    """Counts pairs one by one."""
+
+    def __init__(self, student: Student) -> None:
+        self._student = student
+        self._seen: Counter[str] = Counter()
+        self._questions: set[str] = set()
+        self._tokens = [0, 0]
+        self._waiting: list[PreferencePair] = []
+
+    @property
+    def count(self) -> int:
+        """Pairs so far."""
+        return self._seen[Stage.RECALL] + self._seen[Stage.ANALYZE]
+
+    def add(self, pair: PreferencePair) -> None:
+        """Count a pair."""
+        self._seen[pair.stage] += 1
+        self._seen["teacher"] += pair.is_from_teacher
+        self._questions.add(pair.question_id)
+        self._waiting.append(pair)
+        if len(self._waiting) == CHUNK:
+            self._measure()
+
+    def _measure(self) -> None:
+        for side, texts in enumerate(([p.chosen for p in self._waiting], [p.rejected for p in self._waiting])):
+            self._tokens[side] += sum(map(len, target_ids(self._student, texts).ids)) if texts else 0
+        self._waiting = []
+
+    def counts(self, questions: int, sampled: Sequence[Sequence[Sequence[Chain]]], replayed: int) -> PairCounts:
+        """What was counted, with what was sampled, by kind and group."""
+        self._measure()
+        samples = repeated = unreadable = 0
+        for group in (group for kind in sampled for group in kind):
+            samples += len(group)
+            repeated += len(group) - len({(chain.recall, chain.analyses) for chain in group})
+            unreadable += sum(chain.answer is None for chain in group)
+        chosen, rejected = (tokens / self.count if self.count else 0.0 for tokens in self._tokens)
+        return PairCounts(
+            questions=questions,
+            questions_with_pairs=len(self._questions),
+            samples=samples,
+            repeated=repeated,
+            unreadable=unreadable,
+            recall_pairs=self._seen[Stage.RECALL],
+            analyze_pairs=self._seen[Stage.ANALYZE],
+            from_teacher=self._seen["teacher"],
+            replayed=replayed,
+            chosen_tokens=chosen,
+            rejected_tokens=rejected,
+        )
 
 
 def _recalls_to_analyze(
@@ -243,7 +387,7 @@ def _pairs_of_recalls(
     questions: Sequence[Question],
     chains: Sequence[Sequence[Chain]],
     rationales: Mapping[str, Sequence[Rationale]],
-) -> list[list[PreferencePair]]:
+) -> Iterator[list[PreferencePair]]:
     """Recall pairs, by question.
 
     Args:
@@ -251,46 +395,17 @@ def _pairs_of_recalls(
         rationales: of each question, by its id.
     """
     template, on_policy = sampler.student.recipe.template, sampler.settings.on_policy
-    pairs = []
     for question, some in zip(questions, chains, strict=True):
         rng = stream(sampler.seed, "pairs", "recall", question.id)
         known = [rationale.recall for rationale in rationales.get(question.id, ())]
-        pairs.append(recall_pairs(question, some, known, template, rng, on_policy=on_policy))
-    return pairs
+        yield recall_pairs(question, some, known, template, rng, on_policy=on_policy)
 
 
 def _pairs_of_analyses(
-    sampler: Sampler, asked: Sequence[tuple[Question, Sequence[Backup]]], chains: Sequence[Sequence[Chain]]
-) -> list[PreferencePair]:
-    """Analyze pairs; a question with its backups, and its chains, for every recall."""
+    sampler: Sampler, asked: Sequence[Under], chains: Sequence[Sequence[Chain]]
+) -> Iterator[PreferencePair]:
+    """Analyze pairs; the chains are those drawn under each recall."""
     template = sampler.student.recipe.template
-    pairs: list[PreferencePair] = []
-    for i, ((question, backups), some) in enumerate(zip(asked, chains, strict=True)):
+    for i, ((question, _, backups), some) in enumerate(zip(asked, chains, strict=True)):
         rng = stream(sampler.seed, "pairs", "analyze", question.id, i)
-        pairs += analyze_pairs(question, some, template, rng, backups)
-    return pairs
-
-
-def _count(
-    student: Student,
-    questions: int,
-    sampled: Sequence[Sequence[Chain]],
-    pairs: Sequence[PreferencePair],
-    replayed: int,
-) -> PairCounts:
-    def mean_tokens(texts: list[str]) -> float:
-        return sum(map(len, target_ids(student, texts).ids)) / len(texts) if texts else 0.0
-
-    return PairCounts(
-        questions=questions,
-        questions_with_pairs=len({pair.question_id for pair in pairs}),
-        samples=sum(map(len, sampled)),
-        repeated=sum(len(some) - len({(chain.recall, chain.analyses) for chain in some}) for some in sampled),
-        unreadable=sum(chain.answer is None for some in sampled for chain in some),
-        recall_pairs=sum(pair.stage is Stage.RECALL for pair in pairs),
-        analyze_pairs=sum(pair.stage is Stage.ANALYZE for pair in pairs),
-        from_teacher=sum(pair.is_from_teacher for pair in pairs),
-        replayed=replayed,
-        chosen_tokens=mean_tokens([pair.chosen for pair in pairs]),
-        rejected_tokens=mean_tokens([pair.rejected for pair in pairs]),
-    )
+        yield from analyze_pairs(question, some, template, rng, backups)

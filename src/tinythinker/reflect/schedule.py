@@ -10,7 +10,7 @@ from tinythinker.core.records import PreferencePair, Stage
 from tinythinker.settings.schema import ReflectSettings
 from tinythinker.stages.plan import Together, cycle_batches, order_batches
 
-Batch = tuple[Stage, list[PreferencePair]]
+Batch = tuple[Stage, Sequence[PreferencePair]]
 """Stage, and the pairs of one optimizer step."""
 
 

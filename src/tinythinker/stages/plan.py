@@ -9,6 +9,7 @@ from typing import TypeVar
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.records import Stage
 from tinythinker.core.seeds import stream
+from tinythinker.core.stored import pick
 
 PLANS: Mapping[str, tuple[Stage, ...]] = {
     "full": (Stage.RECALL, Stage.ANALYZE, Stage.SUMMARIZE),
@@ -84,7 +85,7 @@ def order_batches(
     seed: int,
     epoch: int,
     together: Together[T] | None = None,
-) -> list[tuple[K, list[T]]]:
+) -> list[tuple[K, Sequence[T]]]:
     """The batches of one epoch in training order: each stage's items shuffled and cut, stages taking turns.
 
     Args:
@@ -106,7 +107,7 @@ def cycle_batches(
     seed: int,
     cycle: int,
     together: Together[T] | None = None,
-) -> list[tuple[K, list[T]]]:
+) -> list[tuple[K, Sequence[T]]]:
     """The batches of one cycle in training order: every stage's whole turn, going on where its last turn ended.
 
     A stage whose items are used up begins them again, in a new order. The first pass over a stage's items has the
@@ -115,7 +116,7 @@ def cycle_batches(
     Args:
         cycle: its number, from 0; the rest as in `order_batches`.
     """
-    made: list[tuple[K, list[T]]] = []
+    made: list[tuple[K, Sequence[T]]] = []
     for stage, some in items.items():
         per_pass = -(-len(some) // batch_size)
         steps = range(cycle * turn[stage], (cycle + 1) * turn[stage])
@@ -127,11 +128,12 @@ def cycle_batches(
 
 def _batches(
     items: Sequence[T], size: int, seed: int, epoch: int, stage: str, together: Together[T] | None
-) -> list[list[T]]:
-    groups: dict[object, list[T]] = {}
-    for i, item in enumerate(items):
-        groups.setdefault(i if together is None else together(item), []).append(item)
+) -> list[Sequence[T]]:
+    groups: dict[object, list[int]] = {}
+    if together is not None:
+        for place, item in enumerate(items):
+            groups.setdefault(together(item), []).append(place)
     every = list(groups.values())
-    order = stream(seed, "shuffle", epoch, stage).permutation(len(every))
-    shuffled = [item for i in order for item in every[i]]
-    return [shuffled[i : i + size] for i in range(0, len(shuffled), size)]
+    order = stream(seed, "shuffle", epoch, stage).permutation(len(items) if together is None else len(every))
+    places = order.tolist() if together is None else [place for i in order for place in every[i]]
+    return [pick(items, places[i : i + size]) for i in range(0, len(places), size)]
