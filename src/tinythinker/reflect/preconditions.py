@@ -61,7 +61,8 @@ def refuse_foreign_pairs(run: RunDirectory, questions: Sequence[Question] | None
         if not (folder.pairs.exists() and folder.counts.exists()):
             continue
         counts, count, foreign = read_record(folder.counts, PairCounts), 0, None
-        for count, pair in enumerate(iterate_records(folder.pairs, PreferencePair), start=1):
+        for pair in iterate_records(folder.pairs, PreferencePair):
+            count += 1
             if known is not None and pair.question_id not in known:
                 foreign = pair.question_id
         wanted = counts.recall_pairs + counts.analyze_pairs
