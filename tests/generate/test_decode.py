@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import tiny_recipe, tiny_student
+from tests.conftest import tiny_of, tiny_recipe, tiny_student
 from tinythinker.core.records import LABELS
 from tinythinker.generate import decode as module
 from tinythinker.generate.choose import best_tokens, draw_tokens
@@ -176,3 +176,36 @@ def test_labels_that_begin_with_the_same_token_are_distinguished(data_dir: Path)
     labels = tuple(LABELS)
     (made,) = label_logps(student, ["rain\nSummarize:"], [labels], batch_size=8)
     assert len(set(made.logps.values())) == 26
+
+
+@pytest.mark.parametrize("architecture", ["t5", "llama"])
+def test_a_text_ends_at_any_token_that_the_model_ends_with(architecture: str) -> None:
+    student = tiny_of(architecture)
+    seeds = Sampling(1.0, [3])
+    drawn: list[int] = []
+    choose = module.draw_tokens
+
+    def recorded(*given: object) -> torch.Tensor:
+        tokens = choose(*given)  # type: ignore[arg-type]
+        drawn.extend(tokens.tolist())
+        return tokens
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "draw_tokens", recorded)
+        decode(student, ["rain is wet"], max_tokens=12, batch_size=1, sampling=seeds)
+    last = next(i for i in range(1, len(drawn)) if drawn[i] not in drawn[:i])
+    assert student.model.generation_config is not None
+    student.model.generation_config.eos_token_id = [int(student.tokenizer.eos_token_id), drawn[last]]
+    short = decode(student, ["rain is wet"], max_tokens=12, batch_size=1, sampling=seeds)[0]
+    assert (short.count_tokens, short.is_stopped) == (last + 1, False)
+
+
+def test_ids_beyond_the_vocabulary_are_no_text() -> None:
+    # Output layers are often wider than the vocabulary: T5's has 28 places that stand for nothing.
+    student = tiny_of("t5")
+    unknown = len(student.tokenizer)
+    student.model.resize_token_embeddings(unknown + 9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "best_tokens", lambda logits: torch.full((len(logits),), unknown))
+        made = decode(student, ["rain"], max_tokens=3, batch_size=1)[0]
+    assert (made.text, made.count_tokens) == ("", 3)

@@ -126,3 +126,15 @@ def test_in_a_chat_the_prompt_is_the_users_turn() -> None:
         *student.tokenizer("down", add_special_tokens=False)["input_ids"],
         student.tokenizer.eos_token_id,
     ]
+
+
+@pytest.mark.parametrize(("architecture", "begins"), [("gemma3", True), ("llama", False)])
+def test_a_family_that_needs_a_beginning_gets_one_if_its_tokenizer_adds_none(architecture: str, begins: bool) -> None:
+    student = tiny_of(architecture)
+    student.tokenizer.bos_token = "<unk>"
+    (row,) = whole_prompt_ids(student, ["rain is wet"])
+    assert (row[0] == student.tokenizer.bos_token_id) is begins
+    student.recipe = student.recipe.model_copy(update={"chat_template": True})
+    student.tokenizer.chat_template = "<unk>{{ messages[0]['content'] }}"
+    (row,) = whole_prompt_ids(student, ["rain is wet"])
+    assert row.count(student.tokenizer.bos_token_id) == 1  # the template's own is enough

@@ -126,6 +126,7 @@ def _batch(student: Student, rows: Sequence[Sequence[int]], how: _How) -> list[D
     written: list[list[int]] = [[] for _ in rows]
     here = torch.arange(len(rows), device=student.device)
     is_going = torch.ones_like(here, dtype=torch.bool)
+    ends = torch.tensor(student.end_ids, device=student.device)
     for step in range(how.max_tokens):
         if uniforms is None or sampling is None:
             tokens = best_tokens(state.logits)
@@ -134,7 +135,7 @@ def _batch(student: Student, rows: Sequence[Sequence[int]], how: _How) -> list[D
         for row, token, going in zip(here.tolist(), tokens.tolist(), is_going.tolist(), strict=True):
             if going:
                 written[row].append(token)
-        is_going &= tokens != tokenizer.eos_token_id
+        is_going &= ~torch.isin(tokens, ends)
         left = int(is_going.sum())
         if left == 0 or step + 1 == how.max_tokens:
             break
@@ -147,7 +148,7 @@ def _batch(student: Student, rows: Sequence[Sequence[int]], how: _How) -> list[D
     _store(state, how.recollection, here, torch.ones_like(is_going), rows, written)
     texts = tokenizer.batch_decode(written, skip_special_tokens=True)
     return [
-        Decoded(text.strip(), len(row), is_stopped=row[-1] != tokenizer.eos_token_id)
+        Decoded(text.strip(), len(row), is_stopped=row[-1] not in student.end_ids)
         for text, row in zip(texts, written, strict=True)
     ]
 

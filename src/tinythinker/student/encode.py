@@ -13,6 +13,8 @@ from tinythinker.student.student import Student
 
 IGNORED = -100
 """Label of a position that every loss ignores."""
+NEEDS_BEGINNING = ("gemma",)
+"""Families of models that write nonsense without a beginning-of-sequence token."""
 
 
 class Encoded(NamedTuple):
@@ -80,14 +82,22 @@ def _causal_prompts(student: Student, prompts: Sequence[str]) -> list[list[int]]
     if not student.recipe.chat_template:
         end = student.tokenizer.eos_token_id
         rows = _tokens(student, prompts)
-        return [row[:-1] if len(row) > 1 and row[-1] == end else row for row in rows]
+        return _begun(student, [row[:-1] if len(row) > 1 and row[-1] == end else row for row in rows])
     texts = [
         student.tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
         for prompt in prompts
     ]
-    return _tokens(student, [str(text) for text in texts], special=False)
+    return _begun(student, _tokens(student, [str(text) for text in texts], special=False))
+
+
+def _begun(student: Student, rows: list[list[int]]) -> list[list[int]]:
+    """Rows that begin with a beginning-of-sequence token where the model needs one and the tokenizer adds none."""
+    begin = student.tokenizer.bos_token_id
+    if begin is None or not student.model.config.get_text_config().model_type.startswith(NEEDS_BEGINNING):
+        return rows
+    return [row if row[:1] == [begin] else [begin, *row] for row in rows]
 
 
 def whole_target_ids(student: Student, targets: Sequence[str]) -> list[list[int]]:

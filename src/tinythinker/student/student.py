@@ -109,6 +109,13 @@ class Student:
         return min(limits, default=None)
 
     @property
+    def end_ids(self) -> list[int]:
+        """Tokens that end a text: the tokenizer's, and those of the model's generation settings (Llama 3, Gemma)."""
+        found = getattr(self.model.generation_config, "eos_token_id", None)
+        others = found if isinstance(found, list) else [] if found is None else [found]
+        return list(dict.fromkeys([int(self.tokenizer.eos_token_id), *others]))
+
+    @property
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.model.device
