@@ -183,10 +183,9 @@ def test_a_text_ends_at_any_token_that_the_model_ends_with(architecture: str) ->
     student = tiny_of(architecture)
     seeds = Sampling(1.0, [3])
     drawn: list[int] = []
-    choose = module.draw_tokens
 
     def recorded(*given: object) -> torch.Tensor:
-        tokens = choose(*given)  # type: ignore[arg-type]
+        tokens = draw_tokens(*given)  # type: ignore[arg-type]
         drawn.extend(tokens.tolist())
         return tokens
 
