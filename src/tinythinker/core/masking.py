@@ -15,6 +15,15 @@ _SURELY_A_KEY, _PERHAPS_A_KEY = 16, 8
 Anything else may be a word.
 """
 
+_NAMES_A_SECRET = re.compile(
+    r"(?:(?:x|my|the|openai|client|access|auth|bearer|secret)[-_]?)*"
+    r"(?:api[-_]?key|key|token|secret|password|passwd|authorization|credentials?)",
+    re.I,
+)
+_LOOKS_LIKE_A_SECRET = re.compile(
+    r"\b(?:bearer\s+\S{8}|(?:sk|pk|gsk|hf|xai|r8|nvapi|ghp|pplx|csk|fw)[-_][\w-]{16}|AIza[\w-]{30})", re.I
+)
+
 Hide = Callable[[str], str]
 """Masks a secret in a text."""
 
@@ -42,6 +51,23 @@ def hidden_everywhere(value: JsonValue, hide: Hide) -> JsonValue:
     if isinstance(value, dict):
         return {hide(name): hidden_everywhere(one, hide) for name, one in value.items()}
     return value
+
+
+def holds_secret(value: JsonValue) -> bool:
+    """Does a value look like it holds a secret: a field named like one, a text in the form of a key or with a password?
+
+    >>> holds_secret({"headers": {"Authorization": "abc"}}), holds_secret({"max_thinking_tokens": 5})
+    (True, False)
+    """
+    if isinstance(value, str):
+        return bool(_LOOKS_LIKE_A_SECRET.search(value)) or "[hidden]@" in without_secrets(value)
+    if isinstance(value, list):
+        return any(map(holds_secret, value))
+    if isinstance(value, dict):
+        return any(_NAMES_A_SECRET.fullmatch(name) or holds_secret(name) for name in value) or any(
+            map(holds_secret, value.values())
+        )
+    return False
 
 
 def without_secrets(text: str) -> str:

@@ -118,6 +118,8 @@ class Flaw(StrEnum):
     """It is not the JSON that was requested."""
     CUT = "cut"
     """It reached the token limit before it ended."""
+    THOUGHTS = "thoughts"
+    """The teacher thought, and answered nothing."""
     REFUSED = "refused"
     """The teacher declined, or its provider withheld the text."""
     DISAGREES = "disagrees"

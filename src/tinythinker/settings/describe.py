@@ -14,14 +14,14 @@ from pydantic.fields import FieldInfo
 from tinythinker.core.errors import SettingsError, shortened
 from tinythinker.core.files import Json
 from tinythinker.core.names import Names
-from tinythinker.settings.schema import SECTIONS, RunSettings, Settings
+from tinythinker.settings.schema import MAPPINGS, SECTIONS, RunSettings, Settings
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Json:
     """`{"reflect": {"beta": 0.5}}` as `{"reflect.beta": 0.5}`."""
     flat: Json = {}
     for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and f"{prefix}{key}" not in MAPPINGS:
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
@@ -54,7 +54,7 @@ def _lines(key: str, field: FieldInfo) -> Iterator[FieldLine]:
         for name, inner in group.model_fields.items():
             yield from _lines(f"{key}.{name}", inner)
         return
-    default = "required" if field.is_required() else as_yaml(field.default)
+    default = "required" if field.is_required() else as_yaml(field.get_default(call_default_factory=True))
     meaning = " ".join((field.description or "").split())
     yield FieldLine(key=key, default=default, allowed=_allowed(field), meaning=meaning)
 
@@ -116,6 +116,8 @@ def _type_name(annotation: Any) -> str:
         return " ".join([_type_name(plain), *bounds])
     if get_origin(annotation) is Literal:
         return " | ".join(get_args(annotation))
+    if get_origin(annotation) is dict:
+        return "mapping"
     if get_origin(annotation) is tuple:
         return f"list of {_type_name(get_args(annotation)[0])}"
     if inner := get_args(annotation):

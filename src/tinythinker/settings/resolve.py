@@ -29,10 +29,11 @@ def validate(tree: Mapping[str, JsonValue]) -> RunSettings:
         return RunSettings.model_validate(_nested(list(upgrade(flatten(tree)).items())))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        # An error from one of our validators has no key; its message names the keys.
-        if first["type"] == "value_error":
-            raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
         key = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+        # An error from one of our validators names its keys, unless it is about a single value.
+        if first["type"] == "value_error":
+            message = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"setting {key}: {message}" if message.startswith("found ") else message) from None
         if first["type"] == "missing":
             raise SettingsError(f"setting {key}: found nothing, expected a value") from None
         wanted = first["msg"].removeprefix("Input should be ")

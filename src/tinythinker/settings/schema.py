@@ -7,6 +7,7 @@ ones win (`settings.resolve`). Settings that only make sense together form a gro
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +16,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from tinythinker.core.errors import expected
-from tinythinker.core.files import Json
+from tinythinker.core.errors import expected, shortened
+from tinythinker.core.formats import Json
+from tinythinker.core.masking import holds_secret
 from tinythinker.core.names import Names
 
 TASKS = Names("task", ("csqa", "obqa", "strategyqa", "storeroom"))
@@ -69,6 +71,31 @@ def _is_plain_address(value: object) -> object:
 
 Address = Annotated[str, BeforeValidator(_is_plain_address)]
 """The address of an endpoint, without anything secret in it."""
+
+_OURS = frozenset("model messages n stream temperature max_tokens max_completion_tokens response_format".split())
+"""Fields of a request that other settings control."""
+
+
+def _are_more_fields(value: object) -> object:
+    """Fields to add to a request; what may hold a key is refused without being repeated."""
+    if not isinstance(value, dict):
+        raise ValueError("found no mapping (not shown), expected fields such as {reasoning_effort: low}")
+    if taken := sorted(_OURS & value.keys()):
+        raise ValueError(f"found {taken}, expected other fields: settings control these")
+    try:
+        json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"found {shortened(value)}, expected what JSON can hold ({error})") from None
+    if holds_secret(value):
+        raise ValueError(
+            "found what looks like a key or a password (not shown), expected none: settings are written to "
+            "files, so put the key into the environment (teacher.llm.key_env)"
+        )
+    return value
+
+
+RequestFields = Annotated[Json, BeforeValidator(_are_more_fields)]
+"""More fields of a request to a language model."""
 
 _one_or_more = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
 SamplesPerRound = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1), _one_or_more]
@@ -164,13 +191,17 @@ class LlmSettings(Settings):
     """Worked examples in the prompt, a seeded draw from the available ones."""
     structured: bool = False
     """Request JSON that follows a schema (response_format). Not every endpoint supports it."""
+    request: RequestFields = Field(default_factory=dict)
+    """More fields of every request, such as {reasoning_effort: low} or {chat_template_kwargs: {enable_thinking: false}},
+    on top of those of the prompt file; null leaves a field out. Never a key."""
     samples: int = Field(8, ge=1, le=128)
     """Usable completions to collect per question."""
     temperature: float | None = Field(0.8, ge=0)
     """Sampling temperature of the teacher; null uses the endpoint's default."""
-    max_tokens: int = Field(256, ge=1)
-    """Maximum tokens per completion. If a question's completion is cut off, later requests for that question
-    double the limit, up to eight times this number."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Maximum tokens per completion; null: 256, or more for questions with many options or long worked examples. If a
+    question's completion is cut off, later requests for that question double the limit, up to eight times this
+    number."""
     waves: int = Field(3, ge=0)
     """Waves of requests; each wave requests only the completions that are still missing. 0 sends nothing and
     uses the answers received so far."""
@@ -189,6 +220,8 @@ class LlmSettings(Settings):
     at OpenAI."""
     poll_seconds: float = Field(60.0, gt=0)
     """Seconds between checks on a batch job."""
+    stream: bool = False
+    """Ask for the answer in pieces, for endpoints that give no other; mode direct only."""
     concurrency: int = Field(32, ge=1, le=1000)
     """Maximum requests in flight at once."""
     requests_per_minute: int | None = Field(None, ge=1)
@@ -201,8 +234,8 @@ class LlmSettings(Settings):
     attempts: int = Field(10, ge=1)
     """Tries per request before the request is skipped."""
     backoff_seconds: float = Field(1.0, gt=0)
-    """Seconds to wait before the second try. The wait doubles with each try, up to a minute, with jitter; a
-    server's Retry-After takes precedence."""
+    """Seconds to wait before the second try. The wait doubles with each try, up to a minute, with jitter; a wait that
+    the server asks for takes precedence."""
     budget: float | None = Field(None, ge=0)
     """Spending limit in US dollars; the run stops before a request that could exceed it. null sets no
     limit."""
@@ -210,9 +243,9 @@ class LlmSettings(Settings):
     """Limit on tokens used, prompts and completions together; the run stops before a request that could
     exceed it. null sets no limit."""
     input_price: float | None = Field(None, ge=0)
-    """US dollars per million prompt tokens; null looks the model up in the price table."""
+    """US dollars per million prompt tokens; null looks the model up in the price list (genai-prices)."""
     output_price: float | None = Field(None, ge=0)
-    """US dollars per million completion tokens; null looks the model up in the price table."""
+    """US dollars per million completion tokens; null looks the model up in the price list (genai-prices)."""
 
 
 class TeacherSettings(Settings):
@@ -537,8 +570,10 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 """The settings that each verb is the first to read; later verbs read those of earlier ones too."""
 
 _HOW_TO_ASK = (
-    "base_url key_env mode poll_seconds concurrency requests_per_minute tokens_per_minute timeout_seconds attempts "
+    "base_url key_env mode stream poll_seconds concurrency requests_per_minute tokens_per_minute timeout_seconds attempts "
     "backoff_seconds budget budget_tokens input_price output_price waves"
 )
+MAPPINGS = frozenset({"teacher.llm.request"})
+"""Settings that are mappings themselves, not groups of settings."""
 EXTENDABLE = frozenset({"reflect.rounds", *(f"teacher.llm.{name}" for name in _HOW_TO_ASK.split())})
 """Settings that may change after a run has begun: they add work or say how to do it, and undo nothing."""

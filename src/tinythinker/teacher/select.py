@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from tinythinker.core.records import Flaw, Question, Rationale, Rejected
 from tinythinker.core.seeds import stream
 from tinythinker.settings.schema import LlmSettings, TeacherSettings
-from tinythinker.teacher.llm.ledger import effective_label
+from tinythinker.teacher.llm.ledger import STILL_THINKING, effective_label
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,13 @@ def _refilled(recalls: Sequence[str], llm: LlmSettings, rng: np.random.Generator
     ]
 
 
+_LESS_THINKING = (
+    "switch the model's thinking off or shorten it with teacher.llm.request, such as {reasoning_effort: low} or "
+    "{chat_template_kwargs: {enable_thinking: false}}"
+)
 _ADVICE = {
     Flaw.CUT: "raise teacher.llm.max_tokens",
+    Flaw.THOUGHTS: _LESS_THINKING,
     Flaw.MALFORMED: "the endpoint may ignore response_format: try teacher.llm.structured=false",
     Flaw.LEAK: "teacher.llm.reject_leaks=false keeps these",
     Flaw.DISAGREES: "teacher.label_policy decides what happens to these",
@@ -152,6 +157,8 @@ def advice(rejected: Rejected) -> str:
     """A rejected text on one line: flaw, reason, the beginning of the text, and what may help."""
     shown = " ".join(rejected.text.split())[:_SHOWN_CHARACTERS]
     helps = _ADVICE.get(rejected.flaw, "")
+    if rejected.flaw is Flaw.CUT and STILL_THINKING in rejected.reason:
+        helps = f"{helps}, or {_LESS_THINKING}"
     reason = f" ({rejected.reason})" if rejected.reason else ""
     return f"{rejected.flaw}{reason}: {shown!r}" + (f"; {helps}" if helps else "")
 

@@ -48,6 +48,8 @@ class Usage(Record):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Completion tokens spent on thinking, as far as the endpoint says."""
     uncounted_requests: int = 0
     """Requests whose tokens the endpoint did not count; they are estimated."""
     failed_tries: dict[str, int] = Field(default_factory=dict)

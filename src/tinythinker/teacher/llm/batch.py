@@ -22,12 +22,12 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import Record
 from tinythinker.core.run import BatchFolder
 from tinythinker.settings.schema import LlmSettings
-from tinythinker.teacher.llm.cost import prompt_tokens
 from tinythinker.teacher.llm.desk import Desk
-from tinythinker.teacher.llm.endpoint import api_key, fatal, field_for_tokens, unusable_proxy
+from tinythinker.teacher.llm.endpoint import api_key, fatal, fault_of, field_for_tokens, unusable_proxy
 from tinythinker.teacher.llm.ledger import Job, Ledger
 from tinythinker.teacher.llm.prompt import Prompt
 from tinythinker.teacher.llm.purse import Purse
+from tinythinker.teacher.llm.tokens import prompt_tokens
 from tinythinker.teacher.llm.wire import Asked, BadReplyError, reply_of
 
 MOST_REQUESTS = 50_000
@@ -248,7 +248,7 @@ class _Provider:
                 "a Batch API; teacher.llm.mode=direct needs none"
             ) from None
         except openai.APIStatusError as error:
-            raise fatal(error, self._llm, self._hide) from None
+            raise fatal(fault_of(error, self._hide), self._llm) from None
         except openai.APIConnectionError as error:
             reason = self._hide(str(error.__cause__ or error))
             raise TeacherError(f"{self._llm.base_url}: found no connection ({reason}), expected answers") from None

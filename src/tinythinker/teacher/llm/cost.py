@@ -2,74 +2,70 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import cache
-from importlib import resources
+from importlib import metadata
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
-from tinythinker.core.formats import yaml_mapping
-from tinythinker.core.records import Question, Record
+from tinythinker.core.records import Record
 from tinythinker.settings.schema import LlmSettings
 from tinythinker.teacher.llm.ledger import MOST_DOUBLINGS, Job
 from tinythinker.teacher.llm.prompt import Prompt
+from tinythinker.teacher.llm.tokens import likely_tokens, prompt_tokens
 from tinythinker.teacher.usage import Price
 
-_CHARACTERS_PER_TOKEN = 4.0
-"""Roughly, for English text; recent vocabularies need slightly fewer tokens."""
-_TOKENS_AROUND = 8
-"""Tokens of the fixed wording around a recall or an analysis ("A is incorrect. Because")."""
-_TOKENS_PER_MESSAGE = 4
-"""Tokens that the chat format adds to every message."""
+if TYPE_CHECKING:
+    from genai_prices.types import PriceCalculation
 
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    as_of: date
-    batch: float
-    models: dict[str, Price]
+_PER = 1000
+"""Tokens that prices are looked up for: few enough for the lowest tier of every model."""
+_OPENAI = "openai"
 
 
 @cache
-def price_table() -> _Table:
-    """The package's price table (`prices.yaml`)."""
-    text = (resources.files("tinythinker") / "teacher" / "llm" / "prices.yaml").read_text(encoding="utf-8")
-    return _Table.model_validate(yaml_mapping(text, "prices.yaml", "a table"))
+def _listed(model: str, address: str, *, is_batch: bool = False) -> tuple[str, Price] | None:
+    """A model's name and price in the price list of the package `genai-prices`, which is part of it: nothing is fetched.
+
+    Looked up with the provider at `teacher.llm.base_url`; at an address that the list does not know, with OpenAI, whose
+    models others serve under the same names.
+    """
+    from genai_prices import Usage, calc_price  # it takes a fifth of a second
+
+    context = {"processing": "batch"} if is_batch else None
+
+    def find(usage: Usage) -> PriceCalculation:
+        try:
+            return calc_price(usage, model, provider_api_url=address, price_context=context)
+        except LookupError:
+            return calc_price(usage, model.rsplit("/", 1)[-1], provider_id=_OPENAI, price_context=context)
+
+    try:
+        found = find(Usage(input_tokens=_PER))
+        cached, output = find(Usage(input_tokens=_PER, cache_read_tokens=_PER)), find(Usage(output_tokens=_PER))
+    except LookupError:
+        return None
+    per_million = [float(one.total_price) * 1e6 / _PER for one in (found, cached, output)]
+    return found.model.id, Price(input=per_million[0], cached=per_million[1], output=per_million[2])
 
 
 def price_of(model: str, llm: LlmSettings, *, is_batch: bool = False) -> Price | None:
-    """Price of a model: from the settings, else from the table, else None.
+    """Price of a model: from the settings, else from the price list, else None.
 
-    Only a price from the table gets the batch discount; one from the settings is used unchanged.
+    Only a price from the list gets the batch discount; one from the settings is used unchanged.
     """
-    table = price_table()
-    listed = table.models.get(listed_name(model))
-    if listed is not None and is_batch:
-        listed = Price(**{name: value * table.batch for name, value in listed.model_dump().items()})
     given_input, given_output = llm.input_price, llm.output_price
-    if listed is None:
-        if given_input is None or given_output is None:
-            return None
+    if given_input is not None and given_output is not None:
         return Price(input=given_input, cached=given_input, output=given_output)
+    found = _listed(model, llm.base_url, is_batch=is_batch)
+    if found is None:
+        return None
+    _, listed = found
     return Price(
         input=listed.input if given_input is None else given_input,
         cached=listed.cached if given_input is None else given_input,
         output=listed.output if given_output is None else given_output,
     )
-
-
-def listed_name(model: str) -> str:
-    """A model's name in the table: without provider, and without date unless the table lists that date.
-
-    >>> listed_name("openai/gpt-4o-mini-2024-07-18")
-    'gpt-4o-mini'
-    """
-    bare = model.rsplit("/", 1)[-1]
-    return bare if bare in price_table().models else re.sub(r"-\d{4}-\d{2}-\d{2}$", "", bare)
 
 
 def price_source(model: str, llm: LlmSettings) -> str:
@@ -78,27 +74,15 @@ def price_source(model: str, llm: LlmSettings) -> str:
     by_settings = " and ".join(f"teacher.llm.{name}" for name in given)
     if len(given) == 2:
         return by_settings
-    if (listed := listed_name(model)) in price_table().models:
+    if (found := _listed(model, llm.base_url)) is not None:
+        listed, _ = found
         name = "" if listed == model else f" for {listed}"
-        return (f"{by_settings} and " if by_settings else "") + f"the package's table{name} as of {price_table().as_of}"
+        source = f"genai-prices {metadata.version('genai-prices')}{name}"
+        return (f"{by_settings} and " if by_settings else "") + source
     return (
-        f"none: {model} is not in the package's price table; set teacher.llm.input_price and "
+        f"none: {model} is not in the price list (genai-prices); set teacher.llm.input_price and "
         "teacher.llm.output_price (US dollars per million tokens; 0 for your own model)"
     )
-
-
-def count_tokens(text: str) -> int:
-    """Estimated tokens of a text; the true count depends on the teacher's vocabulary.
-
-    >>> count_tokens("Rain is wet.")
-    3
-    """
-    return -(-len(text) // int(_CHARACTERS_PER_TOKEN))
-
-
-def prompt_tokens(prompt: Prompt, question: Question) -> int:
-    """Estimated prompt tokens of one request."""
-    return sum(count_tokens(message["content"]) + _TOKENS_PER_MESSAGE for message in prompt.messages(question))
 
 
 def dollars(amount: float | None) -> str:
@@ -152,6 +136,8 @@ class Estimate(Record):
             f"completion tokens   at most {self.completion_tokens:,}; likely "
             f"{self.likely_completion_tokens:,}, going by the length of the worked examples",
         ]
+        if self.likely_completion_tokens >= self.completion_tokens:
+            lines.append("  too few           teacher.llm.max_tokens is no more than that: many will be cut; raise it")
         if self.price is None or self.cost is None:
             return [*lines, f"price               {self.price_source}"]
         prices = f"${self.price.input:g} and ${self.price.output:g} per million prompt and completion tokens"
@@ -173,7 +159,7 @@ def estimate(jobs: Sequence[Job], prompt: Prompt, llm: LlmSettings, received: in
     inputs = sum(prompts.values())
     separate_inputs = sum(prompts[job.question.id] * job.wanted for job in jobs)
     outputs = sum(job.wanted * job.max_tokens for job in jobs)
-    likely = sum(job.wanted * min(job.max_tokens, _likely_length(job.question, prompt)) for job in jobs)
+    likely = sum(job.wanted * min(job.max_tokens, likely_tokens(prompt, job.question)) for job in jobs)
     price = price_of(prompt.model, llm, is_batch=llm.mode == "batch")
     batch_price = price_of(prompt.model, llm, is_batch=True)
     return Estimate(
@@ -199,12 +185,6 @@ def _all_waves(jobs: Sequence[Job], inputs: int, outputs: int, price: Price, llm
     """US dollars if each wave from this one on asks for everything again, with twice the tokens each time."""
     left = llm.waves - min((job.wave for job in jobs), default=llm.waves + 1) + 1
     return sum(price.of(inputs, outputs * 2 ** min(wave, MOST_DOUBLINGS)) for wave in range(left))
-
-
-def _likely_length(question: Question, prompt: Prompt) -> int:
-    """Tokens of a completion whose sentences are as long as those of the worked examples."""
-    per_sentence = _TOKENS_AROUND + count_tokens("x" * prompt.sentence_length)
-    return per_sentence * (1 + len(question.options))
 
 
 def spent(totals: Mapping[tuple[str, bool, str], int], llm: LlmSettings) -> float | None:

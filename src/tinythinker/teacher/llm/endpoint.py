@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from email.utils import mktime_tz, parsedate_tz
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import openai
 
 from tinythinker.core.errors import SettingsError, TeacherError
+from tinythinker.core.formats import Json
 from tinythinker.core.masking import Hide, hidden, without_secrets
+from tinythinker.core.progress import say
 from tinythinker.settings.schema import LlmSettings
 from tinythinker.teacher.llm.ledger import Job, Reply
 from tinythinker.teacher.llm.prompt import Prompt
-from tinythinker.teacher.llm.wire import BadReplyError, asked_by, reply_of
+from tinythinker.teacher.llm.waits import asked_wait
+from tinythinker.teacher.llm.wire import BadReplyError, ReportedError, asked_by, reply_of
 
 _LONGEST_WAIT_SECONDS = 600.0
 """If a server asks for a longer pause than this, the run stops."""
@@ -34,6 +35,22 @@ _ABOUT_N = re.compile(
     re.I,
 )
 _LIMIT = re.compile(r"(?:at most|maximum(?: of| is)?|up to|<=|less than or equal to|no more than) (\d{1,9})", re.I)
+_WANTS_STREAM = re.compile(
+    r"\bstream(?:ing)?\b.{0,40}\b(?:only|must|required?|enabled?|true|set)\b"
+    r"|\b(?:only|must|requires?|enable|set|use|non)\b.{0,40}\bstream",
+    re.I,
+)
+_TEMPERATURE = "temperature"
+_ONE_TEMPERATURE = re.compile(
+    r"temperature.*(?:\bonly\b|\bdefault\b|(?:not|n't) support|unsupported|deprecated|must be 1(?:\.0)?\b(?! or))"
+    r"|(?:\bonly\b|(?:not|n't) support|unsupported).*temperature",
+    re.I,
+)
+_A_RANGE = re.compile(r"between|range|at most|less than|greater than|maximum|[<>≤≥]", re.I)
+"""A complaint about a value that another value would satisfy."""
+_SHOWN, _MOST_SAID = 100, 300
+"""Characters of what an endpoint said."""
+_NO_CREDIT = "insufficient_quota"
 _HOPELESS = (401, 402, 403, 404)
 _WORTH_A_RETRY = (408, 409, 425, 429)
 
@@ -54,6 +71,18 @@ class RefusedError(Exception):
     """The endpoint refuses this request; sending it again would not help."""
 
 
+class _Form(NamedTuple):
+    """How an endpoint wants to be asked; learned from what it refuses."""
+
+    tokens: str
+    """The field that limits the tokens of a completion."""
+    is_stream: bool
+    asks_usage: bool = True
+    """Streams only: ask for the usage, which comes with the last piece."""
+    left_out: frozenset[str] = frozenset()
+    """Fields that it refuses. What was asked for stays the same, and so does the key of the answers."""
+
+
 class Endpoint:
     """One model at one address; sorts responses into answers, failures worth a retry, and final refusals."""
 
@@ -71,7 +100,7 @@ class Endpoint:
         self._is_known = False
         self.is_reached = False
         """Has the endpoint ever responded?"""
-        self._tokens_field = field_for_tokens(llm)
+        self._form = _Form(field_for_tokens(llm), llm.stream)
 
     async def ask(self, job: Job) -> Reply:
         """Send one request; send it again in another form only if the endpoint says which form it wants.
@@ -83,18 +112,14 @@ class Endpoint:
         """
         while True:
             count = min(job.wanted, self.most_n)
-            tokens_field = self._tokens_field
-            body = self._prompt.body(job.question) | {tokens_field: job.max_tokens}
-            if count > 1:
-                body["n"] = count
-            del body["messages"], body["model"]
+            form = self._form
             try:
                 async with asyncio.timeout(self._llm.timeout_seconds):
                     # All other fields go into `extra_body`: they vary between endpoints and prompt files.
                     answer = await self.client.chat.completions.with_raw_response.create(
                         model=self._prompt.model,
                         messages=cast(Any, self._prompt.messages(job.question)),
-                        extra_body=body,
+                        extra_body=self._fields(job, count, form),
                     )
                 self.is_reached = True
                 reply = reply_of(answer.text, asked_by(job, self._prompt), self.hide)
@@ -109,10 +134,27 @@ class Endpoint:
                 raise TransientError("connection", reason, is_sent=self._may_be_billed(error)) from None
             except openai.APIStatusError as error:
                 self.is_reached = True
-                if error.status_code not in (400, 422) or not self._learned(error, count, tokens_field):
-                    raise self._sorted(error) from None
+                fault = fault_of(error, self.hide)
+                if fault.status not in (400, 422) or not self._learned(fault, count, form):
+                    raise self._sorted(fault) from None
+            except ReportedError as error:
+                wait = asked_wait(error.status or 200, answer.headers, error.body)
+                raise self._sorted(Fault(error.status, str(error), error.code, None, wait)) from None
             except BadReplyError as error:
                 raise TransientError("bad reply", str(error), is_sent=True) from None
+
+    def _fields(self, job: Job, count: int, form: _Form) -> Json:
+        """The fields of a request besides its model and messages, in the form that the endpoint wants."""
+        body = {name: value for name, value in self._prompt.body(job.question).items() if name not in form.left_out}
+        del body["messages"], body["model"]
+        body[form.tokens] = job.max_tokens
+        if count > 1:
+            body["n"] = count
+        if form.is_stream:
+            body["stream"] = True
+            if form.asks_usage:
+                body.setdefault("stream_options", {"include_usage": True})
+        return body
 
     def _may_be_billed(self, error: BaseException) -> bool:
         """Can an unanswered request have reached the endpoint? Only if the endpoint has responded before."""
@@ -130,33 +172,67 @@ class Endpoint:
             self.most_n = 1
         self._is_known = True
 
-    def _learned(self, error: openai.APIStatusError, count: int, tokens_field: str) -> bool:
-        """Adapt to an error that says how this endpoint wants to be asked; False if it does not say."""
-        said = _message(error, self.hide)
-        if tokens_field == "max_tokens" and "max_completion_tokens" in said:
-            self._tokens_field = "max_completion_tokens"
-            return True
-        if count > 1 and (error.param == "n" or _ABOUT_N.search(said)):
+    def _learned(self, fault: Fault, count: int, form: _Form) -> bool:
+        """Adapt to an error that says how this endpoint wants to be asked; False if it does not say.
+
+        Args:
+            count, form: of the request that was refused; another worker may have learned since.
+        """
+        said = fault.said
+        if form.tokens == "max_tokens" and "max_completion_tokens" in said:
+            self._form = self._form._replace(tokens="max_completion_tokens")
+        elif count > 1 and (fault.param == "n" or _ABOUT_N.search(said)):
             limit = _LIMIT.search(said)
             self.most_n = min(count - 1, max(1, int(limit[1]))) if limit else 1
-            return True
-        return False
+        elif form.is_stream and form.asks_usage and "stream_options" in said:
+            self._form = self._form._replace(asks_usage=False)
+        elif not form.is_stream and _WANTS_STREAM.search(said):
+            self._form = self._form._replace(is_stream=True)
+        elif _TEMPERATURE not in form.left_out and _ONE_TEMPERATURE.search(said) and not _A_RANGE.search(said):
+            if _TEMPERATURE not in self._form.left_out:
+                say(f"teach: {self._llm.base_url} takes no temperature; it is left out ({said[:_SHOWN]})")
+            self._form = self._form._replace(left_out=frozenset({_TEMPERATURE}))
+        else:
+            return False
+        return True
 
-    def _sorted(self, error: openai.APIStatusError) -> Exception:
-        """The error to raise for a status: retry, give up the request, or end the run."""
-        status, said = error.status_code, _message(error, self.hide)
-        if status in _HOPELESS or error.code == "insufficient_quota":
-            return fatal(error, self._llm, self.hide)
-        if status in _WORTH_A_RETRY or status >= 500:
-            wait = retry_after(error.response.headers)
-            if wait is not None and wait > _LONGEST_WAIT_SECONDS:
-                return fatal(error, self._llm, self.hide)
-            return TransientError(f"status {status}", said, wait)
-        return RefusedError(f"status {status}: {said}")
+    def _sorted(self, fault: Fault) -> Exception:
+        """The error to raise for a fault: retry, give up the request, or end the run."""
+        if fault.status in _HOPELESS or fault.code == _NO_CREDIT:
+            return fatal(fault, self._llm)
+        kind = "reported error" if fault.status is None else f"status {fault.status}"
+        if fault.status is None or fault.status in _WORTH_A_RETRY or fault.status >= 500:
+            if fault.wait_seconds is not None and fault.wait_seconds > _LONGEST_WAIT_SECONDS:
+                return fatal(fault, self._llm)
+            return TransientError(kind, fault.said, fault.wait_seconds)
+        return RefusedError(f"{kind}: {fault.said}")
 
 
-def fatal(error: openai.APIStatusError, llm: LlmSettings, hide: Hide) -> TeacherError:
-    """The error for a status that ends the run, with what to do about it."""
+class Fault(NamedTuple):
+    """What an endpoint says is wrong."""
+
+    status: int | None
+    """The HTTP status; None for an error that came with a good one and names no other."""
+    said: str
+    """On one line, with the key masked, cut at 300 characters."""
+    code: str | None = None
+    param: str | None = None
+    """The field of the request that is wrong."""
+    wait_seconds: float | None = None
+    """How long the endpoint asks us to wait; None if it does not say."""
+
+
+def fault_of(error: openai.APIStatusError, hide: Hide) -> Fault:
+    """What a response with an error status says."""
+    body, response = error.body, error.response
+    said = body.get("message") or body.get("detail") if isinstance(body, dict) else None
+    line = hide(" ".join(str(said or response.text or error.message).split()))[:_MOST_SAID]
+    wait = asked_wait(error.status_code, response.headers, response.text)
+    return Fault(error.status_code, line, error.code, error.param, wait)
+
+
+def fatal(fault: Fault, llm: LlmSettings) -> TeacherError:
+    """The error for a fault that ends the run, with what to do about it."""
     wanted = {
         401: f"the key in {llm.key_env} to be accepted",
         402: "credit on the account",
@@ -164,35 +240,11 @@ def fatal(error: openai.APIStatusError, llm: LlmSettings, hide: Hide) -> Teacher
         400: "a request that it accepts",
         422: "a request that it accepts",
         404: f"an endpoint with model {llm.model} (check the name and teacher.llm.base_url, which usually ends in /v1)",
-    }.get(error.status_code, "an answer within minutes; try later")
-    if error.code == "insufficient_quota":
+    }.get(fault.status or 0, "an answer within minutes; try later")
+    if fault.code == _NO_CREDIT:
         wanted = "credit on the account"
-    return TeacherError(
-        f"{llm.base_url}: found status {error.status_code} ({_message(error, hide)}), expected {wanted}"
-    )
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks us to wait; None if it does not say.
-
-    RFC 9110, section 10.2.3: a number or a date; some servers send milliseconds.
-
-    >>> retry_after({"retry-after": "2.5"})
-    2.5
-    """
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        return max(0.0, float(headers["retry-after"]))
-    except KeyError:
-        return None
-    except ValueError:
-        pass
-    try:
-        date = parsedate_tz(headers.get("retry-after", ""))
-        return None if date is None else max(0.0, mktime_tz(date) - time.time())
-    except (ValueError, OverflowError):
-        return None
+    kind = "a reported error" if fault.status is None else f"status {fault.status}"
+    return TeacherError(f"{llm.base_url}: found {kind} ({fault.said}), expected {wanted}")
 
 
 @contextmanager
@@ -212,13 +264,6 @@ def unusable_proxy() -> Iterator[None]:
 def field_for_tokens(llm: LlmSettings) -> str:
     """The request field that limits the tokens of a completion, guessed from the endpoint's address."""
     return "max_completion_tokens" if _OFFICIAL_HOST in llm.base_url else "max_tokens"
-
-
-def _message(error: openai.APIStatusError, hide: Hide) -> str:
-    """What the server said, on one line, with the key masked, cut at 300 characters."""
-    body = error.body
-    said = body.get("message") or body.get("detail") if isinstance(body, dict) else None
-    return hide(" ".join(str(said or error.response.text or error.message).split()))[:300]
 
 
 def hide_key(llm: LlmSettings) -> Hide:

@@ -14,8 +14,11 @@ from pydantic import Field
 from tinythinker.core.files import appending, file_errors, iterate_records
 from tinythinker.core.records import Flaw, Question, Rationale, Record, Rejected
 from tinythinker.teacher.llm.prompt import Prompt
+from tinythinker.teacher.llm.tokens import limit_tokens
 
 MOST_DOUBLINGS = 3
+STILL_THINKING = "while it was still thinking"
+"""Of a completion that was cut before it answered anything."""
 _HOPELESS = 64
 
 
@@ -25,6 +28,11 @@ class Completion(Record):
     text: str
     finish: str | None = None
     """Why it ended, in the endpoint's words: `stop`, `length`, `content_filter` ..."""
+    thoughts: str | None = None
+    """What the teacher thought before it answered, kept only where there is no text: empty if the endpoint keeps it to
+    itself. None if it did not think, or if there is a text."""
+    field: str | None = None
+    """The endpoint's name for `thoughts`."""
 
 
 class Reply(Record):
@@ -46,7 +54,9 @@ class Reply(Record):
     cached_tokens: int = Field(0, ge=0)
     """How many of the prompt tokens the provider had in its cache."""
     completion_tokens: int = Field(ge=0)
-    """Over all completions of the request."""
+    """Over all completions of the request, with what was spent on thinking."""
+    reasoning_tokens: int = Field(0, ge=0)
+    """How many of them were spent on thinking, as far as the endpoint says."""
     is_counted: bool = True
     """False if the endpoint did not count the tokens and they are estimated from the texts."""
     is_batch: bool = False
@@ -62,15 +72,36 @@ class Job(NamedTuple):
 
 
 def read_completion(completion: Completion, question: Question, prompt: Prompt) -> Rationale | Rejected:
-    """A completion as a rationale, or why it is rejected; one that was cut off or withheld is not parsed."""
-    flaw = None
+    """A completion as a rationale, or why it is rejected; one that was cut off or withheld is not parsed.
+
+    Where there is no text, the answer may stand among the thoughts; it is read there if it has the form.
+    """
+
+    def rejected(flaw: Flaw, reason: str) -> Rejected:
+        text = completion.text if completion.text.strip() else completion.thoughts or ""
+        return Rejected(question_id=question.id, flaw=flaw, text=text, reason=reason)
+
     if completion.finish == "length":
-        flaw, reason = Flaw.CUT, "reached max_tokens"
-    elif completion.finish == "content_filter" or not completion.text.strip():
-        flaw, reason = Flaw.REFUSED, f"no text (finish: {completion.finish})"
-    if flaw:
-        return Rejected(question_id=question.id, flaw=flaw, text=completion.text, reason=reason)
-    return prompt.parse(completion.text, question)
+        return rejected(Flaw.CUT, "reached max_tokens" + (f" {STILL_THINKING}" if _thought_only(completion) else ""))
+    if completion.finish == "content_filter":
+        return rejected(Flaw.REFUSED, f"no text (finish: {completion.finish})")
+    if completion.text.strip():
+        return prompt.parse(completion.text, question)
+    if completion.thoughts is None:
+        return rejected(Flaw.REFUSED, f"no text (finish: {completion.finish})")
+    read = prompt.parse(completion.thoughts, question)
+    if isinstance(read, Rationale):
+        return read
+    where = f"all the text is in `{completion.field}`" if completion.field else "all tokens went into thinking"
+    return rejected(Flaw.THOUGHTS, f"no answer: {where}; read there: {read.flaw}, {read.reason}")
+
+
+def _thought_only(completion: Completion) -> bool:
+    """Did the teacher think to the end, and answer nothing?"""
+    if not completion.text.strip():
+        return completion.thoughts is not None
+    text = completion.text.lstrip().casefold()
+    return text.startswith(("<think>", "<thinking>")) and "</think" not in text
 
 
 def effective_label(votes: Mapping[str, int], gold: str | None, policy: str) -> str | None:
@@ -112,7 +143,7 @@ class Ledger:
         prompt: Prompt,
         *,
         samples: int,
-        max_tokens: int,
+        max_tokens: int | None,
         policy: str,
     ) -> None:
         self.path = path
@@ -189,6 +220,7 @@ class Ledger:
             ("prompt_tokens", reply.prompt_tokens),
             ("cached_tokens", reply.cached_tokens),
             ("completion_tokens", reply.completion_tokens),
+            ("reasoning_tokens", reply.reasoning_tokens),
             ("uncounted_requests", not reply.is_counted),
         ):
             self.totals[reply.model, reply.is_batch, name] += count
@@ -244,7 +276,8 @@ class Ledger:
                 count = self.missing(question, wave) - standing.received[wave]
                 if count > 0:
                     doublings = min(MOST_DOUBLINGS, sum(cut < wave for cut in standing.cut))
-                    jobs.append(Job(question, wave, count, self._max_tokens * 2**doublings))
+                    limit = self._max_tokens or limit_tokens(self._prompt, question)
+                    jobs.append(Job(question, wave, count, limit * 2**doublings))
         return jobs
 
     @property

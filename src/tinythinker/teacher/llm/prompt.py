@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -11,12 +12,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from tinythinker.core.errors import SettingsError, expected, shortened
+from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.files import describe, read_text
 from tinythinker.core.formats import MOST_YAML_BYTES, Json, yaml_mapping
+from tinythinker.core.masking import hidden, hidden_everywhere
 from tinythinker.core.records import LABELS, Option, Question, Rationale, Rejected
 from tinythinker.core.seeds import stream
-from tinythinker.settings.schema import LlmSettings, RunSettings
+from tinythinker.settings.schema import LlmSettings, RequestFields, RunSettings
 from tinythinker.tasks.registry import benchmark_of
 from tinythinker.teacher.llm.parse import (
     json_schema,
@@ -27,22 +29,28 @@ from tinythinker.teacher.llm.parse import (
 )
 
 Message = dict[str, str]
-_OURS = frozenset("model messages n stream temperature max_tokens max_completion_tokens response_format".split())
-"""Fields of the request body that settings control."""
 
+_KNOWLEDGE = "Key Information: <one or two sentences of general knowledge that do not mention the options>\n"
+_CORRECT, _INCORRECT = "<label> is correct. Because <one sentence>\n", "<label> is incorrect. Because <one sentence>\n"
 _FORMAT = (
-    "Write exactly these lines and nothing else: first\n"
-    "Key Information: <one or two sentences of general knowledge that do not mention the options>\n"
-    "and then one line for every option, in order:\n"
-    "<label> is correct. Because <one sentence>\n"
-    "or\n"
-    "<label> is incorrect. Because <one sentence>\n"
+    "Answer in this form and write nothing else: one line of knowledge, and one line for every option, in order.\n"
+    f"{_KNOWLEDGE}{_CORRECT}{_INCORRECT}"
+)
+_FORMAT_1 = (
+    f"Write exactly these lines and nothing else: first\n{_KNOWLEDGE}and then one line for every option, in order:\n"
+    f"{_CORRECT}or\n{_INCORRECT}"
 )
 _STRUCTURE = (
     'Answer with one JSON object and nothing else: "key_information" holds one or two sentences of general knowledge '
     'that do not mention the options, "options" holds for every option, in order, its label as "option", its '
     '"verdict", and one sentence as "because".\n'
 )
+WORDINGS = (2, 1)
+"""Versions of the wording, newest first: the text of the format and the place of the worked examples.
+
+Answers are paid for under a hash of what was asked, so a run that was begun with an older wording keeps it. Version 1,
+until November 2026: the examples stand in the system message.
+"""
 _ONE = "Exactly one option is correct."
 _SHOWN = f"{_ONE} The answer is given with the question: explain it, and never say that it was given."
 _HIDDEN = f"{_ONE} Find it from the knowledge."
@@ -85,21 +93,8 @@ class PromptFile(_File):
 
     instruction: str = Field(min_length=1)
     examples: tuple[Example, ...] = ()
-    request: Json = Field(default_factory=dict)
+    request: RequestFields = Field(default_factory=dict)
     """Extra fields of the request body for this teacher: `{reasoning_effort: low}`."""
-
-    @field_validator("request", mode="before")
-    @classmethod
-    def _leaves_ours_alone(cls, request: object) -> object:
-        if not isinstance(request, dict):
-            return request
-        if taken := sorted(_OURS & request.keys()):
-            raise ValueError(f"found {taken}, expected other fields: settings control these")
-        try:
-            json.dumps(request, sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"found {shortened(request)}, expected what JSON can hold ({error})") from None
-        return request
 
 
 @dataclass(frozen=True)
@@ -114,11 +109,17 @@ class Prompt:
     extra: Mapping[str, JsonValue]
     sentence_length: int = 120
     """Mean characters of a recall or an analysis in the worked examples."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """Worked examples as turns of the chat before the question: what is asked, and what we want to hear."""
 
     def messages(self, question: Question) -> list[Message]:
         """The chat messages sent for a question."""
-        user = ask_text(question, show_gold=self.show_gold)
-        return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
+        shown = [text for turn in self.turns for text in turn]
+        talk = [*shown, ask_text(question, show_gold=self.show_gold)]
+        return [
+            {"role": "system", "content": self.system},
+            *({"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(talk)),
+        ]
 
     def body(self, question: Question) -> Json:
         """The request body, without the number of completions and their token limit."""
@@ -138,7 +139,8 @@ class Prompt:
     @property
     def hash(self) -> str:
         """Hash of the part of the prompt that is the same for all questions."""
-        return _digest([self.system, self.show_gold, self.structured, self.model, self.temperature, dict(self.extra)])
+        same = [self.system, self.show_gold, self.structured, self.model, self.temperature, dict(self.extra)]
+        return _digest([*same, self.turns] if self.turns else same)
 
     @property
     def parse(self) -> Callable[[str, Question], Rationale | Rejected]:
@@ -164,8 +166,11 @@ def llm_of(settings: RunSettings) -> LlmSettings:
     return settings.teacher.llm
 
 
-def make_prompt(settings: RunSettings, questions: Sequence[Question]) -> Prompt:
+def make_prompt(settings: RunSettings, questions: Sequence[Question], wording: int = WORDINGS[0]) -> Prompt:
     """The prompt of a run: its instruction, a seeded draw of worked examples, the answer format.
+
+    Args:
+        wording: one of `WORDINGS`.
 
     Raises:
         SettingsError: the settings name no language model, or the prompt file is wrong.
@@ -183,12 +188,14 @@ def make_prompt(settings: RunSettings, questions: Sequence[Question]) -> Prompt:
         except ValueError as error:
             reason = describe(error) if isinstance(error, ValidationError) else str(error)
             raise SettingsError(f"{name}: example {i + 1}: {reason}") from None
-        examples.append(f"{ask_text(question, show_gold=llm.show_gold)}\n\n{render(question, rationale)}")
+        examples.append((ask_text(question, show_gold=llm.show_gold), render(question, rationale)))
+    is_old = wording == 1
+    in_system = [f"Example {i}\n\n{asked}\n\n{said}" for i, (asked, said) in enumerate(examples, start=1)]
     parts = [
         " ".join(file.instruction.split()),
         _SHOWN if llm.show_gold else _HIDDEN,
-        (_STRUCTURE if llm.structured else _FORMAT).strip(),
-        *(f"Example {number}\n\n{example}" for number, example in enumerate(examples, start=1)),
+        (_STRUCTURE if llm.structured else _FORMAT_1 if is_old else _FORMAT).strip(),
+        *(in_system if is_old else ()),
     ]
     return Prompt(
         system="\n\n".join(parts),
@@ -196,9 +203,21 @@ def make_prompt(settings: RunSettings, questions: Sequence[Question]) -> Prompt:
         structured=llm.structured,
         model=llm.model,
         temperature=llm.temperature,
-        extra=file.request,
+        extra=_more_fields(file.request, llm),
+        turns=() if is_old else tuple(examples),
         **_sentence_length(file.examples),
     )
+
+
+def _more_fields(of_file: Json, llm: LlmSettings) -> Json:
+    """The extra fields of a request, from the prompt file and the settings. Raises SettingsError if one is the key."""
+    fields = {name: value for name, value in {**of_file, **llm.request}.items() if llm.request.get(name, 0) is not None}
+    if hidden_everywhere(fields, hidden(os.environ.get(llm.key_env, "").strip())) != fields:
+        raise SettingsError(
+            f"setting teacher.llm.request: found the key of {llm.key_env} in it (not shown), expected none: it is sent "
+            "with every request anyway"
+        )
+    return fields
 
 
 def _sentence_length(examples: Sequence[Example]) -> dict[str, int]:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from tinythinker.core.errors import SettingsError
 from tinythinker.core.records import Question
 from tinythinker.settings.schema import LlmSettings
-from tinythinker.teacher.llm.cost import price_of, prompt_tokens, spent, used_tokens
+from tinythinker.teacher.llm.cost import price_of, spent, used_tokens
 from tinythinker.teacher.llm.ledger import Job, Ledger, Reply
 from tinythinker.teacher.llm.prompt import Prompt
+from tinythinker.teacher.llm.tokens import prompt_tokens
 from tinythinker.teacher.usage import Lost
 
 _BATCH_CAUTION = 2.0
