@@ -19,7 +19,7 @@ import tiktoken
 
 from tinythinker.settings.resolve import load_settings
 from tinythinker.tasks.registry import load_task
-from tinythinker.teacher.llm.cost import count_tokens
+from tinythinker.teacher.llm.tokens import count_tokens
 from tinythinker.teacher.llm.prompt import make_prompt
 
 # How gpt-4o's tokenizer splits text into words before looking them up (published with tiktoken, MIT).

@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tinythinker.session import evaluate, probe, reflect, report, run, start, teach, train
+from tinythinker.session import evaluate, probe, reflect, report, run, start, teach, train, try_
 
 if TYPE_CHECKING:
     from tinythinker.bench.bench import Bench
@@ -51,6 +51,7 @@ __all__ = [
     "study",
     "teach",
     "train",
+    "try_",
 ]
 
 

@@ -39,6 +39,7 @@ from tinythinker.teacher.taught import read_questions, read_taught
 if TYPE_CHECKING:
     from tinythinker.evaluate.faithfulness import Faithfulness
     from tinythinker.evaluate.score import Score
+    from tinythinker.teacher.llm.rehearsal import Rehearsal
     from tinythinker.teacher.quality import Quality
 
 P = ParamSpec("P")
@@ -120,7 +121,8 @@ def start(
 
     def resolve() -> RunSettings:
         settings = find(task, overrides, config)
-        return settings if force or not run.exists else _kept(run, settings, overrides, config)
+        is_new = force or not run.exists or not run.manifest().begun  # a rehearsal decides no setting
+        return settings if is_new else _kept(run, settings, overrides, config)
 
     settings = ranks.on_first(resolve)
 
@@ -249,6 +251,39 @@ def teach(run: RunDirectory, *overrides: str, force: bool = False) -> Quality:
         return quality
 
     return ranks.on_first(work)
+
+
+def try_(
+    task: str, *overrides: str, out: str | PathLike[str], questions: int = 3, config: Path | None = None
+) -> Rehearsal:
+    """A rehearsal with a language model as teacher: one completion on each of a few questions.
+
+    The answers are kept in the run directory, and a later `teach` there with the same settings does not ask for them
+    again. A rehearsal decides no setting: the next one may have others.
+
+    Args:
+        task, overrides, config: as for `start`; `teacher.source=openai` is implied.
+        out: the run directory; made if there is none.
+        questions: the first so many training questions are asked about.
+
+    Raises:
+        SettingsError: a setting is wrong, no model is named, or the directory belongs to a run with other settings.
+        DataError: the questions cannot be loaded, or another process is using this run.
+        TeacherError: the endpoint does not answer; what was received is kept.
+    """
+    from tinythinker.teacher.llm.rehearsal import rehearse
+
+    if questions < 1:
+        raise SettingsError(expected("questions", questions, "1 or more"))
+    before = RunDirectory(Path(out))
+    is_begun = before.exists and bool(before.manifest().begun)
+    run = start(task, out, "teacher.source=openai", *overrides, config=config)
+    with _alone(run, "try"):
+        try:
+            return rehearse(run, settings_of(run), questions)
+        finally:
+            if not is_begun:
+                run.release("teach")
 
 
 @_alone_in_its_run

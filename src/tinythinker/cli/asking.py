@@ -1,4 +1,4 @@
-"""Commands about a language model as teacher: cost, batch-export, batch-import."""
+"""Commands about a language model as teacher: cost, try, batch-export, batch-import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinythinker.cli.runs import open_run
-from tinythinker.cli.shared import Config, OutOption, Overrides, RunArgument, TaskArgument, friendly_errors
+from tinythinker.cli.shared import (
+    Config,
+    OutOption,
+    Overrides,
+    RunArgument,
+    RunOutOption,
+    TaskArgument,
+    default_run,
+    friendly_errors,
+)
 
 if TYPE_CHECKING:
     from tinythinker.core.files import Json
@@ -44,6 +53,31 @@ def _request_lines(body: Json) -> Iterator[str]:
         if isinstance(message, dict):
             yield f"[{message['role']}]\n{message['content']}"
     yield f"[request]\n{json.dumps(body, indent=2, ensure_ascii=False)}"
+
+
+def try_(
+    task: TaskArgument,
+    overrides: Overrides = None,
+    questions: Annotated[int, typer.Option(help="ask about the first so many training questions", min=1)] = 3,
+    out: RunOutOption = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print everything as JSON")] = False,
+) -> None:
+    """Ask a language-model teacher a few questions: see request, replies, what is read of them, and what they take."""
+    with friendly_errors():
+        from tinythinker import api
+
+        where = out or default_run(task)
+        heard = api.try_(task, *overrides or (), out=where, questions=questions, config=config)
+        if as_json:
+            typer.echo(heard.model_dump_json(indent=2))
+            return
+        typer.echo("\n\n".join([*_request_lines(dict(heard.request)), *heard.lines()]))
+        typer.echo(
+            f"the answers are kept in {where}: `tinythinker teach` or `run` with the same settings and --out {where} "
+            "does not ask for them again",
+            err=True,
+        )
 
 
 def batch_export(

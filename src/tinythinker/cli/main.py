@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tinythinker.cli.asking import batch_export, batch_import, cost
+from tinythinker.cli.asking import batch_export, batch_import, cost, try_
 from tinythinker.cli.compare import bench, methods, probe, study
 from tinythinker.cli.look import ask, settings
 from tinythinker.cli.runs import evaluate, quickstart, reflect, report, run, teach, train
@@ -13,7 +13,7 @@ from tinythinker.cli.shared import Commands, every
 HANDLERS = (
     *(quickstart, run, teach, train, reflect, evaluate, report),
     *(ask, probe, study, methods, bench, settings),
-    *(cost, batch_export, batch_import),
+    *(cost, try_, batch_export, batch_import),
 )
 """Every command, in the order of the help."""
 
@@ -32,7 +32,7 @@ def build() -> typer.Typer:
     )
     app.callback()(every)
     for handler in HANDLERS:
-        app.command()(handler)
+        app.command(handler.__name__.strip("_").replace("_", "-"))(handler)  # `try` is a word of Python
     return app
 
 

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tinythinker.cli.shared import Config, Force, OutOption, Overrides, RunArgument, TaskArgument, friendly_errors, tell
+from tinythinker.cli.shared import (
+    Config,
+    Force,
+    OutOption,
+    Overrides,
+    RunArgument,
+    RunOutOption,
+    TaskArgument,
+    default_run,
+    friendly_errors,
+    tell,
+)
 from tinythinker.core import ranks
 
 if TYPE_CHECKING:
@@ -37,7 +48,7 @@ def quickstart(
 def run(
     task: TaskArgument,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="run directory [default: runs/TASK]", show_default=False)] = None,
+    out: RunOutOption = None,
     config: Config = None,
     force: Force = False,
 ) -> None:
@@ -45,7 +56,7 @@ def run(
     with friendly_errors():
         from tinythinker import api
 
-        where = out or Path("runs") / Path(task).stem
+        where = out or default_run(task)
         started = api.start(task, where, *overrides or (), config=config, force=force, for_run=True)
         _show(api.run(started))
     tell(started.report)

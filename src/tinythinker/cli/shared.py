@@ -36,6 +36,9 @@ Overrides = Annotated[
         metavar="[KEY.PATH=VALUE]...", help="settings; `tinythinker settings` lists them", show_default=False
     ),
 ]
+RunOutOption = Annotated[
+    Path | None, typer.Option("--out", help="run directory [default: runs/TASK]", show_default=False)
+]
 OutOption = Annotated[Path, typer.Option("--out", help="run directory")]
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="delete what this and later verbs made, then start over")]
@@ -172,6 +175,11 @@ def _drop_output() -> None:
         except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def default_run(task: str) -> Path:
+    """The run directory of a task where none is given."""
+    return Path("runs") / Path(task).stem
 
 
 def say_error(message: str) -> None:

@@ -228,6 +228,10 @@ class BatchFolder:
         """How far a job has got."""
         return self.root / f"{name}.state.json"
 
+    def request_files(self) -> list[Path]:
+        """Request files that are out: of jobs that have not been collected, and those exported for you to submit."""
+        return sorted(self.root.glob("*.jsonl"))
+
     def states(self) -> list[Path]:
         """The states of all jobs."""
         return sorted(self.root.glob("*.state.json"))
@@ -374,6 +378,12 @@ class RunDirectory:
         """Take back the settings of a verb that failed before it made anything; does nothing if it made something."""
         if not self.has_work_of(verb):
             self.save(self.manifest().model_copy(update={"settings": before.settings, "begun": before.begun}))
+
+    def release(self, verb: str) -> None:
+        """Forget that a verb has begun, so that its settings may be others next time; keeps all that it made."""
+        manifest = self.manifest()
+        begun = {name: settings for name, settings in manifest.begun.items() if name != verb}
+        self.save(manifest.model_copy(update={"begun": begun}))
 
     def has_work_of(self, verb: str) -> bool:
         """Has a verb left anything that its settings decided? If not, other settings may replace them."""

@@ -192,8 +192,8 @@ class LlmSettings(Settings):
     structured: bool = False
     """Request JSON that follows a schema (response_format). Not every endpoint supports it."""
     request: RequestFields = Field(default_factory=dict)
-    """More fields of every request, such as {reasoning_effort: low} or {chat_template_kwargs: {enable_thinking: false}},
-    on top of those of the prompt file; null leaves a field out. Never a key."""
+    """More fields of every request, such as {reasoning_effort: low}, on top of those of the prompt file; null leaves
+    a field out."""
     samples: int = Field(8, ge=1, le=128)
     """Usable completions to collect per question."""
     temperature: float | None = Field(0.8, ge=0)
@@ -570,8 +570,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 """The settings that each verb is the first to read; later verbs read those of earlier ones too."""
 
 _HOW_TO_ASK = (
-    "base_url key_env mode stream poll_seconds concurrency requests_per_minute tokens_per_minute timeout_seconds attempts "
-    "backoff_seconds budget budget_tokens input_price output_price waves"
+    "base_url key_env mode stream poll_seconds concurrency requests_per_minute tokens_per_minute timeout_seconds "
+    "attempts backoff_seconds budget budget_tokens input_price output_price waves"
 )
 MAPPINGS = frozenset({"teacher.llm.request"})
 """Settings that are mappings themselves, not groups of settings."""

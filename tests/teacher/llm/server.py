@@ -72,6 +72,36 @@ def chat(texts: Sequence[str], *, finish: Sequence[str] = (), usage: tuple[int, 
     return json.dumps(body).encode()
 
 
+def choice(index: int = 0, finish: str | None = "stop", error: object = None, **message: object) -> dict[str, Any]:
+    """One choice of a chat completion, with any fields of its message: `content`, `reasoning` ..."""
+    made = {"index": index, "message": {"role": "assistant", **message}, "finish_reason": finish}
+    return made if error is None else {**made, "error": error}
+
+
+def body_of(*choices: dict[str, Any], **fields: object) -> bytes:
+    """The body of a chat completion with these choices and further fields: `usage`, `error` ..."""
+    return json.dumps({"id": "chatcmpl-1", "model": "played", "choices": choices, **fields}).encode()
+
+
+def streamed(body: bytes, *, pieces: int = 7) -> bytes:
+    """A chat completion as server-sent events: every text in pieces, the usage in the last chunk."""
+    whole = json.loads(body)
+    chunks: list[dict[str, Any]] = []
+    for one in whole["choices"]:
+        delta: dict[str, Any] = {"role": "assistant", "content": ""}
+        chunks.append({"choices": [{"index": one["index"], "delta": delta, "finish_reason": None}]})
+        for name, text in one["message"].items():
+            size = max(1, -(-len(text or "") // pieces))
+            for start in range(0, len(text or "") if name != "role" else 0, size):
+                delta = {name: text[start : start + size]}
+                chunks.append({"choices": [{"index": one["index"], "delta": delta, "finish_reason": None}]})
+        chunks.append({"choices": [{"index": one["index"], "delta": {}, "finish_reason": one["finish_reason"]}]})
+    chunks.append({"choices": [], "usage": whole.get("usage")})
+    head = {"id": whole["id"], "object": "chat.completion.chunk", "model": whole["model"]}
+    lines = [f"data: {json.dumps(head | chunk)}\n\n" for chunk in chunks]
+    return "".join([": ping\n\n", *lines, "data: [DONE]\n\n"]).encode()
+
+
 def refusal(status: int, message: str, code: str | None = None, **headers: str) -> Answer:
     """An error in OpenAI's shape."""
     return Answer(status, json.dumps({"error": {"message": message, "code": code}}).encode(), headers)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,18 +8,11 @@ import pytest
 from tests.conftest import ask
 from tests.teacher.conftest import some_questions
 from tinythinker.settings.schema import LlmSettings
-from tinythinker.teacher.llm.cost import (
-    count_tokens,
-    estimate,
-    listed_name,
-    price_of,
-    price_table,
-    prompt_tokens,
-    spent,
-)
+from tinythinker.teacher.llm.cost import estimate, price_of, price_source, spent
 from tinythinker.teacher.llm.interview import estimate_cost
 from tinythinker.teacher.llm.ledger import Job
 from tinythinker.teacher.llm.prompt import Prompt
+from tinythinker.teacher.llm.tokens import prompt_tokens
 from tinythinker.teacher.usage import Price
 
 PROMPT = Prompt(system="s" * 400, show_gold=True, structured=False, model="m", temperature=0.8, extra={})
@@ -57,7 +51,7 @@ def test_an_unknown_model_has_no_price_and_the_estimate_asks_for_one() -> None:
     own = estimate([Job(q, 1, 8, 256) for q in some_questions(2)], PROMPT, LlmSettings(model="local"))
     assert own.cost is None
     assert own.lines()[-1].startswith(
-        "price               none: m is not in the package's price table; set teacher.llm.input_"
+        "price               none: m is not in the price list (genai-prices); set teacher."
     )
 
 
@@ -69,17 +63,20 @@ def test_prices_in_the_settings_override_the_table() -> None:
     assert price_of("unheard-of", half) is None
 
 
+LOCAL = "http://localhost:4000/v1"
+
+
 @pytest.mark.parametrize(
-    ("model", "listed"),
+    ("model", "address", "source"),
     [
-        ("gpt-4o-2024-05-13", "gpt-4o-2024-05-13"),  # has its own price
-        ("openai/gpt-4o-mini-2024-07-18", "gpt-4o-mini"),
-        ("gpt-4o-mini", "gpt-4o-mini"),
-        ("qwen3:4b", "qwen3:4b"),
+        ("gpt-4o-2024-05-13", "https://api.openai.com/v1", r"genai-prices [\d.]+"),  # has its own price
+        ("openai/gpt-4o-mini-2024-07-18", LOCAL, r"genai-prices [\d.]+ for gpt-4o-mini"),
+        ("openai/gpt-4o-mini", "https://openrouter.ai/api/v1", r"genai-prices [\d.]+"),
+        ("qwen3:4b", LOCAL, r"none: qwen3:4b is not in the price list .*"),
     ],
 )
-def test_a_model_is_found_without_provider_prefix_and_date(model: str, listed: str) -> None:
-    assert listed_name(model) == listed
+def test_a_model_is_found_without_provider_prefix_and_date(model: str, address: str, source: str) -> None:
+    assert re.fullmatch(source, price_source(model, LlmSettings(model="m", base_url=address)))
 
 
 def test_the_estimate_of_all_waves_repeats_everything_with_doubled_tokens() -> None:
@@ -89,11 +86,18 @@ def test_the_estimate_of_all_waves_repeats_everything_with_doubled_tokens() -> N
     assert own.all_waves_cost == pytest.approx((3 * 118 * 1000 + 700 * 2000) / 1e6)
 
 
-def test_the_price_table_is_dated_and_batches_cost_half() -> None:
-    table, plain = price_table(), LlmSettings(model="m")
-    assert table.as_of.year >= 2026
-    assert table.models["gpt-4o-2024-05-13"] == Price(input=5, cached=5, output=15)
+def test_a_batch_costs_half_where_the_list_says_so() -> None:
+    plain = LlmSettings(model="m")
+    assert price_of("gpt-4o-2024-05-13", plain) == Price(input=5, cached=5, output=15)  # the paper's teacher
     assert price_of("gpt-4o-2024-05-13", plain, is_batch=True) == Price(input=2.5, cached=2.5, output=7.5)
+
+
+def test_an_estimate_that_stands_on_the_limit_says_so() -> None:
+    question = ask("Where?", "up", "down")
+    cramped = estimate([Job(question, 1, 2, 50)], PROMPT, LlmSettings(model="m"))
+    assert any("teacher.llm.max_tokens is no more than that" in line for line in cramped.lines())
+    roomy = estimate([Job(question, 1, 2, 256)], PROMPT, LlmSettings(model="m"))
+    assert not any("is no more than that" in line for line in roomy.lines())
 
 
 def test_spending_is_summed_by_model_and_request_mode() -> None:
@@ -106,7 +110,3 @@ def test_spending_is_summed_by_model_and_request_mode() -> None:
     assert spent(totals, LlmSettings(model="m")) == pytest.approx(1.5 + 0.5 + 5.0)
     assert spent({("unheard-of", False, "prompt_tokens"): 1}, LlmSettings(model="m")) is None
     assert spent({}, LlmSettings(model="m")) == 0
-
-
-def test_four_characters_count_as_one_token_rounded_up() -> None:
-    assert [count_tokens(text) for text in ("", "a", "abcd", "abcde")] == [0, 1, 1, 2]

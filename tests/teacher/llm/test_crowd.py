@@ -161,8 +161,8 @@ def test_an_error_that_no_retry_can_fix_stops_at_once_and_says_what_to_do(
 
 
 def test_a_request_that_is_wrong_for_every_question_stops_after_three(interview: Interviewer) -> None:
-    with serving(lambda _: refusal(400, "temperature is not supported")) as server:  # noqa: SIM117
-        with pytest.raises(TeacherError, match=r"status 400: temperature is not supported for each of the first 3 req"):
+    with serving(lambda _: refusal(400, "top_k is not supported")) as server:  # noqa: SIM117
+        with pytest.raises(TeacherError, match=r"status 400: top_k is not supported for each of the first 3 req"):
             interview(server.url, questions=some_questions(20)).ask()
     assert len(server.requests) == 3
 
@@ -207,7 +207,7 @@ def test_failures_inside_an_answer_are_failures_and_are_not_kept(interview: Inte
         asked.ask()
     assert asked.missing() == {}
     assert ledger_of(asked).count_received() == 8
-    assert read_usage(run)["failed_tries"] == {"bad reply": 1}
+    assert read_usage(run)["failed_tries"] == {"status 502": 1}
 
 
 @pytest.mark.parametrize(

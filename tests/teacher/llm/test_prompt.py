@@ -11,7 +11,7 @@ from tinythinker.core.records import Rationale
 from tinythinker.settings.resolve import load_settings
 from tinythinker.tasks.registry import benchmark_of
 from tinythinker.teacher.llm.parse import parse_completion
-from tinythinker.teacher.llm.prompt import Prompt, make_prompt
+from tinythinker.teacher.llm.prompt import WORDINGS, Prompt, make_prompt
 
 QUESTIONS = some_questions(1)
 
@@ -20,28 +20,28 @@ def prompt(*overrides: str) -> Prompt:
     return make_prompt(llm_settings("http://127.0.0.1:9/v1", *overrides), QUESTIONS)
 
 
-def shown(system: str) -> list[str]:
-    """The worked examples of a system message."""
-    return [part.split("\n\n", 1)[1] for part in system.split("\n\nExample ")[1:]]
+def shown(made: Prompt) -> list[str]:
+    """The worked examples of a prompt."""
+    return ["\n\n".join(turn) for turn in made.turns]
 
 
 def test_the_user_turn_gives_question_options_and_the_right_answer() -> None:
-    assert prompt().messages(QUESTIONS[0])[1] == {
+    assert prompt().messages(QUESTIONS[0])[-1] == {
         "role": "user",
         "content": "Question: Where is number 0?\nA. up\nB. down\nAnswer: A",
     }
 
 
 def test_the_gold_answer_can_be_hidden_from_the_teacher_in_question_and_examples() -> None:
-    hidden = prompt("teacher.llm.show_gold=false")
-    assert "Answer: " not in hidden.messages(QUESTIONS[0])[1]["content"] + hidden.system
-    assert "Answer: " in prompt().system
+    hidden = prompt("teacher.llm.show_gold=false").messages(QUESTIONS[0])
+    assert not any("Answer: " in message["content"] for message in hidden)
+    assert "Answer: " in prompt().messages(QUESTIONS[0])[1]["content"]
 
 
 @pytest.mark.parametrize("task", ["csqa", "obqa", "strategyqa"])
 def test_the_parser_accepts_every_worked_example(task: str) -> None:
     settings = load_settings(task, ["teacher.source=openai", "teacher.llm.model=m", "teacher.llm.examples=99"])
-    examples = shown(make_prompt(settings, QUESTIONS).system)
+    examples = shown(make_prompt(settings, QUESTIONS))
     assert len(examples) >= 8
     for example in examples:
         asked, completion = example.split("\n\n")
@@ -54,10 +54,19 @@ def test_the_parser_accepts_every_worked_example(task: str) -> None:
 
 def test_the_examples_are_a_seeded_draw() -> None:
     first, again, other = prompt(), prompt(), prompt("seed=7")
-    assert len(shown(first.system)) == 7
-    assert first.system == again.system
-    assert shown(first.system) != shown(other.system)
-    assert shown(prompt("teacher.llm.examples=0").system) == []
+    assert len(shown(first)) == 7
+    assert first == again
+    assert shown(first) != shown(other)
+    assert shown(prompt("teacher.llm.examples=0")) == []
+
+
+def test_examples_are_turns_of_the_chat_and_stood_in_the_system_message_before() -> None:
+    new, old = (make_prompt(llm_settings("http://127.0.0.1:9/v1"), QUESTIONS, wording) for wording in WORDINGS)
+    assert [message["role"] for message in new.messages(QUESTIONS[0])] == ["system", *["user", "assistant"] * 7, "user"]
+    assert [message["role"] for message in old.messages(QUESTIONS[0])] == ["system", "user"]
+    assert "nothing else: first" in old.system and "nothing else: first" not in new.system
+    assert all(example in old.system for example in shown(new))
+    assert new.key(QUESTIONS[0]) != old.key(QUESTIONS[0])
 
 
 def test_the_key_of_a_request_covers_exactly_what_decides_its_answer() -> None:
@@ -69,6 +78,42 @@ def test_the_key_of_a_request_covers_exactly_what_decides_its_answer() -> None:
     for override in ("model=other", "temperature=0.1", "show_gold=false", "structured=true", "examples=3"):
         assert prompt(f"teacher.llm.{override}").key(QUESTIONS[0]) != key
     assert prompt().key(QUESTIONS[0].model_copy(update={"id": "q9"})) != key
+
+
+def test_more_fields_are_sent_and_belong_to_what_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("instruction: x\nrequest: {reasoning_effort: low, top_p: 0.9}")
+    file = f"teacher.llm.prompt={tmp_path / 'p.yaml'}"
+    of_file, none, more = prompt(file), prompt(file, "teacher.llm.request={}"), prompt(file, MORE)
+    body = more.body(QUESTIONS[0])
+    assert (body["reasoning_effort"], body["chat_template_kwargs"]) == ("high", {"enable_thinking": False})
+    assert "top_p" not in body
+    assert of_file.key(QUESTIONS[0]) == none.key(QUESTIONS[0]) != more.key(QUESTIONS[0])
+    assert prompt("teacher.llm.request.seed=5").body(QUESTIONS[0])["seed"] == 5
+
+
+MORE = "teacher.llm.request={reasoning_effort: high, chat_template_kwargs: {enable_thinking: no}, top_p: null}"
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "message"),
+    [
+        ("{n: 3}", r"setting teacher\.llm\.request: found \['n'\], expected other fields"),
+        ("[1]", r"setting teacher\.llm\.request: found no mapping"),
+        ("sk-0123456789abcdef0123", r"setting teacher\.llm\.request: found no mapping"),
+        ("{x: {api_key: hush-hush}}", r"request: found what looks like a key or a password \(not shown\)"),
+        ("{headers: {a: Bearer hush-hush-hush}}", r"request: found what looks like a key"),
+        ("{user: sk-0123456789abcdef0123}", r"request: found what looks like a key"),
+        ("{proxy: 'http://me:hush@host/'}", r"request: found what looks like a key"),
+        ("{user: my-own-key-1234567}", r"request: found the key of OPENAI_API_KEY in it \(not shown\)"),
+    ],
+)
+def test_no_field_of_ours_and_no_secret_is_added_to_a_request(
+    monkeypatch: pytest.MonkeyPatch, request_fields: str, message: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "my-own-key-1234567")
+    with pytest.raises(SettingsError, match=message) as caught:
+        prompt(f"teacher.llm.request={request_fields}")
+    assert not any(secret in str(caught.value) for secret in ("hush", "0123", "my-own-key-1"))
 
 
 def test_a_temperature_of_null_is_not_sent() -> None:
@@ -99,9 +144,9 @@ examples:
 
 def test_a_custom_file_replaces_instruction_and_examples(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(OWN.replace("[yes, no]", '["yes", "no"]'))
-    system = prompt(f"teacher.llm.prompt={tmp_path / 'p.yaml'}").system
-    assert system.startswith("Explain the law.\n\n")
-    assert shown(system) == [
+    own = prompt(f"teacher.llm.prompt={tmp_path / 'p.yaml'}")
+    assert own.system.startswith("Explain the law.\n\n")
+    assert shown(own) == [
         "Question: May I?\nA. yes\nB. no\nAnswer: B\n\n"
         "Key Information: Law is law.\nA is incorrect. Because it is not.\nB is correct. Because it is not."
     ]

@@ -25,7 +25,7 @@ _OPENAI = "openai"
 
 @cache
 def _listed(model: str, address: str, *, is_batch: bool = False) -> tuple[str, Price] | None:
-    """A model's name and price in the price list of the package `genai-prices`, which is part of it: nothing is fetched.
+    """A model's name and price in the list that the package `genai-prices` brings with it; nothing is fetched.
 
     Looked up with the provider at `teacher.llm.base_url`; at an address that the list does not know, with OpenAI, whose
     models others serve under the same names.

@@ -21,6 +21,7 @@ from tinythinker.teacher.llm.desk import Desk
 from tinythinker.teacher.llm.endpoint import Endpoint, RefusedError, TransientError
 from tinythinker.teacher.llm.ledger import Job, Ledger, Reply
 from tinythinker.teacher.llm.retry import Retries
+from tinythinker.teacher.llm.tokens import is_cut, prompt_tokens
 from tinythinker.teacher.select import advice
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class Crowd:
 
     def __init__(self, endpoint: Endpoint, desk: Desk) -> None:
         self._endpoint, self._ledger, self._purse, self._llm = endpoint, desk.ledger, desk.purse, desk.llm
+        self._prompt, self._said = desk.prompt, desk.said
         self.outcome = desk.outcome
         self._queue: deque[Job] = deque()
         self._requests = _limiter(1, desk.llm.requests_per_minute)
@@ -123,6 +125,7 @@ class Crowd:
         if self._ledger.is_hopeless:
             raise TeacherError(unreadable(self._ledger))
         self._purse.learn(job.question, reply)
+        self._tell_of_cut_prompts(job, reply)
         received = len(reply.completions)
         if received < job.wanted:
             self._queue.appendleft(job._replace(wanted=job.wanted - received))
@@ -130,6 +133,18 @@ class Crowd:
             self._ledger.sync()
             self._synced = time.monotonic()
         progress.advance(received, readable=self._ledger.share_well_formed)
+
+    def _tell_of_cut_prompts(self, job: Job, reply: Reply) -> None:
+        """Say once if the endpoint reads less than it is sent: its answers then follow no format and no example."""
+        sent = prompt_tokens(self._prompt, job.question)
+        if reply.is_counted and is_cut(reply.prompt_tokens, sent) and "cut prompts" not in self._said:
+            self._said.add("cut prompts")
+            say(
+                f"teach: {self._llm.base_url} counts {reply.prompt_tokens:,} prompt tokens where about {sent:,} were "
+                "sent: it seems to cut prompts that are longer than its context, without an error; give the server a "
+                "longer context (Ollama: OLLAMA_CONTEXT_LENGTH, llama.cpp: -c, vLLM: --max-model-len), or show fewer "
+                "examples (teacher.llm.examples)"
+            )
 
     def _refuse(self, job: Job, error: RefusedError) -> None:
         """Record a refused request; end the run if the first few are all refused."""

@@ -41,6 +41,8 @@ class Desk:
     """From 1."""
     outcome: Outcome = field(default_factory=Outcome)
     """Filled in as asking goes on, so that it is known even after an exception."""
+    said: set[str] = field(default_factory=set)
+    """What has been said to the user in this call and is not said again; the desks of all waves share it."""
 
 
 class Asker(Protocol):

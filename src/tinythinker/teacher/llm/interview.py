@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinythinker.core.errors import SettingsError, TeacherError
-from tinythinker.core.files import Json, write_record
+from tinythinker.core.files import Json, iterate_records, read_text, write_record
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
@@ -26,9 +26,10 @@ from tinythinker.teacher.llm.cost import (
     used_tokens,
 )
 from tinythinker.teacher.llm.desk import Asker, Desk, Outcome
-from tinythinker.teacher.llm.ledger import Job, Ledger, read_completion
-from tinythinker.teacher.llm.prompt import llm_of, make_prompt
+from tinythinker.teacher.llm.ledger import Job, Ledger, Reply, read_completion
+from tinythinker.teacher.llm.prompt import WORDINGS, Prompt, llm_of, make_prompt
 from tinythinker.teacher.llm.purse import Purse
+from tinythinker.teacher.llm.tokens import limit_tokens
 from tinythinker.teacher.usage import Lost, Usage, read_usage
 
 if TYPE_CHECKING:
@@ -48,15 +49,20 @@ class Interview:
     """A run's questions, its prompt, and all the teacher's answers so far.
 
     Args:
+        questions: all training questions.
         run: None for an estimate before there is a run.
+        first: ask only about this many of them; None asks about all.
     """
 
-    def __init__(self, settings: RunSettings, questions: Sequence[Question], run: RunDirectory | None) -> None:
-        self._llm, self._questions, self._directory = llm_of(settings), questions, run
-        self.prompt = make_prompt(settings, questions)
+    def __init__(
+        self, settings: RunSettings, questions: Sequence[Question], run: RunDirectory | None, first: int | None = None
+    ) -> None:
+        self._llm, self._questions, self._directory = llm_of(settings), questions[:first], run
+        self._said: set[str] = set()
+        self.prompt = _prompt_of(settings, questions, run)
         self.ledger = Ledger(
             None if run is None else run.completions,
-            questions,
+            self._questions,
             self.prompt,
             samples=self._llm.samples,
             max_tokens=self._llm.max_tokens,
@@ -75,6 +81,13 @@ class Interview:
             if jobs := self.ledger.jobs(wave):
                 return jobs
         return []
+
+    def first_request(self) -> Json:
+        """The body of the request about the first question, as an endpoint is asked at first."""
+        question = self._questions[0]
+        limit = self._llm.max_tokens or limit_tokens(self.prompt, question)
+        how: Json = {"stream": True} if self._llm.stream else {}
+        return {**self.prompt.body(question), "max_tokens": limit, "n": self._llm.samples, **how}
 
     def estimate(self) -> Estimate:
         """What the next wave would use and cost."""
@@ -126,7 +139,7 @@ class Interview:
 
     def _desk(self, wave: int, lost: Lost) -> Desk:
         purse = Purse(self._llm, self.prompt, self.ledger, lost)
-        return Desk(self._llm, self.prompt, self.ledger, purse, self._run.batches, wave)
+        return Desk(self._llm, self.prompt, self.ledger, purse, self._run.batches, wave, said=self._said)
 
     def _asker(self) -> Asker:
         from tinythinker.teacher.llm.batch import Batch
@@ -248,6 +261,24 @@ class Interview:
         return taken
 
 
+def _prompt_of(settings: RunSettings, questions: Sequence[Question], run: RunDirectory | None) -> Prompt:
+    """The prompt in the newest wording; in an older one where the run's first requests were asked in it."""
+    newest, *older = (make_prompt(settings, questions, wording) for wording in WORDINGS)
+    if run is None:
+        return newest
+    by_key = {prompt.key(question): prompt for prompt in (*older, newest) for question in questions}
+    return next((by_key[key] for key in _keys_asked(run) if key in by_key), newest)
+
+
+def _keys_asked(run: RunDirectory) -> Iterator[str]:
+    """`Prompt.key` of what was asked in a run: what has been answered, then what is still out as a batch."""
+    if run.completions.exists():
+        yield from (reply.prompt for reply in iterate_records(run.completions, Reply, is_growing=True))
+    for path in run.batches.request_files():
+        for line in read_text(path).splitlines():
+            yield line.partition('"custom_id": "')[2].partition('"')[0].rpartition("-")[2]
+
+
 def _in_short(plan: Estimate) -> str:
     """An estimate on one line."""
     asked = f"{plan.completions:,} completions to request from {plan.model}, on {plan.questions:,} questions"
@@ -288,8 +319,7 @@ def show_request(task: str, overrides: Sequence[str] = (), config: Path | None =
     """The request body for the first training question. Raises the same errors as `estimate_cost`."""
     settings = load_settings(task, ["teacher.source=openai", *overrides], config)
     interview = open_interview(settings)
-    llm = llm_of(settings)
-    return {**interview.prompt.body(interview.ledger.questions[0]), "max_tokens": llm.max_tokens, "n": llm.samples}
+    return interview.first_request()
 
 
 def batch_export(run: RunDirectory) -> Exported | None:

@@ -15,7 +15,7 @@ _SPAN = re.compile(
 )
 _ASKS = re.compile(r"(?:try\s+again|retry)\s+(?:\w+\s+)?(?:in|after)\s+(?:about\s+)?", re.I)
 _FIELD = re.compile(r"\"retry_?(?:delay|after)(?:_seconds)?\"\s*:\s*\"?(?P<number>\d{1,9}(?:\.\d{1,9})?)s?\b", re.I)
-_RESET = re.compile(r"(?:x-)?ratelimit-reset(?P<of>-\w+)?$")
+_RESET = re.compile(r"(?:x-)?ratelimit-reset(?:-\w+)?$")
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
 """Numbers from here on are points in time."""
 
@@ -76,9 +76,10 @@ def reset_after(headers: Mapping[str, str]) -> float | None:
     >>> reset_after({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"})
     360.0
     """
-    used_up, others = [], []
+    used_up: list[float] = []
+    others: list[float] = []
     for name, value in headers.items():
-        if (reset := _RESET.match(name)) and (seconds := _until(value)) is not None:
+        if _RESET.match(name) and (seconds := _until(value)) is not None:
             left = headers.get(name.replace("-reset", "-remaining"), "").strip()
             (used_up if left == "0" else others).append(seconds)
     return max(used_up) if used_up else min(others, default=None)
