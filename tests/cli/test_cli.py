@@ -15,6 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from tests.conftest import TINY
+from tests.teacher.llm.server import Answer, Request, chat, rationale_text, serving
 from tinythinker import api
 from tinythinker.cli.main import build
 
@@ -24,6 +25,7 @@ VERBS = (
     "run",
     "teach",
     "cost",
+    "try",
     "batch-export",
     "batch-import",
     "train",
@@ -188,7 +190,7 @@ def test_cost_estimates_before_anything_is_sent(mine: Path) -> None:
 
 def test_cost_of_an_unknown_model_asks_for_its_price(mine: Path) -> None:
     _, out, _ = call("cost", mine, "teacher.llm.model=m")
-    assert "m is not in the package's price table; set teacher.llm.input_price and teacher.llm.output_price" in out
+    assert "m is not in the price list (genai-prices); set teacher.llm.input_price and teacher.llm.output_price" in out
     refused(2, "setting teacher.llm.model: found nothing", "cost", mine)
 
 
@@ -477,3 +479,21 @@ def test_what_is_wrong_with_a_command_is_said_before_torch_is_loaded(
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_try_prints_the_request_the_replies_and_where_they_are_kept(mine: Path, tmp_path: Path) -> None:
+    def answer(request: Request) -> Answer:
+        return Answer(body=chat([rationale_text(request, "x" * 20)], usage=(2_000, 50)))
+
+    with serving(answer) as server:
+        words = ("teacher.llm.model=m", f"teacher.llm.base_url={server.url}", "student.init=scratch")
+        code, out, err = call("try", mine, *words, "--questions", "2", "--out", tmp_path / "run")
+    assert code == 0, err
+    assert len(server.requests) == 2
+    assert out.startswith("[system]\n")
+    assert "2 of 2 replies could be read" in out
+    assert f"kept in {tmp_path / 'run'}: `tinythinker teach` or `run` with the same settings" in err
+
+
+def test_try_needs_a_model(mine: Path) -> None:
+    refused(2, "setting teacher.llm.model: found nothing, expected the name of a model", "try", mine)

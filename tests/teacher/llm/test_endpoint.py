@@ -137,7 +137,7 @@ def test_thinking_that_is_left_out_of_the_completion_tokens_is_paid_for(
 def test_thinking_counts_against_the_budget(interview: Interviewer) -> None:
     usage = {"prompt_tokens": 2_000, "completion_tokens": 0, "total_tokens": 12_000}
     with serving(lambda _: Answer(body=body_of(choice(content=""), usage=usage))) as server:
-        with pytest.raises(TeacherError, match=r"budget_tokens=30000: found 24,000 tokens used"):
+        with pytest.raises(TeacherError, match=r"budget_tokens=30000: found 24,000 tokens"):
             interview(server.url, *ALONE, "teacher.llm.budget_tokens=30000", "teacher.llm.concurrency=1").ask()
         assert len(server.requests) == 2
 
@@ -347,6 +347,13 @@ def test_a_prompt_that_is_read_in_full_is_not_mentioned(
     with serving(perfect()) as server:
         interview(server.url).ask()
     assert "cut prompts" not in capsys.readouterr().err
+
+
+def test_a_prompt_that_is_refused_as_too_long_names_the_setting_that_shortens_it(interview: Interviewer) -> None:
+    complaint = "request (1753 tokens) exceeds the available context size (1024 tokens), try increasing it"
+    with serving(lambda _: refusal(400, complaint)) as server:  # noqa: SIM117
+        with pytest.raises(TeacherError, match=r"try increasing it \(teacher\.llm\.examples=3 makes the prompt half"):
+            interview(server.url).ask()
 
 
 def test_the_limit_of_a_completion_follows_the_question_unless_it_is_set(interview: Interviewer) -> None:

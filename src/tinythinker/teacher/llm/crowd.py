@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type
 from tinythinker.core.errors import TeacherError, TinyThinkerError
 from tinythinker.core.progress import Progress, say
 from tinythinker.teacher.llm.desk import Desk
-from tinythinker.teacher.llm.endpoint import Endpoint, RefusedError, TransientError
+from tinythinker.teacher.llm.endpoint import SHORTER_PROMPT, Endpoint, RefusedError, TransientError
 from tinythinker.teacher.llm.ledger import Job, Ledger, Reply
 from tinythinker.teacher.llm.retry import Retries
 from tinythinker.teacher.llm.tokens import is_cut, prompt_tokens
@@ -142,8 +142,8 @@ class Crowd:
             say(
                 f"teach: {self._llm.base_url} counts {reply.prompt_tokens:,} prompt tokens where about {sent:,} were "
                 "sent: it seems to cut prompts that are longer than its context, without an error; give the server a "
-                "longer context (Ollama: OLLAMA_CONTEXT_LENGTH, llama.cpp: -c, vLLM: --max-model-len), or show fewer "
-                "examples (teacher.llm.examples)"
+                "longer context (Ollama: OLLAMA_CONTEXT_LENGTH, llama.cpp: -c, vLLM: --max-model-len); "
+                f"{SHORTER_PROMPT}"
             )
 
     def _refuse(self, job: Job, error: RefusedError) -> None:

@@ -48,6 +48,8 @@ _ONE_TEMPERATURE = re.compile(
 )
 _A_RANGE = re.compile(r"between|range|at most|less than|greater than|maximum|[<>≤≥]", re.I)
 """A complaint about a value that another value would satisfy."""
+_TOO_LONG = re.compile(r"context (?:length|size|window)|exceed_context|too (?:long|many tokens)", re.I)
+SHORTER_PROMPT = "teacher.llm.examples=3 makes the prompt half as long"
 _SHOWN, _MOST_SAID = 100, 300
 """Characters of what an endpoint said."""
 _NO_CREDIT = "insufficient_quota"
@@ -205,7 +207,8 @@ class Endpoint:
             if fault.wait_seconds is not None and fault.wait_seconds > _LONGEST_WAIT_SECONDS:
                 return fatal(fault, self._llm)
             return TransientError(kind, fault.said, fault.wait_seconds)
-        return RefusedError(f"{kind}: {fault.said}")
+        helps = f" ({SHORTER_PROMPT})" if _TOO_LONG.search(fault.said) else ""
+        return RefusedError(f"{kind}: {fault.said}{helps}")
 
 
 class Fault(NamedTuple):

@@ -43,8 +43,9 @@ def joined(text: str) -> JsonValue:
                 body[name] = value
     if "error" not in body and not (is_ended or (messages and messages.keys() == finishes.keys())):
         raise MalformedError("a stream that ended early")
+    whole = messages.keys() & finishes.keys() if "error" in body else messages.keys()
     choices: list[JsonValue] = [
-        {"index": i, "message": messages[i], "finish_reason": finishes.get(i)} for i in sorted(messages)
+        {"index": i, "message": messages[i], "finish_reason": finishes.get(i)} for i in sorted(whole)
     ]
     return body | ({"choices": choices} if choices else {})
 

@@ -20,7 +20,8 @@ _BATCH_CAUTION = 2.0
 class Purse:
     """What may still be spent; requests under way count at their highest possible cost, so the budget holds.
 
-    Prompt tokens are estimated until an answer counts them; every count corrects the estimate.
+    Prompt tokens are estimated until an answer counts them; every count corrects the estimate. So it does with an
+    endpoint that bills more completion tokens than it was allowed to make.
 
     Args:
         lost: what earlier calls may have been billed for without a readable answer; it stays held.
@@ -34,6 +35,8 @@ class Purse:
         self._held_tokens, self._held_cost = lost.tokens, lost.cost
         # A batch is sent as a whole, before any of its prompts has been counted.
         self._ratio = _BATCH_CAUTION if llm.mode == "batch" and ledger.last_counted is None else 1.0
+        self._overrun = 1.0
+        """Most completion tokens billed so far over those allowed: some endpoints think outside of the limit."""
         self.learn_from_ledger()
         if llm.budget is not None and (self._price is None or spent(ledger.totals, llm) is None):
             raise SettingsError(
@@ -48,11 +51,14 @@ class Purse:
 
     def most(self, job: Job) -> int:
         """Most tokens that a job may use, prompt and completions together."""
-        return self.prompt_tokens(job) + job.wanted * job.max_tokens
+        return self.prompt_tokens(job) + self._most_made(job)
+
+    def _most_made(self, job: Job) -> int:
+        return round(job.wanted * job.max_tokens * self._overrun)
 
     def most_cost(self, job: Job) -> float:
         """Most US dollars that a job may cost; 0 where the price is not known."""
-        return self._price.of(self.prompt_tokens(job), job.wanted * job.max_tokens) if self._price else 0.0
+        return self._price.of(self.prompt_tokens(job), self._most_made(job)) if self._price else 0.0
 
     def lose(self, job: Job) -> None:
         """Count a try as spent if it may have been billed without a readable answer."""
@@ -95,6 +101,8 @@ class Purse:
             self.learn(self._ledger.question(reply), reply)
 
     def learn(self, question: Question, reply: Reply) -> None:
-        """Raise the prompt estimate to match a counted reply; a lower count does not reduce it."""
+        """Raise the estimates to match a counted reply; a lower count does not reduce them."""
         if reply.is_counted:
             self._ratio = max(self._ratio, reply.prompt_tokens / max(1, prompt_tokens(self._prompt, question)))
+            allowed = max(1, len(reply.completions) * reply.max_tokens)
+            self._overrun = max(self._overrun, reply.completion_tokens / allowed)
