@@ -19,8 +19,8 @@ import tiktoken
 
 from tinythinker.settings.resolve import load_settings
 from tinythinker.tasks.registry import load_task
-from tinythinker.teacher.llm.tokens import count_tokens
 from tinythinker.teacher.llm.prompt import make_prompt
+from tinythinker.teacher.llm.tokens import count_tokens
 
 # How gpt-4o's tokenizer splits text into words before looking them up (published with tiktoken, MIT).
 WORDS = "|".join(

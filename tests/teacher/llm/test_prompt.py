@@ -116,6 +116,18 @@ def test_no_field_of_ours_and_no_secret_is_added_to_a_request(
     assert not any(secret in str(caught.value) for secret in ("hush", "0123", "my-own-key-1"))
 
 
+def test_the_form_shows_no_option_that_a_question_may_lack() -> None:
+    two, five = ask("Is it?", "yes", "no"), ask("Where?", *"vwxyz")
+    settings = llm_settings("http://127.0.0.1:9/v1")
+    ends = [make_prompt(settings, some).system.rpartition(" options>\n")[2] for some in ([two], [five], [two, five])]
+    because = "Because <one sentence>"
+    assert ends == [
+        f"A is incorrect. {because}\nB is correct. {because}",
+        f"A is incorrect. {because}\nB is correct. {because}\nC is incorrect. {because}\n...",
+        f"A is incorrect. {because}\nB is correct. {because}\n...",
+    ]
+
+
 def test_a_temperature_of_null_is_not_sent() -> None:
     assert "temperature" not in prompt("teacher.llm.temperature=null").body(QUESTIONS[0])
 

@@ -31,15 +31,16 @@ from tinythinker.teacher.llm.parse import (
 Message = dict[str, str]
 
 _KNOWLEDGE = "Key Information: <one or two sentences of general knowledge that do not mention the options>\n"
-_CORRECT, _INCORRECT = "<label> is correct. Because <one sentence>\n", "<label> is incorrect. Because <one sentence>\n"
 _FORMAT = (
-    "Answer in this form and write nothing else: one line of knowledge, and one line for every option, in order.\n"
-    f"{_KNOWLEDGE}{_CORRECT}{_INCORRECT}"
+    "Write only lines of this form. The knowledge comes on top, and every option has one line, in order:\n\n"
+    f"{_KNOWLEDGE}"
 )
 _FORMAT_1 = (
     f"Write exactly these lines and nothing else: first\n{_KNOWLEDGE}and then one line for every option, in order:\n"
-    f"{_CORRECT}or\n{_INCORRECT}"
+    "<label> is correct. Because <one sentence>\nor\n<label> is incorrect. Because <one sentence>\n"
 )
+_MOST_SHOWN = 3
+"""Options in the form: enough to show that one is correct and the others are not."""
 _STRUCTURE = (
     'Answer with one JSON object and nothing else: "key_information" holds one or two sentences of general knowledge '
     'that do not mention the options, "options" holds for every option, in order, its label as "option", its '
@@ -194,7 +195,7 @@ def make_prompt(settings: RunSettings, questions: Sequence[Question], wording: i
     parts = [
         " ".join(file.instruction.split()),
         _SHOWN if llm.show_gold else _HIDDEN,
-        (_STRUCTURE if llm.structured else _FORMAT_1 if is_old else _FORMAT).strip(),
+        (_STRUCTURE if llm.structured else _FORMAT_1 if is_old else _form(questions)).strip(),
         *(in_system if is_old else ()),
     ]
     return Prompt(
@@ -207,6 +208,15 @@ def make_prompt(settings: RunSettings, questions: Sequence[Question], wording: i
         turns=() if is_old else tuple(examples),
         **_sentence_length(file.examples),
     )
+
+
+def _form(questions: Sequence[Question]) -> str:
+    """The form of a completion, with no more options than every question has."""
+    counts = [len(question.options) for question in questions] or [2]
+    shown = LABELS[: min(_MOST_SHOWN, *counts)]
+    verdicts = ("correct" if label == "B" else "incorrect" for label in shown)
+    lines = [f"{label} is {verdict}. Because <one sentence>" for label, verdict in zip(shown, verdicts, strict=True)]
+    return _FORMAT + "\n".join([*lines, *(["..."] if max(counts) > len(shown) else [])])
 
 
 def _more_fields(of_file: Json, llm: LlmSettings) -> Json:
