@@ -4,7 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from tinythinker.core.errors import expected
-from tinythinker.core.masking import hidden, hidden_everywhere, without_secrets
+from tinythinker.core.masking import hidden, hidden_everywhere, holds_secret, without_secrets
 
 KEY = 'sk-0123456789"abc'
 
@@ -44,3 +44,21 @@ def test_a_key_is_masked_in_every_text_of_a_value_also_where_json_escapes_it() -
 @pytest.mark.parametrize("word", ["none", "ollama", "password"])
 def test_a_key_that_may_be_a_word_is_left_alone(word: str) -> None:
     assert hidden(word)(f"a {word} b") == f"a {word} b"
+
+
+@pytest.mark.parametrize(
+    ("value", "is_secret"),
+    [
+        ({"api_key": "x"}, True),
+        ({"headers": [{"X-Api-Key": "x"}]}, True),
+        ({"Authorization": "x"}, True),
+        ("Bearer abcdefgh", True),
+        ({"a": "sk-proj-0123456789abcdef"}, True),
+        ({"a": "https://me:word@host/"}, True),
+        ({"max_thinking_tokens": 5, "prompt_cache_key": "run-1", "stop_token_ids": [1]}, False),
+        ({"user": "sk-short", "seed": 1, "stop": ["Answer:"]}, False),
+        ("https://host/path", False),
+    ],
+)
+def test_what_looks_like_a_secret_is_found_wherever_it_stands(value: JsonValue, is_secret: bool) -> None:
+    assert holds_secret(value) is is_secret

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tinythinker.core.errors import DataError, SettingsError
+from tinythinker.core.run import differences
 from tinythinker.settings.describe import describe_settings, known_keys
-from tinythinker.settings.resolve import load_settings, override, parse_override, upgrade
+from tinythinker.settings.resolve import bound_of, load_settings, override, parse_override, upgrade, validate
 from tinythinker.settings.schema import TASKS, in_round
 
 
@@ -270,3 +271,22 @@ def test_a_key_of_a_thousand_parts_is_an_unknown_setting() -> None:
 def test_a_date_is_text_in_a_file_as_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("teacher: {licence: 2024-01-31}\n")
     assert load_settings("csqa", [], tmp_path / "a.yaml").teacher.licence == "2024-01-31"
+
+
+def test_a_setting_that_is_a_mapping_is_one_setting(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("teacher: {source: openai, llm: {model: m, request: {top_p: 0.9, a.b: {c: [1]}}}}")
+    settings = load_settings("csqa", ["teacher.llm.request.reasoning_effort=low"], file)
+    fields = {"top_p": 0.9, "a.b": {"c": [1]}, "reasoning_effort": "low"}
+    assert settings.teacher.llm is not None
+    assert settings.teacher.llm.request == fields
+    assert validate(settings.plain()) == settings
+    assert bound_of(settings).flat["teacher.llm.request"] == fields
+    assert "teacher.llm.request" in known_keys()
+
+
+def test_an_older_run_without_more_fields_counts_as_having_none() -> None:
+    settings = load_settings("csqa", ["teacher.source=openai", "teacher.llm.model=m"])
+    bound = bound_of(settings)
+    older = {key: value for key, value in bound.flat.items() if key != "teacher.llm.request"}
+    assert differences(older, bound.flat, bound.defaults) == []

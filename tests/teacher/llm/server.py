@@ -72,7 +72,7 @@ def chat(texts: Sequence[str], *, finish: Sequence[str] = (), usage: tuple[int, 
     return json.dumps(body).encode()
 
 
-def choice(index: int = 0, finish: str | None = "stop", error: object = None, **message: object) -> dict[str, Any]:
+def choice(index: int = 0, finish: str | None = "stop", error: object = None, **message: Any) -> dict[str, Any]:
     """One choice of a chat completion, with any fields of its message: `content`, `reasoning` ..."""
     made = {"index": index, "message": {"role": "assistant", **message}, "finish_reason": finish}
     return made if error is None else {**made, "error": error}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def rejected(asked: Interview) -> Rejected:
 @pytest.mark.parametrize("field", FIELDS)
 def test_an_answer_among_the_thoughts_is_read_there(interview: Interviewer, field: str) -> None:
     def thinking(request: Request) -> Answer:
-        thoughts = {field: f"Let me think.\n</think>\n{rationale_text(request, 'x' * 20)}"}
+        thoughts: dict[str, Any] = {field: f"Let me think.\n</think>\n{rationale_text(request, 'x' * 20)}"}
         return Answer(body=body_of(choice(content=None, **thoughts)))
 
     with serving(thinking) as server:
@@ -101,7 +102,7 @@ def test_thoughts_next_to_an_answer_are_not_kept(interview: Interviewer, run: Ru
     ids=["shown", "hidden", "in the text"],
 )
 def test_tokens_all_spent_on_thinking_are_named_and_counted(
-    interview: Interviewer, run: RunDirectory, message: dict[str, str | None]
+    interview: Interviewer, run: RunDirectory, message: dict[str, Any]
 ) -> None:
     usage = {
         "prompt_tokens": 2_000,
@@ -390,8 +391,8 @@ def test_a_run_keeps_the_wording_that_it_was_begun_with(
 def test_a_key_that_the_server_repeats_is_masked_wherever_it_stands(
     interview: Interviewer, run: RunDirectory, place: str
 ) -> None:
-    said = {"finish": "stop", "content": "", "reasoning": "", place: f"it is {KEY}"}
-    with serving(lambda _: Answer(body=body_of(choice(**said)))) as server:  # type: ignore[arg-type]
+    said: dict[str, Any] = {"finish": "stop", "content": "", "reasoning": "", place: f"it is {KEY}"}
+    with serving(lambda _: Answer(body=body_of(choice(**said)))) as server:
         interview(server.url, *ALONE).ask()
     assert KEY not in run.completions.read_text()
     assert "it is [key]" in run.completions.read_text()

@@ -116,6 +116,14 @@ def test_no_field_of_ours_and_no_secret_is_added_to_a_request(
     assert not any(secret in str(caught.value) for secret in ("hush", "0123", "my-own-key-1"))
 
 
+def test_the_wordings_are_what_their_answers_were_paid_for_under(tmp_path: Path) -> None:
+    # A change here makes every run ask again for what it has paid for: add a wording instead.
+    (tmp_path / "p.yaml").write_text(OWN.replace("[yes, no]", '["yes", "no"]'))
+    settings = llm_settings("http://127.0.0.1:9/v1", f"teacher.llm.prompt={tmp_path / 'p.yaml'}")
+    hashes = {wording: make_prompt(settings, QUESTIONS, wording).hash for wording in WORDINGS}
+    assert hashes == {2: "7ea96c3b5a9af3bd", 1: "acd7a3cc0a77ce6e"}
+
+
 def test_the_form_shows_no_option_that_a_question_may_lack() -> None:
     two, five = ask("Is it?", "yes", "no"), ask("Where?", *"vwxyz")
     settings = llm_settings("http://127.0.0.1:9/v1")
