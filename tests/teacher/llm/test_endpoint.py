@@ -77,7 +77,8 @@ def test_an_answer_among_the_thoughts_is_read_there(interview: Interviewer, fiel
 def test_thoughts_without_an_answer_say_where_the_text_is_and_what_helps(
     interview: Interviewer, field: str, content: str | None
 ) -> None:
-    answer = Answer(body=body_of(choice(content=content, **{field: "Hm, stairs go up."})))
+    message: dict[str, Any] = {"content": content, field: "Hm, stairs go up."}
+    answer = Answer(body=body_of(choice(**message)))
     with serving(lambda _: answer) as server:
         asked = interview(server.url, *ALONE)
         asked.ask()

@@ -101,3 +101,17 @@ def test_a_rehearsal_that_fails_says_so_in_one_line_and_leaves_no_settings_behin
     assert RunDirectory(Path("run")).manifest().begun == {}
     with pytest.raises(SettingsError, match="questions: found 0, expected 1 or more"):
         api.try_(task, *words(server.url), out="run", questions=0)
+
+
+def test_what_the_endpoint_refuses_is_told(task: str) -> None:
+    def picky(request: Request) -> Answer:
+        is_first = len(server.requests) == 1
+        return refusal(400, "no such word") if is_first else perfect()(request)
+
+    with serving(picky) as server:
+        heard = api.try_(task, *words(server.url), out="run", questions=2)
+    assert (len(heard.heard), list(heard.refused.values())) == (1, ["status 400: no such word"])
+    assert "refused]\nstatus 400: no such word" in "\n".join(heard.lines())
+    with serving(lambda _: refusal(400, "no such word")) as server:  # noqa: SIM117
+        with pytest.raises(TeacherError, match="status 400: no such word, expected an answer to one of the questions"):
+            api.try_(task, *words(server.url), out="other", questions=2)

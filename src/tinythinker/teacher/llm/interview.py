@@ -59,6 +59,8 @@ class Interview:
     ) -> None:
         self._llm, self._questions, self._directory = llm_of(settings), questions[:first], run
         self._said: set[str] = set()
+        self.refused: dict[str, str] = {}
+        """Why the endpoint refused requests of this call, by question id."""
         self.prompt = _prompt_of(settings, questions, run)
         self.ledger = Ledger(
             None if run is None else run.completions,
@@ -180,6 +182,7 @@ class Interview:
 
     def _check(self, outcome: Outcome) -> None:
         """Say which requests failed. Raises TeacherError if the budget stopped the others."""
+        self.refused |= outcome.refused
         for what, failed in (("were refused", outcome.refused), ("got no answer", outcome.passed_over)):
             if failed:
                 question, reason = next(iter(failed.items()))

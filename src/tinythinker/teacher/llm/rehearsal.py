@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from tinythinker.core.errors import TeacherError
 from tinythinker.core.files import Json
 from tinythinker.core.records import Question, Rationale, Record
 from tinythinker.core.run import RunDirectory
@@ -38,6 +39,8 @@ class Rehearsal(Record):
     request: Json
     """The body of the first request."""
     heard: tuple[Heard, ...]
+    refused: dict[str, str]
+    """Why the endpoint refused the other questions, by their ids."""
     requests: int
     prompt_tokens: int
     completion_tokens: int
@@ -65,18 +68,20 @@ class Rehearsal(Record):
                 continue
             analyses = "".join(f"\n{i}. {text}" for i, text in enumerate(heard.read.analyses, start=1))
             yield f"[read, calls {heard.read.label} correct]\nrecall: {heard.read.recall}{analyses}"
+        for question, reason in self.refused.items():
+            yield f"[question {question}, refused]\n{reason}"
         yield "[in all]\n" + "\n".join(self._sums())
 
     def _sums(self) -> Iterator[str]:
         usable = sum(heard.read is not None for heard in self.heard)
-        yield f"{usable} of {len(self.heard)} replies could be read"
+        yield f"{usable} of {_plural(len(self.heard), 'reply', 'replies')} could be read"
         if not self.requests:
             yield "nothing was asked: these answers had been received before"
             return
         thinking = f", {self.reasoning_tokens:,} of them for thinking" if self.reasoning_tokens else ""
         yield (
             f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens{thinking}; "
-            f"{self.seconds:.1f} seconds for {self.requests} requests, one after the other"
+            f"{self.seconds:.1f} seconds for {_plural(self.requests, 'request', 'requests')}, one after the other"
         )
         whole = f"all {self.whole_completions:,} completions at these lengths: about {dollars(self.whole_cost)}"
         yield (
@@ -84,6 +89,10 @@ class Rehearsal(Record):
             if self.cost is not None
             else (f"price: {self.price_source}")
         )
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def rehearse(run: RunDirectory, settings: RunSettings, questions: int) -> Rehearsal:
@@ -94,7 +103,7 @@ def rehearse(run: RunDirectory, settings: RunSettings, questions: int) -> Rehear
 
     Raises:
         SettingsError: the teacher is no language model, or the endpoint cannot be asked with these settings.
-        TeacherError: the endpoint does not answer; what was received is kept.
+        TeacherError: the endpoint does not answer, or refuses every question; what was received is kept.
         DataError: the questions cannot be loaded.
     """
     llm = llm_of(settings)
@@ -105,6 +114,10 @@ def rehearse(run: RunDirectory, settings: RunSettings, questions: int) -> Rehear
     before, started = Counter(interview.ledger.totals), time.monotonic()
     interview.ask()
     seconds = time.monotonic() - started
+    heard = tuple(_heard(interview))
+    if not heard:
+        reason = next(iter(interview.refused.values()), "no answer")
+        raise TeacherError(f"{llm.base_url}: found {reason}, expected an answer to one of the questions")
     used = Counter(interview.ledger.totals)
     used.subtract(before)
     sums = Counter(sum_over_models(used))
@@ -116,7 +129,8 @@ def rehearse(run: RunDirectory, settings: RunSettings, questions: int) -> Rehear
         whole = price.of(round(prompt / replies * len(train)), round(made / replies * completions))
     return Rehearsal(
         request=interview.first_request(),
-        heard=tuple(_heard(interview)),
+        heard=heard,
+        refused=interview.refused,
         requests=replies,
         prompt_tokens=prompt,
         completion_tokens=made,

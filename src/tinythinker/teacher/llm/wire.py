@@ -11,8 +11,8 @@ from pydantic import JsonValue
 from tinythinker.core.formats import MalformedError, parse_received
 from tinythinker.core.masking import Hide, hidden_everywhere
 from tinythinker.teacher.llm.ledger import Completion, Job, Reply
-from tinythinker.teacher.llm.pieces import is_stream, joined
 from tinythinker.teacher.llm.prompt import Prompt
+from tinythinker.teacher.llm.stream import is_stream, joined
 from tinythinker.teacher.llm.tokens import count_tokens, prompt_tokens
 
 _MOST_TOKENS = 10**9
