@@ -31,7 +31,7 @@ def joined(text: str) -> JsonValue:
     messages: dict[int, Json] = {}
     finishes: dict[int, JsonValue] = {}
     is_ended = False
-    for line in filter(_is_data, text.splitlines()):
+    for line in filter(_is_data, text.split("\n")):  # not `splitlines`: a text may hold other line ends
         piece = line.removeprefix(_DATA).strip()
         if piece == _END:
             is_ended = True
