@@ -11,7 +11,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -20,7 +20,7 @@ from tinythinker.acquire.curriculum import curriculum_of
 from tinythinker.core import ranks
 from tinythinker.core.conditions import conditions_now
 from tinythinker.core.errors import DataError, SettingsError, TinyThinkerError, expected
-from tinythinker.core.files import resolved, write_record
+from tinythinker.core.files import resolved
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Verdict
 from tinythinker.core.run import VERBS, RunDirectory, TrainingFolder, differences, last_student, run_around
@@ -131,7 +131,8 @@ def start(
             refuse_unready_teacher(settings, load_task(settings), run)
         if for_run:
             refuse_unready(settings)
-        with run.locked("start") if run.exists else nullcontext():
+        run.refuse_foreign()  # nothing is written into a folder that is no run, not even a lock
+        with run.locked("start"):
             run.begin("teach", settings.plain(), bound_of(settings), force=force)
 
     ranks.on_first(begin)
@@ -322,13 +323,13 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     with _at_work(run, "train"):
         rationales = read_taught(run, questions)
         acquire(settings, questions, rationales, lambda student: greedy_accuracy(student, valid), folder)
-    ranks.on_first(lambda: run.confirm(*folder.final))
+    ranks.on_first(lambda: run.confirm(*run.final_of(folder)))
     return folder.student
 
 
 def _is_done(run: RunDirectory, folder: TrainingFolder) -> bool:
     """Is a training finished? Also checks what it made for good, and removes what a kill left."""
-    final = folder.final
+    final = run.final_of(folder)
     run.forget(*(path for path in folder.results if path not in final))
     run.confirm(*final)
     if folder.is_finished:
@@ -546,9 +547,8 @@ def probe(
     found = probe_student(
         load_student(folder), asked, facts=load_facts(settings), seed=settings.seed, name=name, split=split
     )
-    file = home.probe(name, split)
     with _alone(home, "probe"):
-        write_record(file, found)
+        file = home.write_probe(name, split, found)
     say(f"probe: written to {file}; `tinythinker report` shows it")
     return found
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.forked import Process, differing, finish, result, weights_of, whole_run, words
+from tests.campaign.forked import VERBS, Process, differing, finish, result, weights_of, whole_run, words
 from tinythinker.core.seeds import stream
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def test_a_run_killed_a_hundred_times_ends_like_an_undisturbed_one(tmp_path: Pat
         runs += 1
         torn = tmp_path / f"torn-{runs}"
         by_run = runs % 2 == 0 and left["run"] > 0
-        for verb in ["run"] if by_run else ["teach", "train", "reflect", "evaluate", "probe", "report"]:
+        for verb in ["run"] if by_run else VERBS:
             arguments, log = words(verb, torn), tmp_path / f"torn-{runs}-{verb}"
             while left[verb]:
                 moment = next(draws[verb])
@@ -73,9 +73,10 @@ def test_a_run_killed_a_hundred_times_ends_like_an_undisturbed_one(tmp_path: Pat
         shutil.rmtree(torn)
     for verb, when in hit.items():
         share = [moment / seconds[verb] for moment in when]
+        quarters = [sum(part / 4 <= one < (part + 1) / 4 for one in share) for part in range(4)]
         print(
-            f"{verb}: {seconds[verb]:.2f} s undisturbed; {len(when)} kills, by quarter of that time "
-            f"{[sum(part / 4 <= one < (part + 1) / 4 for one in share) for part in range(4)]}; {late[verb]} came too late"
+            f"{verb}: {seconds[verb]:.2f} s undisturbed; {len(when)} kills, by quarter of that time {quarters}; "
+            f"{late[verb]} came too late"
         )
     print(f"{sum(map(len, hit.values()))} kills, {runs} runs compared")
     assert sum(map(len, hit.values())) == sum(KILLS.values()) == 100

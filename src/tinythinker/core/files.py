@@ -138,11 +138,16 @@ def _write(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def temporary_of(path: Path) -> Path:
+    """What a file or folder is called until it is whole."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole file or leave it unchanged: write a temporary file, then rename it. Raises DataError."""
     with file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
+        temporary = temporary_of(path)
         try:
             _write(temporary, text)
             temporary.replace(path)
@@ -262,7 +267,7 @@ def resolved(path: Path) -> Path:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Fill a temporary folder next to `path`, then rename it to replace `path`. Raises DataError."""
     with file_errors(path):
-        temporary = path.with_name(f".{path.name}.tmp")
+        temporary = temporary_of(path)
         remove(temporary)
         temporary.mkdir(parents=True)
         try:

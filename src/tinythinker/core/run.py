@@ -18,7 +18,18 @@ from pydantic import Field, JsonValue, ValidationError
 from tinythinker.core.conditions import Conditions
 from tinythinker.core.contents import Content, check, sha256, without
 from tinythinker.core.errors import DataError, SettingsError, StudentError
-from tinythinker.core.files import Json, describe, file_errors, read_json, read_record, remove, write_json, write_record
+from tinythinker.core.files import (
+    Json,
+    describe,
+    file_errors,
+    read_json,
+    read_record,
+    remove,
+    temporary_of,
+    write_json,
+    write_record,
+    write_text,
+)
 from tinythinker.core.records import SPLITS, Record
 
 VERBS = ("teach", "train", "reflect", "evaluate")
@@ -99,6 +110,11 @@ class Worker(Record):
         return f"`{self.verb}`, process {self.pid} on {self.host}, since {self.since}"
 
 
+def note_of(lock: Path) -> Path:
+    """The file that says who holds a lock."""
+    return lock.with_name(f"{lock.name}.json")
+
+
 @contextmanager
 def alone_in(folder: Path, lock: Path, verb: str) -> Iterator[None]:
     """Keep other processes out of a folder while this one works there; the lock ends with the process.
@@ -109,7 +125,7 @@ def alone_in(folder: Path, lock: Path, verb: str) -> Iterator[None]:
     Raises:
         DataError: another process is working there.
     """
-    note = lock.with_name(f"{lock.name}.json")
+    note = note_of(lock)
     with file_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -162,8 +178,8 @@ class TrainingFolder:
 
     @property
     def final(self) -> list[Path]:
-        """Those results that are there and will not change any more."""
-        return [path for path in self.results if path.exists()] if self.is_finished else []
+        """Those results that will not change any more. Older versions did not write all of them."""
+        return self.results if self.is_finished else []
 
     def checkpoint(self, step: int) -> Path:
         """The checkpoint after a number of optimizer steps."""
@@ -209,9 +225,8 @@ class RoundFolder(TrainingFolder):
 
     @property
     def final(self) -> list[Path]:
-        """Those results that are there and will not change any more; pairs are final as soon as they are there."""
-        sampled = (self.counts, self.pairs) if self.pairs.exists() else ()
-        return super().final or [path for path in sampled if path.exists()]
+        """Those results that will not change any more; pairs are final as soon as they are there."""
+        return super().final or ([self.counts, self.pairs] if self.pairs.exists() else [])
 
 
 class BatchFolder:
@@ -305,6 +320,14 @@ class RunDirectory:
         """Verdicts of one student, split and way of answering; a name is, say, `round-1.test.greedy`."""
         return self.verdicts_folder / f"{name}.jsonl"
 
+    def verdicts_files(self) -> set[Path]:
+        """All files of verdicts, with those that were finished once and are gone. Raises DataError."""
+        known = (self.root / name for name in self.manifest().files)
+        return {
+            *self.verdicts_folder.glob("*.*.*.jsonl"),
+            *(file for file in known if file.parent == self.verdicts_folder),
+        }
+
     def probe(self, student: str, split: str) -> Path:
         """What a probe of one student found."""
         return self.probes / f"{student}.{split}.json"
@@ -343,6 +366,19 @@ class RunDirectory:
         """Write the manifest, whole or not at all."""
         write_json(self.manifest_file, manifest.model_dump(mode="json"))
 
+    def refuse_foreign(self) -> None:
+        """Raise SettingsError if this is neither a run directory nor new, empty, or just being made into one."""
+        if self.exists:
+            return
+        note = note_of(self.lock)
+        own = {self.lock.parent, self.lock, note, *map(temporary_of, (note, self.manifest_file)), self.manifest_file}
+        is_other = self.root.exists() and not self.root.is_dir()
+        is_other = is_other or any(path not in own for path in self.root.rglob("*"))
+        if is_other and not self.exists:  # asked again, because another process may have made the run meanwhile
+            raise SettingsError(
+                f"{self.root}: found other files and no manifest.json, expected a new, empty or run directory"
+            )
+
     def begin(self, verb: str, settings: Json, bound: Bound, *, force: bool = False) -> None:
         """Record the settings a verb works with, or refuse them if earlier work used different ones.
 
@@ -356,10 +392,7 @@ class RunDirectory:
             SettingsError: a verb began with other settings; the message says which differ.
             DataError: the directory cannot be read or written.
         """
-        if self.root.exists() and not self.exists and (not self.root.is_dir() or any(self.root.iterdir())):
-            raise SettingsError(
-                f"{self.root}: found other files and no manifest.json, expected a new, empty or run directory"
-            )
+        self.refuse_foreign()
         manifest = self.manifest() if self.exists else Manifest(settings=settings)
         again = VERBS[VERBS.index(verb) :] if force else ()
         kept = {name: getattr(manifest, name) for name in ("begun", "seconds", "conditions")}
@@ -419,6 +452,27 @@ class RunDirectory:
         with alone_in(self.root, self.lock, verb):
             yield
 
+    def write_report(self, page: str) -> None:
+        """Write `report.html`. Of several processes that do so at once, each waits for its turn. Raises DataError."""
+        lock = self.report.with_name(f".{self.report.name}.lock")
+        with file_errors(self.report), FileLock(lock):
+            try:
+                write_text(self.report, page)
+            finally:
+                lock.unlink(missing_ok=True)
+
+    def write_probe(self, student: str, split: str, found: Record) -> Path:
+        """Write what a probe found, and what the file holds. Only for the process that works here alone.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        file = self.probe(student, split)
+        self.forget(file)
+        write_record(file, found)
+        self.confirm(file)
+        return file
+
     def refuse_changed_inputs(self) -> None:
         """Raise SettingsError if a file that the run was made from still exists and has changed since."""
         for name, digest in self.manifest().inputs.items():
@@ -441,11 +495,18 @@ class RunDirectory:
     def final(self, *verbs: str) -> list[Path]:
         """Files and folders of these verbs that will not change any more, without the verdicts."""
         made: dict[str, list[Path]] = {
-            "teach": [*map(self.questions, SPLITS), self.rationales, self.rejected] if self.quality.exists() else [],
-            "train": self.phase_1.final,
-            "reflect": [path for number in self.begun_rounds() for path in self.round(number).final],
+            "teach": [*map(self.questions, SPLITS), self.rationales, self.rejected, self.quality]
+            if self.quality.exists()
+            else [],
+            "train": self.final_of(self.phase_1),
+            "reflect": [path for number in self.begun_rounds() for path in self.final_of(self.round(number))],
         }
         return [path for verb in verbs for path in made[verb]]
+
+    def final_of(self, folder: TrainingFolder) -> list[Path]:
+        """Results of a training that will not change any more: those that are there, and those known to have been."""
+        known = self.manifest().files
+        return [path for path in folder.final if path.exists() or self._name(path) in known]
 
     def _check(self, paths: Iterable[Path]) -> dict[str, Content]:
         """What should be written down about files, or about all files in folders. Raises DataError."""
@@ -470,6 +531,8 @@ class RunDirectory:
             return "teach", f"restore it, or {remedy}"
         if folder == self.verdicts_folder.name:
             return "evaluate", f"restore it, or delete it and run `tinythinker evaluate {self.root}` again"
+        if folder == self.probes.name:
+            return "probe", "restore it, or delete it and probe again"
         verb = "train" if folder == self.phase_1.name else "reflect"
         return verb, f"restore it, or run `tinythinker {verb} {self.root} --force` to start over from there"
 

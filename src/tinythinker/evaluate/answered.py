@@ -86,15 +86,19 @@ def read_asked(run: RunDirectory, split: str) -> list[Question]:
 
 
 def read_results(run: RunDirectory) -> Mapping[str, Answered]:
-    """The verdicts of all files of a run by file name, in the order of the students.
+    """The verdicts of all files of a run by file name, in the order of the students; none of a file that is gone.
 
     Raises:
         DataError: a file of verdicts or of questions is not what its verb wrote.
     """
-    files = sorted(run.verdicts_folder.glob("*.*.*.jsonl"), key=lambda path: student_order(path.stem))
+    files = sorted(run.verdicts_files(), key=lambda path: student_order(path.stem))
     splits = {file: file.stem.split(".")[1] for file in files}
     questions = {split: read_questions(run, split) for split in sorted(set(splits.values()))}
-    return {file.stem: read_answered(run, file, questions[splits[file]]) for file in files}
+    return {
+        file.stem: read_answered(run, file, asked) if file.exists() else Answered((), len(asked))
+        for file in files
+        for asked in [questions[splits[file]]]
+    }
 
 
 def student_order(name: str) -> tuple[int, int, str]:

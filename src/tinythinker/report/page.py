@@ -9,7 +9,7 @@ from importlib import resources
 import yaml
 from jinja2 import Environment
 
-from tinythinker.core.files import iterate_records, read_record, write_text
+from tinythinker.core.files import iterate_records, read_record
 from tinythinker.core.metrics import TrainingData, Validation, read_metrics
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected, Verdict
@@ -147,8 +147,7 @@ def write_page(run: RunDirectory) -> None:
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         template.read_text(encoding="utf-8")
     )
-    write_text(
-        run.report,
+    run.write_report(
         page.render(
             manifest=manifest,
             name=run.root.resolve().name,
@@ -225,6 +224,8 @@ def _chains(run: RunDirectory, results: Results) -> list[Shown]:
 def _probes(run: RunDirectory) -> list[Faithfulness]:
     """Results of probing the run's students, in the order of the students."""
     files = sorted(run.probes.glob("*.json"), key=lambda path: student_order(path.stem))
+    if run.probes.is_dir():
+        run.refuse_damage(run.probes)
     return [read_record(file, Faithfulness) for file in files]
 
 

@@ -213,16 +213,19 @@ class PerfectTeacher:
     Every completion holds a unique mark, so that tests can tell if one was received twice or lost.
     """
 
-    def __init__(self, seed: int, *, faults: bool) -> None:
+    def __init__(self, seed: int, *, faults: bool, most: float = 0.22) -> None:
+        """Args: most: share of the requests that get a fault, if there are faults."""
         self._random = random.Random(seed)
         self._faults = faults
+        sound = (1 - FAULTS["none"]) * (1 - most) / most
+        self._weights = list((FAULTS | {"none": sound}).values())
         self.counts: Counter[str] = Counter()
 
     def __call__(self, request: Request) -> Answer:
         if request.path == "/stats":
             return Answer(body=json.dumps(self.counts).encode())
         self.counts["requests"] += 1
-        fault = self._random.choices(list(FAULTS), list(FAULTS.values()))[0] if self._faults else "none"
+        fault = self._random.choices(list(FAULTS), self._weights)[0] if self._faults else "none"
         self.counts[f"fault {fault}"] += 1
         match fault:
             case "429 with Retry-After":
@@ -280,9 +283,9 @@ FAULTS = {
 
 
 @contextmanager
-def played_apart(seed: int, *, faults: bool) -> Iterator[str]:
-    """A perfect teacher in a separate process; yields its base URL."""
-    words = [sys.executable, __file__, "--seed", str(seed), *(["--faults"] if faults else [])]
+def played_apart(seed: int, *, faults: bool, most: float = 0.22) -> Iterator[str]:
+    """A perfect teacher in a separate process; yields its base URL. Args: as for `PerfectTeacher`."""
+    words = [sys.executable, __file__, "--seed", str(seed), "--most", str(most), *(["--faults"] if faults else [])]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -302,7 +305,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", action="store_true")
+    parser.add_argument("--most", type=float, default=0.22)
     options = parser.parse_args()
-    played = Server(PerfectTeacher(options.seed, faults=options.faults))
+    played = Server(PerfectTeacher(options.seed, faults=options.faults, most=options.most))
     played.keep_requests = False
     asyncio.run(played.serve(lambda: print(played.url, flush=True)))
