@@ -161,7 +161,8 @@ def _content(file: Path) -> str:
         kept = {name: manifest[name] for name in ("settings", "begun", "inputs")}
         return json.dumps({**kept, "files": sorted(manifest["files"])}, sort_keys=True)
     if file.name == "metrics.jsonl":
-        return re.sub(r'"seconds": ?[\d.e-]+', "", file.read_text(errors="backslashreplace"))
+        text = file.read_text(errors="backslashreplace")
+        return re.sub(r',"seconds":[\d.e-]+', "", re.sub(r"([,:]) ", r"\1", text))  # a resumed training spaces its lines
     if file.name == "report.html":
         return "whole" if file.read_text(errors="replace").rstrip().endswith("</html>") else "cut"
     content = file.read_bytes()

@@ -25,7 +25,7 @@ from tinythinker.core.files import read_json, write_json
 from tinythinker.generate.decode import decode
 from tinythinker.settings.schema import StudentSettings
 from tinythinker.student.load import load_student, pretrained_student
-from tinythinker.student.student import Student
+from tinythinker.student.student import Student, tensor_file_errors
 
 PROMPTS = ["Where does rain go?\n(A) up (B) down\nRecall:", "rain\nSummarize:"]
 
@@ -256,3 +256,8 @@ def test_a_folder_that_wrongly_calls_its_output_layer_tied_loads_untied(student:
             AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "older"),
         ):
             assert torch.equal(model.eval()(**ids).logits, wanted)
+
+
+def test_a_checkpoint_that_torch_cannot_write_to_its_end_asks_whether_the_disk_is_full() -> None:
+    with pytest.raises(OSError, match="is the disk full"), tensor_file_errors(Path("folder")):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 6009280 vs 6009168")

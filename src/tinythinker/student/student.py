@@ -41,7 +41,10 @@ def tensor_file_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, RuntimeError) as error:
-        raise OSError(None, str(error).strip().split("\n")[0]) from None
+        said = str(error).strip().split("\n")[0]
+        if "inline_container" in said:  # torch gives the line of its source, and no reason
+            said = "torch could not write the file to its end; is the disk full?"
+        raise OSError(None, said) from None
 
 
 class Recipe(Record):
