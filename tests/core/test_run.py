@@ -209,6 +209,27 @@ def test_a_directory_with_other_files_is_not_taken_over(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
+def test_a_directory_that_a_kill_left_before_its_first_manifest_is_still_new(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.lock.parent.mkdir(parents=True)
+    for file in (run.lock, run.lock.with_name(".lock.json"), run.root / ".manifest.json.tmp"):
+        file.write_text("{")
+    begin(run, "teach")
+    assert run.manifest().settings["task"] == "storeroom"
+
+
+def test_a_result_that_was_known_and_is_gone_is_refused_not_forgotten(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    begin(run, "teach")
+    run.phase_1.student.mkdir(parents=True)
+    run.phase_1.metrics.write_text("{}\n")
+    assert run.final("train") == [run.phase_1.metrics, run.phase_1.student]  # version 0.1 wrote no data.json
+    run.confirm(*run.final("train"))
+    run.phase_1.metrics.unlink()
+    with pytest.raises(DataError, match=r"metrics\.jsonl: found no such file, expected the 1 line that `train` wrote"):
+        run.confirm(*run.final("train"))
+
+
 def test_a_directory_without_a_run_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"found no manifest\.json, expected a run directory"):
         RunDirectory(tmp_path).manifest()

@@ -321,7 +321,12 @@ class RunDirectory:
         return self.verdicts_folder / f"{name}.jsonl"
 
     def verdicts_files(self) -> set[Path]:
-        """All files of verdicts, with those that were finished once and are gone. Raises DataError."""
+        """All files of verdicts, with those that were finished once and are gone. Raises DataError.
+
+        Without their folder there are none: whoever removes the folder means it.
+        """
+        if not self.verdicts_folder.is_dir():
+            return set()
         known = (self.root / name for name in self.manifest().files)
         return {
             *self.verdicts_folder.glob("*.*.*.jsonl"),
