@@ -162,7 +162,9 @@ def _content(file: Path) -> str:
         return json.dumps({**kept, "files": sorted(manifest["files"])}, sort_keys=True)
     if file.name == "metrics.jsonl":
         text = file.read_text(errors="backslashreplace")
-        return re.sub(r',"seconds":[\d.e-]+', "", re.sub(r"([,:]) ", r"\1", text))  # a resumed training spaces its lines
+        return re.sub(
+            r',"seconds":[\d.e-]+', "", re.sub(r"([,:]) ", r"\1", text)
+        )  # a resumed training spaces its lines
     if file.name == "report.html":
         return "whole" if file.read_text(errors="replace").rstrip().endswith("</html>") else "cut"
     content = file.read_bytes()

@@ -97,7 +97,9 @@ def call(verb: str, run: Path) -> Said:
         shown.append(re.sub(r"\d+(\.\d+)? ?s\b", "", (run / "report.html").read_text()))
     else:
         (run / "report.html").touch()
-    return Said(done.exit_code, done.stdout, tuple(line for line in lines if "error" in line), "\n".join(shown), is_partial)
+    return Said(
+        done.exit_code, done.stdout, tuple(line for line in lines if "error" in line), "\n".join(shown), is_partial
+    )
 
 
 def fault_of(said: Said, undamaged: Said, others: list[str]) -> str | None:
