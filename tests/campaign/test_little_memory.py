@@ -1,8 +1,8 @@
 """Little memory: a verb works, or ends in one line with a documented exit code.
 
 The address space of a fresh process is limited (RLIMIT_AS) while the program starts, while it teaches and while it
-trains. Below `ABORTS_BELOW` Python cannot load its own modules and may end before any of our code can say why; the
-table that is printed shows where.
+trains. Below `ABORTS_BELOW` native code of a library (OpenBLAS) ends the process before any of our code can say why;
+the table that is printed shows where.
 """
 
 from __future__ import annotations
