@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tinythinker.student.student import Student
     from tinythinker.study.methods import Method
     from tinythinker.study.results import Results
+    from tinythinker.tasks.tables.findings import Findings
     from tinythinker.teacher.llm.batch import Taken
     from tinythinker.teacher.llm.cost import Estimate
     from tinythinker.teacher.llm.interview import Exported
@@ -36,6 +37,7 @@ __all__ = [
     "batch_export",
     "batch_import",
     "bench",
+    "check",
     "cost",
     "evaluate",
     "load",
@@ -66,6 +68,23 @@ def quickstart(
     from tinythinker.quickstart import quickstart as start_quickly
 
     return start_quickly(Path(out), seed, student=student, force=force)
+
+
+def check(file: str | PathLike[str], *overrides: str, config: Path | None = None) -> Findings:
+    """What is recognised in a file of questions, how every question is read, and what is odd or wrong in it.
+
+    Args:
+        file: the file, or `hub:OWNER/NAME[/CONFIG]` for the training split of a data set.
+        overrides: settings such as `data.answer=column`; those of the student say whose tokens to count.
+        config: a YAML file of settings.
+
+    Raises:
+        SettingsError: a setting is wrong, or does not suit the file.
+        DataError: the file cannot be read at all. Rows that cannot be read are `problems` of what is returned.
+    """
+    from tinythinker.use.check import check as check_file
+
+    return check_file(str(file), overrides, config)
 
 
 def cost(task: str, *overrides: str, config: Path | None = None, run: str | PathLike[str] | None = None) -> Estimate:

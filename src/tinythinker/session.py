@@ -29,7 +29,7 @@ from tinythinker.evaluate.answered import read_answered, read_asked
 from tinythinker.evaluate.score import verdicts_name
 from tinythinker.reflect.preconditions import refuse_foreign_pairs, refuse_missing_rounds, refuse_reflection_on_nothing
 from tinythinker.settings.resolve import bound_of, chosen, load_settings, override, reopened, validate
-from tinythinker.settings.schema import RunSettings
+from tinythinker.settings.schema import HUB, RunSettings
 from tinythinker.stages.plan import answering_plan
 from tinythinker.student.present import refuse_absent_student, refuse_no_student
 from tinythinker.tasks.registry import BENCHMARKS, load_facts, load_task
@@ -103,7 +103,7 @@ def start(
     begun keeps the settings it has; those given here must match them.
 
     Args:
-        task: csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file.
+        task: csqa, obqa, strategyqa, storeroom, a file of questions, or hub:OWNER/NAME[/CONFIG].
         out: the run directory.
         overrides: `key.path=value`, over the preset and the config file.
         config: a YAML file of settings.
@@ -128,7 +128,10 @@ def start(
 
     def begin() -> None:
         if force or not run.quality.exists():
-            refuse_unready_teacher(settings, load_task(settings), run)
+            questions = load_task(settings)
+            for line in questions.about if for_run else ():
+                say(line)
+            refuse_unready_teacher(settings, questions, run)
         if for_run:
             refuse_unready(settings)
         run.refuse_foreign()  # nothing is written into a folder that is no run, not even a lock
@@ -157,8 +160,9 @@ def _kept(run: RunDirectory, wanted: RunSettings, overrides: Sequence[str], conf
 def _settings_for_run(task: str, overrides: Sequence[str], config: Path | None) -> RunSettings:
     """The settings of a task; of your own questions without a teacher, those for labels alone."""
     settings = load_settings(task, overrides, config)
-    is_without = settings.teacher.source == "recorded" and settings.teacher.path is None
-    if task in BENCHMARKS or not is_without or not Path(task).is_file():
+    teacher = settings.teacher
+    is_without = teacher.source == "recorded" and teacher.path is None and settings.data.recall is None
+    if task in BENCHMARKS or not is_without or not (task.startswith(HUB) or Path(task).is_file()):
         return settings
     if any(key == "stages.plan" or key.startswith("teacher") for key in chosen(overrides, config)):
         return settings

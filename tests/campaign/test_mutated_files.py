@@ -15,8 +15,7 @@ from tinythinker.core.run import RunDirectory
 from tinythinker.core.seeds import stream
 from tinythinker.settings.resolve import load_settings, parse_override, validate
 from tinythinker.study.grid import read_grid
-from tinythinker.tasks.choice_jsonl import read_choice_jsonl
-from tinythinker.tasks.strategyqa import read_strategyqa
+from tinythinker.tasks.official import read_official
 from tinythinker.tasks.tables.own import read_own
 from tinythinker.teacher.llm.prompt import make_prompt
 from tinythinker.teacher.rationales import read_rationales
@@ -185,8 +184,8 @@ def test_a_damaged_question_or_rationale_file_is_read_or_refused_in_one_line(tmp
             ("b.csv", CSV, read_own),
             ("c.csv", CSV_JSON, read_own),
             ("rationales.jsonl", RATIONALES, read_rationales),
-            ("choices.jsonl", CHOICES, read_choice_jsonl),
-            ("yes-no.json", YES_NO, read_strategyqa),
+            ("choices.jsonl", CHOICES, read_official),
+            ("yes-no.json", YES_NO, read_official),
             ("manifest.json", MANIFEST, lambda file: validate(RunDirectory(file.parent).manifest().settings)),
         ],
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinythinker.core.errors import DataError
-from tinythinker.tasks.strategyqa import read_strategyqa
+from tinythinker.tasks.official import read_official
 
 
 def test_yes_is_a_and_no_is_b_and_the_facts_become_one_text(tmp_path: Path) -> None:
@@ -15,7 +15,7 @@ def test_yes_is_a_and_no_is_b_and_the_facts_become_one_text(tmp_path: Path) -> N
         {"qid": "2", "question": "Was it?", "answer": False, "facts": []},
     ]
     (tmp_path / "s.json").write_text(json.dumps(items))
-    first, second = read_strategyqa(tmp_path / "s.json")
+    first, second = read_official(tmp_path / "s.json")
     assert [option.text for option in first.question.options] == ["yes", "no"]
     assert (first.question.gold, first.knowledge) == ("A", "One fact. Another.")
     assert (second.question.gold, second.knowledge) == ("B", None)
@@ -25,11 +25,11 @@ def test_yes_is_a_and_no_is_b_and_the_facts_become_one_text(tmp_path: Path) -> N
     ("text", "message"),
     [
         ("[{", "s.json:1: found malformed JSON"),
-        ('[{"qid": "1"}]', "0.question"),
-        ('[{"qid": "7", "question": " ", "answer": true}]', "question '7', question text"),
+        ('[{"qid": "1"}]', "s.json:1: found no question in the fields"),
+        ('[{"qid": "7", "question": " ", "answer": true}]', "s.json:1: found no question in the fields"),
     ],
 )
 def test_a_bad_file_is_a_one_line_error(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s.json").write_text(text)
     with pytest.raises(DataError, match=message):
-        read_strategyqa(tmp_path / "s.json")
+        read_official(tmp_path / "s.json")

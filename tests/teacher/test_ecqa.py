@@ -10,7 +10,7 @@ from tinythinker.core.errors import TeacherError
 from tinythinker.core.records import Flaw, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
 from tinythinker.settings.resolve import load_settings
-from tinythinker.tasks.choice_jsonl import read_choice_jsonl
+from tinythinker.tasks.official import read_official
 from tinythinker.tasks.registry import load_task
 from tinythinker.teacher.collect import collect_rationales
 from tinythinker.teacher.ecqa import assign, ecqa_files, ecqa_rationales, split_positives
@@ -138,7 +138,7 @@ def test_facts_teach_recall_only() -> None:
 @pytest.mark.data
 def test_at_least_97_percent_of_ecqa_fill_all_five_options(data_dir: Path) -> None:
     csqa = data_dir / "csqa"
-    every = [e.question for name in ("train", "dev") for e in read_choice_jsonl(csqa / f"{name}_rand_split.jsonl")]
+    every = [e.question for name in ("train", "dev") for e in read_official(csqa / f"{name}_rand_split.jsonl")]
     made = list(ecqa_rationales(ecqa_files(data_dir / "ecqa"), every))
     kept = [r for r in made if isinstance(r, Rationale)]
     assert len(made) == 10_839  # 10,882 rows, 43 of them repeats of another file's

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinythinker.cli.shared import friendly_errors
+from tinythinker.cli.shared import Config, Overrides, friendly_errors
 
 if TYPE_CHECKING:
     from tinythinker.core.records import Chain
@@ -38,6 +38,21 @@ def _lines(chain: Chain, options: Sequence[str]) -> Iterator[str]:
     yield f"Summarize: {chain.conclusion}"
     said = "unreadable" if chain.answer is None else f"{chain.answer} ({options[LABELS.index(chain.answer)]})"
     yield f"Answer:    {said}"
+
+
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a file of questions, or hub:OWNER/NAME[/CONFIG]")],
+    overrides: Overrides = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print everything, with every question, as JSON")] = False,
+) -> None:
+    """Show what is recognised in a file of questions, the first three as they are read, and every problem."""
+    with friendly_errors():
+        from tinythinker import api
+
+        found = api.check(file, *overrides or (), config=config)
+        typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(found.lines()))
+        found.refuse_problems()
 
 
 def settings(

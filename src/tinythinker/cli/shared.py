@@ -27,7 +27,10 @@ from tinythinker.core.errors import (
 from tinythinker.core.masking import without_secrets
 
 TaskArgument = Annotated[
-    str, typer.Argument(metavar="TASK", help="csqa, obqa, strategyqa, storeroom, or your own FILE.jsonl / FILE.csv")
+    str,
+    typer.Argument(
+        metavar="TASK", help="csqa, obqa, strategyqa, storeroom, your own FILE of questions, or hub:OWNER/NAME[/CONFIG]"
+    ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]
 Overrides = Annotated[

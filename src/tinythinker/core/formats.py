@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import yaml
@@ -51,21 +52,71 @@ def parse_json(text: str) -> JsonValue:
         MalformedError: it is not JSON, names a field twice, nests too deeply, or holds a number or half a character
             that could not be written again.
     """
+    with _malformed(None):
+        return _checked(_STRICT.decode(text), text)
+
+
+def parse_json_values(text: str) -> Iterator[tuple[int, JsonValue]]:
+    """Every value in a text of JSON Lines, or in one JSON list, with the line it begins on, counted from 1.
+
+    Outside a list a value may go on over several lines, and the next one begins on a new line.
+
+    Raises:
+        MalformedError: as `parse_json` does.
+    """
+    at = _after_blanks(text, 0)
+    is_list = text.startswith("[", at)
+    at = _after_blanks(text, at + 1) if is_list else at
+    line, seen = 1, 0
+    while at < len(text) and not (is_list and text[at] == "]"):
+        line, seen = line + text.count("\n", seen, at), at
+        with _malformed(line):
+            value, stop = _STRICT.raw_decode(text, at)
+            value = _checked(value, text[at:stop])
+        yield line, value
+        at = _after_blanks(text, stop)
+        if is_list and text.startswith(",", at) and not text.startswith("]", _after_blanks(text, at + 1)):
+            at = _after_blanks(text, at + 1)
+        elif at < len(text) and (text[at] != "]" if is_list else "\n" not in text[stop:at]):
+            raise MalformedError("malformed JSON (a value that goes on behind its end)", _line_at(text, at))
+    if is_list and (at == len(text) or _after_blanks(text, at + 1) < len(text)):
+        raise MalformedError("malformed JSON (a list without an end, or with something behind it)", _line_at(text, at))
+
+
+@contextmanager
+def _malformed(line: int | None) -> Iterator[None]:
+    """Turn what the JSON decoder raises into MalformedErrors; `line` is where the text or value begins."""
     try:
-        value: JsonValue = _STRICT.decode(text)
+        yield
     except json.JSONDecodeError as error:
         raise MalformedError(f"malformed JSON ({error.msg} at column {error.colno})", error.lineno) from None
     except RecursionError:
-        raise MalformedError(f"malformed JSON (nested more than {_MOST_DEPTH} deep)") from None
-    except MalformedError:
-        raise
+        raise MalformedError(f"malformed JSON (nested more than {_MOST_DEPTH} deep)", line) from None
+    except MalformedError as error:
+        raise MalformedError(str(error), line) from None
     except ValueError:  # Python's limit on the digits of an integer
-        raise MalformedError("malformed JSON (a number of thousands of digits)") from None
+        raise MalformedError("malformed JSON (a number of thousands of digits)", line) from None
+
+
+def _checked(value: JsonValue, text: str) -> JsonValue:
+    """The value that a text was decoded to. Raises MalformedError if it could not be written again."""
     if _is_too_deep(text, value):
         raise MalformedError(f"malformed JSON (nested more than {_MOST_DEPTH} deep)")
     if "\\u" in text and _UNWRITABLE.search(json.dumps(value, ensure_ascii=False)):
         raise MalformedError("malformed JSON (half a character, an escape \\ud800 to \\udfff without its partner)")
     return value
+
+
+_BLANKS = re.compile(r"[ \t\n\r]*")
+
+
+def _after_blanks(text: str, at: int) -> int:
+    match = _BLANKS.match(text, at)
+    return at if match is None else match.end()
+
+
+def _line_at(text: str, at: int) -> int:
+    return 1 + text.count("\n", 0, at)
 
 
 def parse_received(text: str) -> JsonValue:

@@ -50,7 +50,8 @@ class Manifest(Record):
     git: str | None = None
     """Commit of the working directory's repository, with `+changes` if it was not clean."""
     inputs: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of every file that questions or rationales were read from, by path."""
+    """SHA-256 of every file that questions or rationales were read from, by path; of a data set on the Hugging Face
+    Hub its revision, by name."""
     files: dict[str, Content] = Field(default_factory=dict)
     """What the run's finished files hold, by path within the run."""
     conditions: dict[str, tuple[Conditions, ...]] = Field(default_factory=dict)
@@ -488,10 +489,10 @@ class RunDirectory:
                     + (" (completions already received are kept)" if self.completions.exists() else "")
                 )
 
-    def add_inputs(self, files: Iterable[Path]) -> None:
-        """Record the hashes of files that the run was made from."""
+    def add_inputs(self, files: Iterable[Path], revisions: Mapping[str, str]) -> None:
+        """Record the hashes of files that the run was made from, and the revisions of data sets."""
         manifest = self.manifest()
-        hashes = {str(path): sha256(path) for path in files}
+        hashes = {str(path): sha256(path) for path in files} | dict(revisions)
         self.save(manifest.model_copy(update={"inputs": manifest.inputs | hashes}))
 
     def _name(self, path: Path) -> str:

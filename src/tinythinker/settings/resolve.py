@@ -16,7 +16,7 @@ from tinythinker.core.formats import MOST_YAML_BYTES, Json, MalformedError, pars
 from tinythinker.core.progress import say
 from tinythinker.core.run import Bound, Flat
 from tinythinker.settings.describe import flatten, group_defaults, known_keys, optional_groups, unknown_setting
-from tinythinker.settings.schema import EXTENDABLE, SECTIONS, TASKS, RunSettings
+from tinythinker.settings.schema import EXTENDABLE, HUB, QUESTION_FILES, SECTIONS, TASKS, RunSettings
 
 
 def validate(tree: Mapping[str, JsonValue]) -> RunSettings:
@@ -144,7 +144,7 @@ def _renamed(tree: Json, where: str) -> Json:
 
 
 def preset(task: str) -> Json:
-    """The preset of a task; empty for a benchmark without one, and for a .jsonl or .csv file.
+    """The preset of a task; empty for a benchmark without one, and for questions of your own.
 
     Raises:
         SettingsError: no such task.
@@ -152,10 +152,12 @@ def preset(task: str) -> Json:
     file = resources.files("tinythinker") / "settings" / "presets" / f"{task}.yaml"
     if task in TASKS:
         return _read_yaml(file.read_text(encoding="utf-8"), f"preset {task}") if file.is_file() else {}
-    if Path(task).suffix.lower() in (".jsonl", ".csv"):
+    if task.startswith(HUB) or Path(task).suffix.lower() in QUESTION_FILES or Path(task).is_file():
         return {}
     near = difflib.get_close_matches(task, list(TASKS), n=1)
-    wanted = f"one of {', '.join(TASKS)}, or a .jsonl or .csv file" + (f" (did you mean {near[0]!r}?)" if near else "")
+    wanted = f"one of {', '.join(TASKS)}, a file of questions, or hub:OWNER/NAME" + (
+        f" (did you mean {near[0]!r}?)" if near else ""
+    )
     raise SettingsError(expected("task", task, wanted))
 
 

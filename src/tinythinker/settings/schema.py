@@ -23,6 +23,10 @@ from tinythinker.core.names import Names
 
 TASKS = Names("task", ("csqa", "obqa", "strategyqa", "storeroom"))
 """Benchmarks; what they stand for is in `tasks.registry`."""
+HUB = "hub:"
+"""Begins a task that is a data set of the Hugging Face Hub."""
+QUESTION_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet", ".xlsx", ".xls", ".ods", ".gz")
+"""Endings of files of questions; one that exists may have any ending."""
 SOURCES = Names("teacher.source", ("openai", "ecqa", "facts", "official", "recorded", "scripted", "none"))
 """Teacher sources; what they stand for is in `teacher.sources`."""
 LOSSES = Names("reflect.loss", ("dpo", "ipo", "dpo_norm", "none"))
@@ -141,6 +145,51 @@ class SplitSettings(Settings):
     def _leaves_some_to_train_on(self) -> Self:
         if self.valid + self.test >= 1:
             raise ValueError(expected("split.valid + split.test", self.valid + self.test, "less than 1"))
+        return self
+
+
+def _as_columns(value: object) -> object:
+    """One column or a list of them, as a list of texts; YAML reads a column named 1 as a number."""
+    return tuple(map(_as_text, value if isinstance(value, list | tuple) else (value,))) if value is not None else None
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Column = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+"""The name of a column."""
+Columns = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_columns)]
+"""The name of a column, or a list of names."""
+
+
+class DataSettings(Settings):
+    """How your own questions are read where the file does not say it; `tinythinker check FILE` shows what it says."""
+
+    question: Columns | None = None
+    """Column of the question, or a list of columns that are joined by a blank; null recognises it."""
+    options: Columns | None = None
+    """Column that holds all options, or a list of columns with one option each; null recognises them."""
+    answer: Column | None = None
+    """Column of the right answer; null recognises it."""
+    answer_base: int | None = Field(None, ge=0, le=1)
+    """What the first option's number is, where answers are numbers; null takes what the file itself decides."""
+    id: Column | None = None
+    """Column of the question's name, which must be unique; null recognises it, or counts lines."""
+    recall: Column | None = None
+    """Column with general knowledge that helps to answer: the file then brings its own rationales
+    (teacher.source=recorded without teacher.path)."""
+    analyses: Columns | None = None
+    """Column with a list of one analysis per option, or a list of columns; needs data.recall."""
+    encoding: str | None = None
+    """Encoding of a text file, such as cp1252; null finds it out."""
+    sheet: Column | None = None
+    """Sheet of a workbook; null takes the only one."""
+
+    @model_validator(mode="after")
+    def _recalls_before_it_analyzes(self) -> Self:
+        if self.analyses is not None and self.recall is None:
+            raise ValueError("setting data.recall with data.analyses: found null, expected a column")
         return self
 
 
@@ -540,13 +589,14 @@ class RunSettings(Settings):
     """All settings of a run."""
 
     task: str
-    """csqa, obqa, strategyqa, storeroom, or a .jsonl or .csv file with your own questions."""
+    """csqa, obqa, strategyqa, storeroom, a file with your own questions, or hub:OWNER/NAME[/CONFIG]."""
     data_dir: Folder | None = None
     """Folder with the benchmark's official files; null downloads them from the Hugging Face Hub."""
     seed: int = Field(42, ge=0)
     """Seed of every random stream: splits, draws, weights, dropout, samples."""
     limit: LimitSettings = LimitSettings()
     split: SplitSettings = SplitSettings()
+    data: DataSettings = DataSettings()
     storeroom: StoreroomSettings = StoreroomSettings()
     teacher: TeacherSettings = TeacherSettings()
     stages: StageSettings = StageSettings()
@@ -562,7 +612,7 @@ class RunSettings(Settings):
 
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "teach": ("task", "data_dir", "seed", "limit", "split", "storeroom", "teacher"),
+    "teach": ("task", "data_dir", "seed", "limit", "split", "data", "storeroom", "teacher"),
     "train": ("stages", "student", "train", "generate"),
     "reflect": ("reflect",),
     "evaluate": ("evaluate",),

@@ -27,7 +27,7 @@ class Grid(Settings):
     """What a study compares. The fields are also the keys of a study file."""
 
     task: str
-    """csqa, obqa, strategyqa, storeroom, or the path of a .jsonl or .csv file."""
+    """csqa, obqa, strategyqa, storeroom, the path of a file of questions, or hub:OWNER/NAME[/CONFIG]."""
     settings: tuple[str, ...] = ()
     """Settings of all cells; they override the task's preset."""
     methods: dict[str, tuple[str, ...]] = Field(min_length=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -14,10 +14,12 @@ from tinythinker.settings.schema import RunSettings
 
 @dataclass(frozen=True)
 class Entry:
-    """A question of a benchmark and, where its file has one, the sentence of knowledge it was made from."""
+    """A question of a benchmark and, where its file has them, the knowledge it was made from and what explains it."""
 
     question: Question
     knowledge: str | None = None
+    analyses: tuple[str, ...] = ()
+    """One per option in the question's order; empty if the file has none."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Entries:
     """By the benchmark's own names, such as `train` and `dev`."""
     inputs: tuple[Path, ...] = ()
     """Files that were read."""
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    """Of data sets from elsewhere, by name."""
+    about: tuple[str, ...] = ()
+    """What was recognised and found in files of your own, for people."""
 
 
 class Claim(NamedTuple):

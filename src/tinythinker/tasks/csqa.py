@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from tinythinker.core.records import Question
 from tinythinker.settings.schema import RunSettings
 from tinythinker.tasks.benchmark import Benchmark, Entries, Entry, questions_of
-from tinythinker.tasks.choice_jsonl import read_choice_jsonl
-from tinythinker.tasks.official import fetch, files_in, hub_splits
+from tinythinker.tasks.official import fetch, files_in, hub_splits, read_official
 from tinythinker.tasks.split import divide
 
 VALID_QUESTIONS = 1221
@@ -23,7 +22,7 @@ class CommonsenseQA(Benchmark):
         """See `Benchmark.read`: parts `train` and `dev`."""
         if settings.data_dir is not None:
             files = files_in(settings.data_dir, _TITLE, [_TRAIN], [_DEV])
-            train, dev = map(read_choice_jsonl, files)
+            train, dev = map(read_official, files)
             return Entries({"train": train, "dev": dev}, tuple(files))
         train, dev = fetch(
             settings,

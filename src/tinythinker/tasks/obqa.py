@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from tinythinker.core.records import SPLITS, Question
 from tinythinker.settings.schema import RunSettings
 from tinythinker.tasks.benchmark import Benchmark, Entries, Entry, questions_of
-from tinythinker.tasks.choice_jsonl import read_choice_jsonl
-from tinythinker.tasks.official import fetch, files_in, hub_splits
+from tinythinker.tasks.official import fetch, files_in, hub_splits, read_official
 
 _TITLE = "OpenBookQA"
 
@@ -21,7 +20,7 @@ class OpenBookQA(Benchmark):
         if settings.data_dir is not None:
             names = [[f"{part}_complete.jsonl", f"{part}.jsonl"] for part in ("train", "dev", "test")]
             files = files_in(settings.data_dir, _TITLE, *names)
-            return Entries(dict(zip(SPLITS, map(read_choice_jsonl, files), strict=True)), tuple(files))
+            return Entries(dict(zip(SPLITS, map(read_official, files), strict=True)), tuple(files))
         parts = fetch(
             settings,
             _TITLE,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from tinythinker.core.errors import DataError
-from tinythinker.settings.schema import RunSettings
+from tinythinker.core.formats import Json
+from tinythinker.settings.schema import DataSettings, RunSettings
 from tinythinker.tasks.benchmark import Entry
-from tinythinker.tasks.choice_jsonl import from_hub
+from tinythinker.tasks.tables.rows import Line, Sheet, read_rows
+from tinythinker.tasks.tables.tables import read_tables
 
 T = TypeVar("T")
 
@@ -54,6 +56,25 @@ def fetch(settings: RunSettings, title: str, files: str, source: str, get: Calla
             f"task {settings.task}: found no data_dir, and the Hugging Face Hub did not answer ({reason}); expected a "
             f"network, or data_dir=FOLDER with the official {title} files {files} (from {source})"
         ) from None
+
+
+def read_official(path: Path) -> list[Entry]:
+    """Every question of an official file, with its fact or facts; hidden answers are None.
+
+    Raises:
+        DataError: a question is wrong; the message names file and line.
+    """
+    return _entries(read_rows(path))
+
+
+def from_hub(rows: Iterable[Json]) -> list[Entry]:
+    """Every question of a Hugging Face version: the same content in other columns. Raises DataError."""
+    return _entries(Sheet("row", "Hugging Face Hub", [Line(number, row) for number, row in enumerate(rows)]))
+
+
+def _entries(sheet: Sheet) -> list[Entry]:
+    (table,) = read_tables([(sheet, "")], DataSettings())
+    return list(table.whole)
 
 
 def hub_splits(name: str, config: str | None, splits: Sequence[str]) -> list[list[Entry]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinythinker.core.errors import DataError, expected
@@ -33,8 +33,14 @@ class Task:
     splits: Mapping[str, Sequence[Question]]
     knowledge: Mapping[str, str]
     """The sentence of knowledge a question was made from, by question id, where the benchmark has one."""
+    analyses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """One analysis per option, by question id, where the questions' file has them."""
     inputs: tuple[Path, ...] = ()
     """Files that were read."""
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    """Of data sets from elsewhere, by name."""
+    about: tuple[str, ...] = ()
+    """What was recognised and found in files of your own, for people."""
     facts: Facts | None = None
     """What chains are judged by; None where truth cannot be checked."""
 
@@ -66,7 +72,10 @@ def load_task(settings: RunSettings) -> Task:
     return Task(
         {name: draw(splits[name], limits[name], settings.seed, name) for name in SPLITS},
         {entry.question.id: entry.knowledge for entry in every if entry.knowledge is not None},
+        {entry.question.id: entry.analyses for entry in every if entry.analyses},
         entries.inputs,
+        entries.revisions,
+        entries.about,
         benchmark.facts(settings),
     )
 

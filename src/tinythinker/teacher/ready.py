@@ -27,6 +27,8 @@ def refuse_unready_teacher(settings: RunSettings, task: Task, run: RunDirectory)
             make_prompt(settings, train)
         case "ecqa":
             ecqa_files(asking.path)
+        case "recorded" if settings.teacher.path is None and settings.data.recall is not None:
+            pass
         case "recorded":
             if not asking.path.is_file():
                 raise DataError(f"teacher.path {asking.path}: found no such file, expected a file of rationales")

@@ -13,8 +13,14 @@ from tinythinker.teacher.source import Asking, Given, free
 
 
 def recorded(asking: Asking) -> Given:
-    """The source `recorded`: reads the file `teacher.path`, and says what of it is of no use here."""
-    path, settings = asking.path, asking.settings
+    """The source `recorded`: reads the file `teacher.path`, and says what of it is of no use here.
+
+    Without that setting it takes what the questions' own file says (`data.recall`, `data.analyses`).
+    """
+    settings = asking.settings
+    if settings.teacher.path is None and settings.data.recall is not None:
+        return Given(list(own_rationales(asking)), free(asking), "see the file of the questions")
+    path = asking.path
     origin, answers = recorded_rationales(path, asking.questions)
     if origin is not None and origin.split != split_hash(asking.questions):
         say(
@@ -29,6 +35,15 @@ def recorded(asking: Asking) -> Given:
         )
     licence = origin.licence if origin is not None else "see the file they were taken from"
     return Given(answers, free(asking), licence, inputs=(path,), origin=origin)
+
+
+def own_rationales(asking: Asking) -> Iterator[Rationale]:
+    """The rationales in the questions' own file, for those training questions that have any."""
+    task = asking.task
+    for question in asking.questions:
+        if question.id in task.knowledge:
+            analyses = task.analyses.get(question.id, ())
+            yield Rationale(question_id=question.id, recall=task.knowledge[question.id], analyses=analyses)
 
 
 def recorded_rationales(

@@ -33,7 +33,7 @@ def collect(run: RunDirectory, settings: RunSettings) -> Quality:
         write_records(run.questions(split), collected.questions if split == "train" else task.splits[split])
     write_rationales(run.rationales, collected.header, collected.rationales)
     write_records(run.rejected, collected.rejected)
-    run.add_inputs([*task.inputs, *collected.inputs])
+    run.add_inputs([*task.inputs, *collected.inputs], task.revisions)
     write_record(run.usage, collected.usage)
     write_record(run.quality, collected.quality)
     for line in collected.quality.lines():

@@ -20,8 +20,8 @@ def write(folder: Path, *rows: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("answer", ["B", "down", 1])
-def test_the_answer_is_a_label_a_text_or_a_position_from_0(tmp_path: Path, answer: object) -> None:
-    assert read_own(write(tmp_path, GOOD | {"answer": answer}))[0].gold == "B"
+def test_the_answer_is_a_label_a_text_or_a_position(tmp_path: Path, answer: object) -> None:
+    assert read_own(write(tmp_path, GOOD | {"answer": answer}, GOOD | {"answer": 0}))[0].gold == "B"
 
 
 def test_options_may_be_a_mapping_and_keep_its_order(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_odd_characters_in_options_survive_json_byte_for_byte(tmp_path: Path) ->
     assert [option.text for option in question.options] == ODD
 
 
-def test_odd_characters_in_options_survive_csv_byte_for_byte(tmp_path: Path) -> None:
+def test_odd_characters_in_options_survive_csv_but_for_blanks_around_them(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
@@ -55,14 +55,18 @@ def test_odd_characters_in_options_survive_csv_byte_for_byte(tmp_path: Path) -> 
         writer.writerow(["Where,\nreally?", "C", *ODD])
         writer.writerow(["Where?", "down", "up", "down", "", "", "", ""])
     first, second = read_own(file)
-    assert (first.stem, [option.text for option in first.options], first.gold) == ("Where,\nreally?", ODD, "C")
+    assert (first.stem, [option.text for option in first.options], first.gold) == (
+        "Where,\nreally?",
+        [text.strip() for text in ODD],
+        "C",
+    )
     assert ([option.text for option in second.options], second.gold) == (["up", "down"], "B")
 
 
 def test_csv_options_may_be_json_in_one_column(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
-    file.write_text('id,question,options,answer\nx,Where?,"[""up"", ""down""]",1\n')
-    (question,) = read_own(file)
+    file.write_text('id,question,options,answer\nx,Where?,"[""up"", ""down""]",1\ny,Where?,"[""up"", ""down""]",0\n')
+    question, _ = read_own(file)
     assert (question.id, question.gold, len(question.options)) == ("x", "B", 2)
 
 
@@ -79,17 +83,24 @@ def test_a_number_may_be_the_text_of_an_option(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (GOOD | {"question": " "}, r"mine\.jsonl:2, question: found ' ', expected some text"),
+        (
+            GOOD | {"question": " "},
+            r"mine\.jsonl:2: found no question in the fields \['question', 'options', 'answer'\], expected one",
+        ),
         (GOOD | {"options": ["up"]}, r"mine\.jsonl:2, number of options: found 1, expected 2 to 26"),
         (GOOD | {"options": ["x"] * 27}, r"mine\.jsonl:2, number of options: found 27, expected 2 to 26"),
         (GOOD | {"answer": "D"}, r"mine\.jsonl:2, answer: found 'D', expected a label \(A, B, C\), an option's text"),
-        (GOOD | {"answer": 3}, r"mine\.jsonl:2, answer: found 3"),
+        (GOOD | {"answer": 4}, r"mine\.jsonl:2, answer: found 4"),
+        (GOOD | {"answer": -1}, r"mine\.jsonl:2, answer: found -1"),
+        (GOOD | {"answer": ["A", "B"]}, r"mine\.jsonl:2, answer: found \['A', 'B'\]"),
         (GOOD | {"answer": True}, r"mine\.jsonl:2, answer: found True"),
-        (GOOD | {"answer": None}, r"mine\.jsonl:2, answer: found None"),
-        (GOOD | {"options": "up,down"}, r"mine\.jsonl:2, options: found 'up,down', expected a list"),
-        (GOOD | {"options": ["up", " "]}, r"mine\.jsonl:2, options: found ' ', expected texts that are not blank"),
+        (GOOD | {"options": "up,down"}, r"mine\.jsonl:2, options: found 'up,down', expected a JSON list"),
+        (GOOD | {"options": ["up", " "]}, r"mine\.jsonl:2, options: found ' ', expected a text that is not blank"),
         (GOOD | {"options": ["B", "A"], "answer": "A"}, r"found 'A', expected .*, and only one option meant"),
-        (GOOD | {"options": ["1", "2", "3"], "answer": 1}, r"found 1, expected .*, and only one option meant"),
+        (
+            GOOD | {"options": ["1", "2", "3"], "answer": 1},
+            r"found 1, which could mean A \(texts of options\) or B \(positions from 0\)",
+        ),
         (GOOD | {"options": ["x", "x"], "answer": "x"}, r"found 'x', expected .*, and only one option meant"),
     ],
 )
@@ -110,20 +121,22 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         read_own(tmp_path / "mine.jsonl")
 
 
-@pytest.mark.parametrize("answer", ["2", "0", "9" * 5000])
+@pytest.mark.parametrize("answer", ["2", "1"])
 def test_a_number_next_to_lettered_columns_is_refused_since_nobody_knows_from_where_it_counts(
     tmp_path: Path, answer: str
 ) -> None:
     (tmp_path / "mine.csv").write_text(f"question,A,B,C,answer\nWhere?,up,down,left,{answer}\n")
     with pytest.raises(
-        DataError, match=r"mine\.csv:2, answer: found '\d+.*expected a label \(A, B, C\) or an option's"
+        DataError, match=r"mine\.csv:2, answer: found '\d', which could mean .* expected data\.answer_base=0 or"
     ):
         read_own(tmp_path / "mine.csv")
 
 
 def test_a_number_next_to_lettered_options_in_json_is_refused_too(tmp_path: Path) -> None:
     lettered = GOOD | {"options": {"A": "up", "B": "down"}, "answer": 1}
-    with pytest.raises(DataError, match=r"mine\.jsonl:1, answer: found 1, .* may count from 0 or from 1"):
+    with pytest.raises(
+        DataError, match=r"mine\.jsonl:1, answer: found 1, which could mean B \(positions from 0\) or A \("
+    ):
         read_own(write(tmp_path, lettered))
 
 
@@ -145,15 +158,15 @@ def test_a_label_given_twice_is_refused(tmp_path: Path) -> None:
 
 def test_options_in_two_places_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text('question,options,A,B,answer\n?,"[""a"", ""b""]",c,d,B\n')
-    with pytest.raises(DataError, match=r"mine\.csv:1: found the columns options and A, B, expected .* in one place"):
+    with pytest.raises(DataError, match=r"mine\.csv:2: found options in options and A, B, expected .* in one place"):
         read_own(tmp_path / "mine.csv")
-    with pytest.raises(DataError, match=r"mine\.jsonl:1: found options and the fields A, expected .* in one place"):
+    with pytest.raises(DataError, match=r"mine\.jsonl:1: found options in options and A, expected .* in one place"):
         read_own(write(tmp_path, GOOD | {"A": "other"}))
 
 
 def test_a_file_of_another_layout_is_refused_with_what_was_found_in_it(tmp_path: Path) -> None:
-    (tmp_path / "mine.csv").write_text("id,question,opa,opb,cop\nx,?,a,b,1\n")
-    with pytest.raises(DataError, match=r"mine\.csv:1: found the columns \['id', 'question', 'opa', 'opb', 'cop'\]"):
+    (tmp_path / "mine.csv").write_text("id,question,first,second,right\nx,?,a,b,1\n")
+    with pytest.raises(DataError, match=r"mine\.csv:2: found no options in .*'first', 'second', 'right'\], expected"):
         read_own(tmp_path / "mine.csv")
-    with pytest.raises(DataError, match=r"mine\.jsonl:1: found the fields \['stem', 'choices'\], expected question"):
-        read_own(write(tmp_path, {"stem": "?", "choices": []}))
+    with pytest.raises(DataError, match=r"mine\.jsonl:1: found no question in the fields \['words', 'choices'\]"):
+        read_own(write(tmp_path, {"words": "?", "choices": ["a", "b"]}))

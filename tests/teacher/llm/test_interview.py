@@ -21,7 +21,7 @@ from tinythinker.core.errors import SettingsError, TeacherError
 from tinythinker.core.files import read_records
 from tinythinker.core.records import Flaw, Question, Rejected
 from tinythinker.core.seeds import derive_seed, seed_torch
-from tinythinker.tasks.choice_jsonl import read_choice_jsonl
+from tinythinker.tasks.official import read_official
 from tinythinker.teacher.llm.ledger import Reply
 from tinythinker.teacher.rationales import read_rationales
 
@@ -322,7 +322,7 @@ def test_every_question_is_complete_after_all_faults_and_kills_and_nothing_is_pa
 def test_a_thousand_commonsenseqa_questions_are_complete_after_all_faults(
     data_dir: Path, tmp_path: Path, kills: int
 ) -> None:
-    questions = [entry.question for entry in read_choice_jsonl(data_dir / "csqa" / "train_rand_split.jsonl")]
+    questions = [entry.question for entry in read_official(data_dir / "csqa" / "train_rand_split.jsonl")]
     task = tmp_path / "csqa.jsonl"
     task.write_text(
         "".join(

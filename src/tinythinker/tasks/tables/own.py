@@ -1,26 +1,23 @@
-"""Your own questions, from JSON Lines or CSV.
-
-A question has `question`, `options`, `answer` and, if you like, an `id`. In JSON, options are a list of texts or a
-mapping from label to text. In CSV they are columns A, B, C ... (empty cells at the end where a question has fewer), or
-one column `options` that holds JSON. The answer is a label, an option's text, or, where the file does not call the
-options A, B, C ..., a position from 0.
-"""
+"""Your own questions: a file, or a data set of the Hugging Face Hub (`tables` says how they are read)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from tinythinker.core.errors import DataError, SettingsError, expected, shortened
-from tinythinker.core.files import Json, describe, resolved
-from tinythinker.core.records import LABELS, Option, Question
-from tinythinker.settings.schema import RunSettings
+from tinythinker.core.errors import DataError, SettingsError, expected
+from tinythinker.core.files import resolved
+from tinythinker.core.records import Question
+from tinythinker.settings.schema import HUB, DataSettings, RunSettings
 from tinythinker.tasks.benchmark import Benchmark, Entries, Entry, questions_of
 from tinythinker.tasks.split import divide
-from tinythinker.tasks.tables.answers import answer_position
-from tinythinker.tasks.tables.rows import read_rows
+from tinythinker.tasks.tables.findings import findings_of
+from tinythinker.tasks.tables.hub import read_hub
+from tinythinker.tasks.tables.rows import Sheet, read_rows
+from tinythinker.tasks.tables.tables import Table, read_tables
+
+_HUB_SPLITS = {"validation": "valid", "dev": "valid", "test": "test"}
+"""A data set's own names of splits; any other but `train` is not used."""
 
 
 class OwnQuestions(Benchmark):
@@ -28,20 +25,33 @@ class OwnQuestions(Benchmark):
 
     def read(self, settings: RunSettings) -> Entries:
         """See `Benchmark.read`: part `train`, and `valid` and `test` where they have files."""
-        path = Path(settings.task)
-        parts = {"train": [Entry(question) for question in read_own(path)]}
-        inputs = [path]
-        given = {"valid": settings.split.valid_file, "test": settings.split.test_file}
-        for name, file in given.items():
-            if file is None:
-                continue
-            if resolved(file) == resolved(path):
-                raise SettingsError(
-                    expected(f"split.{name}_file", str(file), "another file than the training questions")
-                )
-            parts[name] = [Entry(question) for question in read_own(file, f"{name}-")]
-            inputs.append(file)
-        return Entries(parts, tuple(inputs))
+        sheets: dict[str, Sheet]
+        if settings.task.startswith(HUB):
+            data = read_hub(settings.task)
+            sheets, inputs, revisions = _hub_sheets(data.sheets, data.name), [], {data.name: data.revision}
+        else:
+            sheets, inputs, revisions = (
+                {"train": read_rows(Path(settings.task), settings.data)},
+                [Path(settings.task)],
+                {},
+            )
+        for name, file in {"valid": settings.split.valid_file, "test": settings.split.test_file}.items():
+            if file is not None:
+                if resolved(file) == resolved(Path(settings.task)):
+                    wanted = "another file than the training questions"
+                    raise SettingsError(expected(f"split.{name}_file", str(file), wanted))
+                sheets[name] = read_rows(file, settings.data)
+                inputs.append(file)
+        tables = read_tables([(s, "" if part == "train" else f"{part}-") for part, s in sheets.items()], settings.data)
+        parts = dict(zip(sheets, tables, strict=True))
+        if settings.task.startswith(HUB):  # the answers of a test split are often held back
+            parts = {name: table for name, table in parts.items() if name == "train" or not _is_blind(table)}
+        return Entries(
+            {name: _answered(table) for name, table in parts.items()},
+            tuple(inputs),
+            revisions,
+            tuple(line for table in parts.values() for line in findings_of(table).short()),
+        )
 
     def split(self, parts: Mapping[str, Sequence[Entry]], settings: RunSettings) -> Mapping[str, Sequence[Question]]:
         """See `Benchmark.split`."""
@@ -61,57 +71,51 @@ class OwnQuestions(Benchmark):
         }
 
 
-def read_own(path: Path, prefix: str = "") -> list[Question]:
-    """Every question of a .jsonl or .csv file.
+def training_sheet(settings: RunSettings) -> Sheet:
+    """The rows of the file that a task names, or of a data set's training split. Raises DataError, SettingsError."""
+    if settings.task.startswith(HUB):
+        data = read_hub(settings.task)
+        return _hub_sheets(data.sheets, data.name)["train"]
+    return read_rows(Path(settings.task), settings.data)
+
+
+def _hub_sheets(sheets: Mapping[str, Sheet], name: str) -> dict[str, Sheet]:
+    """A data set's splits under our names. Raises DataError if none is called train and there are several."""
+    if "train" not in sheets and len(sheets) != 1:
+        raise DataError(expected(f"{name}, splits", list(sheets), "one called train, or only one"))
+    train = "train" if "train" in sheets else next(iter(sheets))
+    others = {ours: sheets[theirs] for theirs, ours in _HUB_SPLITS.items() if theirs in sheets and theirs != train}
+    return {"train": sheets[train], **others}
+
+
+def _is_blind(table: Table) -> bool:
+    return all(entry.question.gold is None for entry in table.entries)
+
+
+def _answered(table: Table) -> tuple[Entry, ...]:
+    """All entries of a table. Raises DataError if one has no answer to learn or to be tested by."""
+    entries = table.whole
+    for entry, line in zip(entries, table.lines, strict=True):
+        if entry.question.gold is None:
+            count = sum(one.question.gold is None for one in entries)
+            raise DataError(
+                f"{table.sheet.source}:{line}: found no answer ({count} of {len(entries)} questions have none) in "
+                f"{table.fields}, expected one for every question, or data.answer= to name its field; questions "
+                "without answers can be answered (`tinythinker predict`), not learned from"
+            )
+    return entries
+
+
+def read_own(path: Path, prefix: str = "", data: DataSettings | None = None) -> list[Question]:
+    """Every question of a file; those without an answer have no gold label.
 
     Args:
         prefix: beginning of the ids made for questions that have none; the file's name and the line follow.
+        data: names of columns and the like; None takes the defaults.
 
     Raises:
         DataError: a question is wrong or there is none; the message names the file and, if it can, the line.
     """
-    questions = [_question(row, f"{path}:{number}", f"{prefix}{path.stem}-{number}") for number, row in read_rows(path)]
-    if not questions:
-        raise DataError(f"{path}: found no question, expected at least one")
-    return questions
-
-
-def _question(row: Json, where: str, default_id: str) -> Question:
-    """The question in one row, its options labelled A, B, C ... in the row's order."""
-    stem = row.get("question")
-    if "question" not in row or "options" not in row:
-        found = f"the fields {shortened(list(row))}"
-        raise DataError(f"{where}: found {found}, expected question, options and answer")
-    if letters := [name for name in row if name in LABELS]:
-        raise DataError(
-            f"{where}: found options and the fields {', '.join(letters)}, expected the options in one place; "
-            "remove the others"
-        )
-    if not isinstance(stem, str) or not stem.strip():
-        raise DataError(expected(f"{where}, question", stem, "some text"))
-    options = row.get("options")
-    if isinstance(options, dict):
-        names, given = [str(name) for name in options], list(options.values())
-    elif isinstance(options, list):
-        names, given = list(LABELS[: len(options)]), options
-    else:
-        raise DataError(expected(f"{where}, options", options, "a list of texts or a mapping from label to text"))
-    if not 2 <= len(given) <= len(LABELS):
-        raise DataError(expected(f"{where}, number of options", len(given), f"2 to {len(LABELS)}"))
-    texts: list[str] = []
-    for text in given:
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(expected(f"{where}, options", text, "texts that are not blank"))
-        texts.append(text)
-    is_named = isinstance(options, dict)
-    gold = LABELS[answer_position(row.get("answer"), names, texts, where, is_named=is_named)]
-    identity = default_id if row.get("id") is None else row["id"]
-    try:
-        return Question(
-            id=str(identity),
-            stem=stem,
-            options=tuple(Option(label=label, text=text) for label, text in zip(LABELS, texts, strict=False)),
-            gold=gold,
-        )
-    except ValidationError as error:
-        raise DataError(f"{where}: {describe(error)}") from None
+    data = data or DataSettings()
+    (table,) = read_tables([(read_rows(path, data), prefix)], data)
+    return questions_of(table.whole)

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import Json
-from tinythinker.tasks.choice_jsonl import from_hub, read_choice_jsonl
+from tinythinker.tasks.official import from_hub, read_official
 
-LINE = {
+LINE: dict[str, Any] = {
     "id": "7-980",
     "question": {"stem": "The sun is for", "choices": [{"text": "a, b", "label": "A"}, {"text": "c", "label": "B"}]},
     "fact1": "the sun shines",
@@ -20,7 +21,7 @@ LINE = {
 
 def test_an_official_line_is_read_with_its_fact_and_its_commas(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(json.dumps(LINE) + "\n")
-    (entry,) = read_choice_jsonl(tmp_path / "train.jsonl")
+    (entry,) = read_official(tmp_path / "train.jsonl")
     assert (entry.question.id, entry.question.gold, entry.knowledge) == ("7-980", "B", "the sun shines")
     assert [option.text for option in entry.question.options] == ["a, b", "c"]
 
@@ -42,13 +43,12 @@ def test_a_hidden_answer_is_no_gold_label() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"answerKey": "E"}, r"gold: found 'E', expected one of"),
-        ({"question": {"stem": "s", "choices": []}}, "number of options: found 0"),
-        ({"id": None}, "id: found None"),
-        ({"question": {"choices": []}}, r"question\.stem: found nothing, expected a value"),
+        ({"answerKey": "E"}, r"answerkey: found 'E', expected a label \(A, B\)"),
+        ({"question": {"stem": "s", "choices": []}}, "found no options in the fields"),
+        ({"question": {"choices": LINE["question"]["choices"]}}, "found no question in the fields"),
     ],
 )
 def test_a_bad_line_is_reported_with_file_and_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
     (tmp_path / "train.jsonl").write_text(json.dumps(LINE) + "\n" + json.dumps(LINE | change) + "\n")
     with pytest.raises(DataError, match=rf"train\.jsonl:2: .*{message}"):
-        read_choice_jsonl(tmp_path / "train.jsonl")
+        read_official(tmp_path / "train.jsonl")
