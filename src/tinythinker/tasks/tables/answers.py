@@ -100,13 +100,11 @@ def _ways(answer: Answer, base: int | None) -> dict[str, frozenset[int]]:
     assert number is not None  # noqa: S101 (asked before)
     labels = frozenset(i for i, name in enumerate(answer.names) if name.strip() == str(number))
     ways = {"label": labels, "text": _by_text(str(answer.said), answer.texts)}
-    if not any(name.isdecimal() for name in answer.names):
+    if not isinstance(answer.said, str) or not any(name.isdecimal() for name in answer.names):
         ways["truth"] = frozenset(_by_truth(bool(number), answer.texts)) if number in (0, 1) else frozenset()
         ways |= {str(first): frozenset({number - first} & set(range(len(answer.texts)))) for first in (0, 1)}
-    if base is not None and ways.get(str(base)):
-        ways = {str(base): ways[str(base)]}
-    elif base is not None:
-        ways = {way: ways[way] for way in ("label", "text")}
+    if base is not None:  # the user says what numbers are
+        ways = {way: meant for way, meant in ways.items() if way == ("label" if "0" not in ways else str(base))}
     return {way: meant for way, meant in ways.items() if meant}
 
 
@@ -182,8 +180,9 @@ def _by_label(said: str, answer: Answer) -> frozenset[int]:
     said = said.strip()
     match = _LABELLED.fullmatch(said)
     label = said if match is None else str(match["label"] or match["bare"])
-    names = [name.lower() for name in answer.names or LABELS[: len(answer.texts)]]
-    found = {i for i, name in enumerate(names) if name == label.lower()}
+    found = {i for i, name in enumerate(answer.names) if name.lower() == label.lower()}
+    if not any(name.isalpha() for name in answer.names):  # then letters count options
+        found |= {i for i in range(len(answer.texts)) if LABELS[i] == label.upper()}
     found |= {i for i, name in enumerate(answer.columns) if name == _plain(said).replace(" ", "_")}
     if match is not None and match["rest"] is not None:
         found &= _by_text(match["rest"], answer.texts)

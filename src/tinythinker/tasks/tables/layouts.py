@@ -30,7 +30,7 @@ PREFIXES = "option opt op choice answer ans sol solution ending alternative alt 
 """Beginnings of the names of columns with one option each: `option1`, `choice_a`, `opa`, `sol1`."""
 ANSWERS = (
     "answer answer_key answerkey answer_idx answer_index answer_id correct_answer correct_answer_id correct_option "
-    "correct_choice correct_idx correct correct_label cop label gold gold_label gold_idx gold_answer target key"
+    "correct_choice correct_idx correct correct_label cop label gold gold_label gold_idx gold_answer"
 ).split()
 IDS = "id qid question_id ex_id example_id uid uuid".split()
 KNOWLEDGE = ("fact1", "facts")

@@ -8,6 +8,7 @@ import io
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class Sheet:
     passed_over: tuple[int, ...] = ()
     """Lines of the rows without any content."""
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """Names of all fields, in the order in which they first appear."""
         return list(dict.fromkeys(name for row in self.rows for name in row.fields))

@@ -96,8 +96,14 @@ def _parts(sheet: Sheet, data: DataSettings) -> tuple[list[Said], list[Problem]]
 
 
 def _answer(sheet: Sheet, one: Said, name: str) -> Answer:
-    where = f"{sheet.source}:{one.line}, {name}"
+    where = f"{sheet.source}:{one.line}, {_written(sheet, name)}"
     return Answer(where, one.answers[name], one.choices.texts, one.choices.names, one.choices.columns)
+
+
+def _written(sheet: Sheet, *names: str) -> str:
+    """Fields under the names that the file gives them."""
+    written = {plain_name(name): name for name in sheet.columns}
+    return ", ".join(written.get(name, name) for name in names)
 
 
 def _table(
@@ -122,7 +128,7 @@ def _table(
         tuple(entries),
         tuple(lines),
         tuple(sorted(found, key=lambda problem: problem.line)),
-        _layout(parts),
+        _layout(sheet, parts),
         tuple(name for name in sheet.columns if plain_name(name) not in used),
         tuple(
             f"{name}: numbers are {WAYS[one.way]}{f' ({one.because})' if one.because else ''}"
@@ -158,14 +164,12 @@ def _entry(one: Said, meant: Mapping[str, int | DataError], default_id: str, whe
     return Entry(question, one.knowledge, one.analyses)
 
 
-def _layout(parts: Sequence[Said]) -> dict[str, str]:
+def _layout(sheet: Sheet, parts: Sequence[Said]) -> dict[str, str]:
     """Which fields are what, for people; of several layouts in one file every one."""
     said: dict[str, dict[str, None]] = {"question": {}, "options": {}, "answer": {}}
     for one in parts:
-        said["question"][", ".join(one.of_question)] = None
-        options = ", ".join(one.choices.fields) or " or ".join(one.choices.texts)
-        said["options"][options] = None
-        said["answer"][
-            ", ".join(one.answers) or (one.choices.fields[0] if one.choices.right is not None else "none")
-        ] = None
+        answer = one.choices.fields[:1] if one.choices.right is not None else tuple(one.answers)
+        said["question"][_written(sheet, *one.of_question)] = None
+        said["options"][_written(sheet, *one.choices.fields) or " or ".join(one.choices.texts)] = None
+        said["answer"][_written(sheet, *answer) or "none"] = None
     return {name: "; ".join(found) for name, found in said.items()}
