@@ -113,65 +113,66 @@ def answer_ways(draw: Generator, rows: Sequence[Truth], base: int) -> tuple[list
 TRUTHS = ({"yes", "no"}, {"true", "false"})
 
 
+def _is_mark(said: object) -> bool:
+    """Is this a label or a number?"""
+    return str(said) in LABELS or str(said).removesuffix(".0").isdecimal()
+
+
+def columns_of(draw: Generator, kind: str, count: int) -> list[str]:
+    """Names of the columns with one option each."""
+    if kind == "letters":
+        return list(pick(draw, [LABELS, LABELS.lower()])[:count])
+    if kind == "numbered":
+        prefix = pick(draw, ["option", "choice_", "op", "answer", "sol", "Option ", "ending"])
+        if prefix == "ending":
+            return [f"ending{i}" for i in range(count)]
+        return [f"{prefix}{mark}" for mark in (LABELS[:count] if draw.random() < 0.5 else range(1, count + 1))]
+    return [f"word no. {i} of {count}" for i in range(count)]
+
+
+def options_in(draw: Generator, kind: str, names: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    """The field with all options of a row."""
+    pairs = list(zip(names, texts, strict=True))
+    if kind == "list":
+        return {pick(draw, ["options", "choices"]): list(texts)}
+    if kind == "mapping":
+        return {"options": dict(pairs)}
+    if kind in ("labelled", "nested"):
+        return {"choices": [{"label": name, "text": text} for name, text in pairs]}
+    return {"choices": {"label": list(names), "text": list(texts)}}
+
+
 def layout(
     draw: Generator, rows: Sequence[Truth], answers: Sequence[Any], is_text: bool
 ) -> tuple[list[dict[str, Any]], DataSettings]:
     """The rows of a table, in one of the layouts that are recognised, or in another one with its settings."""
-    kind = pick(
-        draw, ["list", "mapping", "labelled", "hub", "letters", "numbered", "nested", "odd", "numbers as labels"]
+    kind = str(
+        pick(draw, ["list", "mapping", "labelled", "hub", "numbered hub", "nested", "letters", "numbered", "odd"])
     )
-    prefix, zero = pick(draw, ["option", "choice_", "op", "answer", "sol", "Option ", "ending"]), int(draw.integers(2))
     question = pick(draw, ["question", "Question", "question_stem", "QUESTION", "query"])
     answer = pick(draw, ["answer", "Answer", "answerKey", "correct", "label", "correct_answer"])
-    longest = max(len(row.options) for row in rows)
-    marks = {
-        "letters": list(pick(draw, [LABELS, LABELS.lower()])[:longest]),
-        "numbered": [f"{prefix}{mark}" for mark in (LABELS[:longest] if zero else range(1, longest + 1))],
-        "odd": [f"word no. {i} of {longest}" for i in range(longest)],
-    }.get(kind, [])
-    if kind == "numbered" and prefix == "ending":
-        marks = [f"ending{i}" for i in range(longest)]
+    columns = columns_of(draw, kind, max(len(row.options) for row in rows))
+    settings = DataSettings()
     if kind == "odd":
         question, answer = "what is asked", "what is right"
+        settings = DataSettings(question=(question,), options=tuple(columns), answer=answer)
     noise = [name for name in NOISE if draw.random() < 0.06 and name != answer]
     made = []
     for i, (row, said) in enumerate(zip(rows, answers, strict=True)):
-        texts, names = list(row.options), list(LABELS[: len(row.options)])
-        if kind == "numbers as labels":
-            names = [str(n + 1) for n in range(len(texts))]
-        named = {"label": names, "text": texts}
-        options: dict[str, Any] = {
-            "list": {pick(draw, ["options", "choices"]): texts},
-            "mapping": {"options": dict(zip(names, texts, strict=True))},
-            "labelled": {"choices": [{"label": n, "text": t} for n, t in zip(names, texts, strict=True)]},
-            "hub": {"choices": named},
-            "numbers as labels": {"choices": named},
-        }.get(kind, dict(zip(marks, [*texts, *[""] * longest], strict=False)))
-        if is_text and kind in ("list", "mapping", "labelled", "hub", "numbers as labels"):
-            options = {
-                name: repr(value) if draw.random() < 0.5 else json.dumps(value) for name, value in options.items()
-            }
-        if kind == "nested" and not is_text:
-            choices = [{"label": n, "text": t} for n, t in zip(names, texts, strict=True)]
-            fields: dict[str, Any] = {"question": {"stem": row.question, "choices": choices}}
-        elif kind == "nested":
-            fields = {question: row.question, "options": json.dumps(texts)}
+        names = [str(n + 1) if kind == "numbered hub" else LABELS[n] for n in range(len(row.options))]
+        if kind in ("letters", "numbered", "odd"):
+            options = dict(zip(columns, [*row.options, *[""] * len(columns)], strict=False))
         else:
-            fields = {question: row.question, **options}
-        if kind == "numbers as labels" and (
-            said == LABELS[row.gold]
-            or str(said).isdecimal()
-            and (is_text or isinstance(said, str))
-            or is_text
-            and isinstance(said, float)
-        ):
+            options = options_in(draw, kind, names, row.options)
+            if is_text:
+                options = {name: pick(draw, [repr, json.dumps])(value) for name, value in options.items()}
+        if kind == "numbered hub" and (is_text or isinstance(said, str)) and _is_mark(said):
             said = names[row.gold]  # a text that is a label is one, whatever else it could count
-        fields[answer] = said
-        made.append(fields | {name: NOISE[name](draw, i) for name in noise})
-    named = DataSettings(question=(question,), options=tuple(marks), answer=answer) if kind == "odd" else DataSettings()
-    return [
-        dict(sorted(row.items(), key=lambda _: draw.random())) if draw.random() < 0.2 else row for row in made
-    ], named
+        is_nested = kind == "nested" and not is_text
+        fields = {"question": {"stem": row.question, **options}} if is_nested else {question: row.question, **options}
+        fields |= {answer: said, **{name: NOISE[name](draw, i) for name in noise}}
+        made.append(dict(sorted(fields.items(), key=lambda _: draw.random())) if draw.random() < 0.2 else fields)
+    return made, settings
 
 
 def table(path: Path, rows: Sequence[Mapping[str, Any]], draw: Generator, separator: str) -> bytes:

@@ -43,7 +43,7 @@ def acquire(
     curriculum = curriculum_of(settings, questions, rationales)
     first = curriculum.epoch(0)  # complains of missing data before the student is loaded
     student = make_student(settings, questions, rationales)
-    ranks.on_first(lambda: _describe_data(folder, curriculum, student))
+    ranks.on_first(lambda: _describe_data(folder, curriculum, student, questions))
     optim: OptimSettings = settings.train
     epoch: Callable[[int], Sequence[Batch]] = curriculum.epoch
     if settings.stages.order == "sequential":
@@ -86,16 +86,25 @@ def phase_1_training(
     )
 
 
-def _describe_data(folder: TrainingFolder, curriculum: Curriculum, student: Student) -> None:
-    """Write and say what phase 1 trains on, and which texts are too long for the student."""
+def _describe_data(
+    folder: TrainingFolder, curriculum: Curriculum, student: Student, questions: Sequence[Question]
+) -> None:
+    """Write and say what phase 1 trains on, and which texts are too long for the student or unknown to it."""
     examples = curriculum.examples(0)
-    read = [len(row) for row in whole_prompt_ids(student, [example.prompt for example in examples])]
+    rows = whole_prompt_ids(student, [example.prompt for example in examples])
+    read = [len(row) for row in rows]
+    unknown = [row.count(student.tokenizer.unk_token_id) for row in rows]
+    equal = [one.id for one in questions if len({option.text for option in one.options}) < len(one.options)]
     learned = [len(row) for row in whole_target_ids(student, [example.target for example in examples])]
     most_read, most_learned = student.most_prompt_tokens, student.recipe.max_target_tokens
     data = TrainingData(
         examples=dict(count_by_stage(examples)),
         cut_prompts=0 if most_read is None else sum(tokens > most_read for tokens in read),
         cut_targets=sum(tokens > most_learned for tokens in learned),
+        unknown_tokens=sum(unknown),
+        first_unknown=next((one.question_id for one, count in zip(examples, unknown, strict=True) if count), None),
+        equal_options=len(equal),
+        first_equal_options=equal[0] if equal else None,
         max_prompt_tokens=most_read,
         max_target_tokens=most_learned,
         longest_prompt=max(read),
@@ -107,6 +116,11 @@ def _describe_data(folder: TrainingFolder, curriculum: Curriculum, student: Stud
     write_record(folder.data, data)
     counts = ", ".join(f"{count} {stage}" for stage, count in data.examples.items())
     say(f"phase-1: {counts} examples; {data.parameters:,} weights")
+    if data.unknown_tokens:
+        say(
+            f"phase-1: {data.unknown_tokens:,} tokens of the prompts are unknown to the student and look the same to "
+            f"it (first in question {data.first_unknown})"
+        )
     if data.cut_prompts or data.cut_targets:
         say(
             f"phase-1: of {len(examples)} examples, {data.cut_prompts} have a prompt of more than {most_read} tokens, "

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tinythinker.core.errors import DataError
-from tinythinker.tasks.tables.own import read_own
+from tinythinker.settings.resolve import load_settings
+from tinythinker.settings.schema import DataSettings
+from tinythinker.tasks.tables.own import OwnQuestions, read_own
 
 GOOD: dict[str, Any] = {"question": "Where?", "options": ["up", "down", "left"], "answer": "B"}
 
@@ -170,3 +172,101 @@ def test_a_file_of_another_layout_is_refused_with_what_was_found_in_it(tmp_path:
         read_own(tmp_path / "mine.csv")
     with pytest.raises(DataError, match=r"mine\.jsonl:1: found no question in the fields \['words', 'choices'\]"):
         read_own(write(tmp_path, {"words": "?", "choices": ["a", "b"]}))
+
+
+HEAD = "question,A,B,C,D,answer\n"
+BIRDS = "Which bird can swim well?,sparrow,penguin,owl,eagle"
+BOARD = "What do you need to write on a blackboard?,chalk,butter,sand,a hammer"
+SNOW = "Where is snow most likely?,desert,rain forest,coral reef,mountain top"
+GOOSE = "What is heavier than a goose?,feather,leaf,horse,coin"
+FOUR = f"{HEAD}{BIRDS},B\n{BOARD},A\n{SNOW},D\n{GOOSE},C\n"
+
+
+def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    (folder / "mine.csv").write_bytes(text.encode(encoding))
+    return folder / "mine.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (FOUR.replace(",", ";"), "utf-8"),
+        (FOUR.replace(",", "\t"), "utf-8"),
+        (FOUR.replace(",", "\t"), "utf-16"),
+        (FOUR.replace(",", " , "), "utf-8"),
+        (FOUR.replace("question", "Question").replace("answer", "Answer"), "utf-8"),
+        (f"{FOUR},,,,,\n,,,,,\n", "utf-8"),
+        (FOUR.replace("\n", "\r\n"), "utf-8-sig"),
+    ],
+)
+def test_tables_as_people_have_them_are_read(tmp_path: Path, text: str, encoding: str) -> None:
+    read = read_own(table(tmp_path, text, encoding))
+    assert [question.gold for question in read] == ["B", "A", "D", "C"]
+    assert [option.text for option in read[2].options] == ["desert", "rain forest", "coral reef", "mountain top"]
+
+
+def test_answers_in_many_ways_are_all_read(tmp_path: Path) -> None:
+    ways = ["b", "(B)", "B.", " B ", "B)", "Answer: B", "(B) penguin"]
+    read = read_own(table(tmp_path, HEAD + "".join(f"{BIRDS},{way}\n" for way in ways)))
+    assert [question.gold for question in read] == ["B"] * 7
+
+
+def test_numbers_that_count_from_1_are_read_once_that_is_known(tmp_path: Path) -> None:
+    file = table(tmp_path, f"{HEAD}{BIRDS},2\n{BOARD},1\n")
+    with pytest.raises(
+        DataError, match=r"mine\.csv:2, answer: found '2', which could mean C .* or B .*and 1 more;"
+    ):
+        read_own(file)
+    assert [question.gold for question in read_own(file, data=DataSettings(answer_base=1))] == ["B", "A"]
+    decided = table(
+        tmp_path, f"{HEAD}{BIRDS},2\n{BOARD},1\n{SNOW},4\n".replace("A,B,C,D,answer", "opa,opb,opc,opd,cop")
+    )
+    assert [question.gold for question in read_own(decided)] == ["B", "A", "D"]
+
+
+def test_a_validation_file_counts_like_the_training_file(tmp_path: Path) -> None:
+    train = table(tmp_path, f"{HEAD}{BIRDS},2\n{BOARD},1\n{SNOW},4\n")
+    valid = tmp_path / "valid.csv"
+    valid.write_text(f"{HEAD}{GOOSE},3\n")
+    with pytest.raises(DataError, match="which could mean"):
+        read_own(valid)
+    settings = load_settings(str(train), [f"split.valid_file={valid}"])
+    entries = OwnQuestions().read(settings)
+    assert entries.parts["valid"][0].question.gold == "C"
+    assert "mine.csv:4, answer is 4 of 4 options" in "\n".join(entries.about)
+
+
+def test_options_with_blanks_are_kept_in_json_and_found_without_them(tmp_path: Path) -> None:
+    (question,) = read_own(write(tmp_path, GOOD | {"options": [" bank", "shoe "], "answer": "bank"}))
+    assert ([option.text for option in question.options], question.gold) == ([" bank", "shoe "], "A")
+
+
+def test_questions_without_answers_cannot_be_learned_from(tmp_path: Path) -> None:
+    blind = {key: value for key, value in GOOD.items() if key != "answer"}
+    settings = load_settings(str(write(tmp_path, GOOD, blind)))
+    with pytest.raises(
+        DataError, match=r"mine\.jsonl:2: found no answer \(1 of 2 .*'question', 'options', 'answer'.*predict"
+    ):
+        OwnQuestions().read(settings)
+
+
+def test_fields_that_disagree_about_the_answer_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"mine\.jsonl:1: found answer 'B', label 'C', which are not one option, expected"
+    ):
+        read_own(write(tmp_path, GOOD | {"label": "C"}))
+    assert read_own(write(tmp_path, GOOD | {"label": "C"}), data=DataSettings(answer="answer"))[0].gold == "B"
+    assert read_own(write(tmp_path, GOOD | {"answer_idx": "down"}))[0].gold == "B"
+
+
+def test_a_file_brings_its_own_rationales(tmp_path: Path) -> None:
+    rows = [GOOD | {"why": "Up is up.", "each": ["no.", "yes.", "no."]}, GOOD | {"why": "", "each": None}]
+    data = ["data.recall=why", "data.analyses=each"]
+    (entry, other) = OwnQuestions().read(load_settings(str(write(tmp_path, *rows)), data)).parts["train"]
+    assert (entry.knowledge, entry.analyses) == ("Up is up.", ("no.", "yes.", "no."))
+    assert (other.knowledge, other.analyses) == (None, ())
+    (tmp_path / "wide.csv").write_text("question,A,B,answer,why,wa,wb\n?,x,y,A,Because.,yes.,no.\n")
+    settings = load_settings(str(tmp_path / "wide.csv"), ["data.recall=why", "data.analyses=[wa, wb]"])
+    assert OwnQuestions().read(settings).parts["train"][0].analyses == ("yes.", "no.")
+    with pytest.raises(DataError, match=r"mine\.jsonl:1, number of analyses: found 2, expected 3, one per option"):
+        OwnQuestions().read(load_settings(str(write(tmp_path, GOOD | {"why": "x", "each": ["a.", "b."]})), data))

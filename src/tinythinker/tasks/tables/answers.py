@@ -53,7 +53,7 @@ class Settled(NamedTuple):
     positions: tuple[int | DataError, ...]
     """Of every answer: the option's position, or what is wrong with it."""
     way: str | None
-    """One of `WAYS`, if all numbers are meant in one way; None if there are no numbers."""
+    """One of `WAYS`, if there are numbers and it is known how they are meant."""
     because: str
     """The answer that decided between positions from 0 and from 1, for people; empty if none had to."""
 
@@ -82,7 +82,8 @@ def settle(answers: Sequence[Answer], base: int | None) -> Settled:
             positions.append(_number_means(answer, numbers[i], fitting) if i in numbers else _means(answer))
         except DataError as error:
             positions.append(error)
-    way = next((way for way in WAYS if way in fitting), None) if numbers else None
+    is_settled = bool(numbers) and all(isinstance(positions[i], int) for i in numbers)
+    way = next((way for way in WAYS if way in fitting), None) if is_settled else None
     return Settled(tuple(positions), way, _because(answers, numbers, way) if base is None else "")
 
 
@@ -100,11 +101,14 @@ def _ways(answer: Answer, base: int | None) -> dict[str, frozenset[int]]:
     assert number is not None  # noqa: S101 (asked before)
     labels = frozenset(i for i, name in enumerate(answer.names) if name.strip() == str(number))
     ways = {"label": labels, "text": _by_text(str(answer.said), answer.texts)}
-    if not isinstance(answer.said, str) or not any(name.isdecimal() for name in answer.names):
+    is_numbered = any(name.isdecimal() for name in answer.names)
+    if not (is_numbered and isinstance(answer.said, str)):  # a text that is a label is nothing else
         ways["truth"] = frozenset(_by_truth(bool(number), answer.texts)) if number in (0, 1) else frozenset()
-        ways |= {str(first): frozenset({number - first} & set(range(len(answer.texts)))) for first in (0, 1)}
+        bases = (0,) if is_numbered else (0, 1)
+        ways |= {str(first): frozenset({number - first} & set(range(len(answer.texts)))) for first in bases}
     if base is not None:  # the user says what numbers are
-        ways = {way: meant for way, meant in ways.items() if way == ("label" if "0" not in ways else str(base))}
+        chosen = str(base) if str(base) in ways else "label"
+        ways = {chosen: ways[chosen]}
     return {way: meant for way, meant in ways.items() if meant}
 
 
@@ -183,7 +187,7 @@ def _by_label(said: str, answer: Answer) -> frozenset[int]:
     found = {i for i, name in enumerate(answer.names) if name.lower() == label.lower()}
     if not any(name.isalpha() for name in answer.names):  # then letters count options
         found |= {i for i in range(len(answer.texts)) if LABELS[i] == label.upper()}
-    found |= {i for i, name in enumerate(answer.columns) if name == _plain(said).replace(" ", "_")}
+    found |= {i for i, name in enumerate(answer.columns) if _bare(name) == _bare(said)}
     if match is not None and match["rest"] is not None:
         found &= _by_text(match["rest"], answer.texts)
     return frozenset(found)
@@ -193,6 +197,11 @@ def _by_text(said: str, texts: Sequence[str]) -> frozenset[int]:
     """The options with this text; capitals and blanks count only where several differ by nothing else."""
     exact = frozenset(i for i, text in enumerate(texts) if text.strip() == said.strip())
     return exact or frozenset(i for i, text in enumerate(texts) if _plain(text) == _plain(said))
+
+
+def _bare(name: str) -> str:
+    """A column's name without what people put between its word and its number."""
+    return re.sub(r"[\s_-]", "", name.lower())
 
 
 def _plain(text: str) -> str:

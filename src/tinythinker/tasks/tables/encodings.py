@@ -87,7 +87,7 @@ def _without_mark(content: bytes, where: str) -> PlainText:
     found = [
         PlainText(text, name)
         for name in ("utf-16-le", "utf-16-be")
-        if (text := _decoded(content, name)) is not None and "\0" not in text and text[:1].isascii()
+        if (text := _decoded(content, name)) is not None and "\0" not in text and text[:4].isascii()
     ]
     if len(found) != 1:
         raise DataError(f"{where}: found bytes that are zero, expected a text, or data.encoding= with its encoding")

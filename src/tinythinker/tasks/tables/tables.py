@@ -51,7 +51,7 @@ class Table:
     def whole(self) -> tuple[Entry, ...]:
         """All entries. Raises DataError with the first problem, if there is one, or if there are none."""
         if self.problems:
-            more = f" (and {len(self.problems) - 1} more lines; `tinythinker check`)" if len(self.problems) > 1 else ""
+            more = f" (and {len(self.problems) - 1} more; `tinythinker check` lists them)" if len(self.problems) > 1 else ""
             raise DataError(f"{self.problems[0].message}{more}")
         if not self.entries:
             raise DataError(f"{self.sheet.source}: found no question, expected at least one")
@@ -106,6 +106,12 @@ def _written(sheet: Sheet, *names: str) -> str:
     return ", ".join(written.get(name, name) for name in names)
 
 
+def _inside(sheet: Sheet, name: str) -> set[str]:
+    """Plain names of the fields inside a field, in the first row."""
+    value = sheet.rows[0].fields.get(name) if sheet.rows else None
+    return {plain_name(inner) for inner in value} if isinstance(value, dict) else set()
+
+
 def _table(
     sheet: Sheet,
     prefix: str,
@@ -129,7 +135,7 @@ def _table(
         tuple(lines),
         tuple(sorted(found, key=lambda problem: problem.line)),
         _layout(sheet, parts),
-        tuple(name for name in sheet.columns if plain_name(name) not in used),
+        tuple(name for name in sheet.columns if not {plain_name(name), *_inside(sheet, name)} & used),
         tuple(
             f"{name}: numbers are {WAYS[one.way]}{f' ({one.because})' if one.because else ''}"
             for name, one in settled.items()
