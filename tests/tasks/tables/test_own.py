@@ -213,9 +213,7 @@ def test_answers_in_many_ways_are_all_read(tmp_path: Path) -> None:
 
 def test_numbers_that_count_from_1_are_read_once_that_is_known(tmp_path: Path) -> None:
     file = table(tmp_path, f"{HEAD}{BIRDS},2\n{BOARD},1\n")
-    with pytest.raises(
-        DataError, match=r"mine\.csv:2, answer: found '2', which could mean C .* or B .*and 1 more;"
-    ):
+    with pytest.raises(DataError, match=r"mine\.csv:2, answer: found '2', which could mean C .* or B .*and 1 more;"):
         read_own(file)
     assert [question.gold for question in read_own(file, data=DataSettings(answer_base=1))] == ["B", "A"]
     decided = table(

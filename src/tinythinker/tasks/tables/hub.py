@@ -44,7 +44,7 @@ def read_hub(task: str) -> HubData:
     revision = match["revision"] or _newest(repository)
     try:
         data = load_dataset(repository, config, revision=revision)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 (the library that carries the request has errors of its own)
         raise DataError(
             f"{name}: found no such data set ({first_line(error)}), expected one on the Hugging Face Hub and a "
             "network, or a copy in the local cache; a file of questions needs neither"
@@ -73,10 +73,11 @@ def read_hub(task: str) -> HubData:
 def _newest(repository: str) -> str | None:
     """The commit that the Hub has now; None if it does not answer, and the local cache must do."""
     from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_OFFLINE
 
     try:
-        return HfApi().dataset_info(repository).sha
-    except (OSError, ValueError, RuntimeError):
+        return None if HF_HUB_OFFLINE else HfApi().dataset_info(repository).sha
+    except Exception:  # noqa: BLE001 (the library that carries the request has errors of its own)
         return None
 
 

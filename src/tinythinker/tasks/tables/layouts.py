@@ -19,6 +19,7 @@ from tinythinker.core.text import joined
 from tinythinker.settings.schema import DataSettings
 from tinythinker.tasks.tables.answers import truth_of
 from tinythinker.tasks.tables.literals import parse_cell
+from tinythinker.tasks.tables.rows import is_empty
 
 QUESTIONS = "question question_stem stem query problem goal prompt input".split()
 CLAIMS = "claim statement sentence text".split()
@@ -126,17 +127,13 @@ def _fields(row: Json, where: str) -> dict[str, JsonValue]:
         if plain_name(name) in fields:
             raise DataError(f"{where}: found {name!r} twice in {_found(row)}, expected every field once")
         fields[plain_name(name)] = value
-    return {name: None if _is_blank(value) else value for name, value in fields.items()}
+    return {name: None if is_empty(value) else value for name, value in fields.items()}
 
 
 def _inner(row: Json) -> Json:
     """The fields inside a field `question`; none if it is a text."""
     value = next((value for name, value in row.items() if plain_name(name) == "question"), None)
     return value if isinstance(value, dict) else {}
-
-
-def _is_blank(value: JsonValue) -> bool:
-    return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
 def refuse_unknown_columns(rows: Sequence[Json], data: DataSettings, where: str) -> None:

@@ -63,13 +63,14 @@ def read_rows(path: Path, data: DataSettings | None = None) -> Sheet:
     """
     data = data or DataSettings()
     form, rows = _read(_bytes_of(path), path, data)
-    kept = [row for row in rows if not all(map(_is_empty, row.fields.values()))]
+    kept = [row for row in rows if not all(map(is_empty, row.fields.values()))]
     empty = {row.line for row in rows} - {row.line for row in kept}
     return Sheet(str(path), form, kept, tuple(sorted(empty)))
 
 
-def _is_empty(value: JsonValue) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
+def is_empty(value: JsonValue) -> bool:
+    """Does a field say nothing?"""
+    return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -176,7 +177,7 @@ def _table(lines: Iterator[tuple[int, Sequence[JsonValue]]], path: Path) -> Iter
             if len(set(names)) < len(names):
                 raise DataError(expected(f"{path}:{line}", names, "distinct column names"))
             continue
-        if any(not _is_empty(cell) for cell in cells[len(names) :]):
+        if any(not is_empty(cell) for cell in cells[len(names) :]):
             found, wanted = f"{len(cells) - len(names)} cells too many", f"{len(names)} cells"
             raise DataError(expected(f"{path}:{line}", found, wanted))
         yield Line(line, {**dict.fromkeys(names), **dict(zip(names, cells, strict=False))})

@@ -51,7 +51,8 @@ class Table:
     def whole(self) -> tuple[Entry, ...]:
         """All entries. Raises DataError with the first problem, if there is one, or if there are none."""
         if self.problems:
-            more = f" (and {len(self.problems) - 1} more; `tinythinker check` lists them)" if len(self.problems) > 1 else ""
+            others = len(self.problems) - 1
+            more = f" (and {others} more; `tinythinker check` lists them)" if others else ""
             raise DataError(f"{self.problems[0].message}{more}")
         if not self.entries:
             raise DataError(f"{self.sheet.source}: found no question, expected at least one")
