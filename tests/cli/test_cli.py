@@ -35,6 +35,7 @@ VERBS = (
     "study",
     "methods",
     "report",
+    "check",
     "ask",
     "settings",
 )
@@ -93,6 +94,27 @@ def test_ask_shows_recall_every_analysis_and_the_answer(run: Path) -> None:
     ]
     _, out, _ = call("ask", run / "round-1" / "student", *words, "--json")
     assert len(json.loads(out)["analyses"]) == 3
+
+
+def test_check_shows_what_is_recognised_and_ends_with_the_code_of_its_problems(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("question,A,B,answer\nWhere?,up,down,2\nWhy?,so,thus,1\n")
+    code, out, err = call("check", file)
+    assert (code, err) == (0, "")
+    assert "answer: numbers are positions from 1" in out
+    assert "mine-2: Where?\n    A: up\n  * B: down" in out
+    code, out, _ = call("check", file, "--json")
+    assert json.loads(out)["questions"][0] == {
+        "id": "mine-2",
+        "question": "Where?",
+        "options": ["up", "down"],
+        "answer": "B",
+    }
+    file.write_text("question,A,B,answer\nWhere?,up,down,left\nWhy?,so,thus,A\n")
+    code, out, err = call("check", file)
+    assert (code, json.loads(call("check", file, "--json")[1])["problems"][0]["line"]) == (3, 2)
+    assert "problem: " in out
+    assert err == f"error: {file}: found 1 row that could not be read, expected none\n"
 
 
 def test_settings_of_a_verb_are_listed_with_their_meaning() -> None:

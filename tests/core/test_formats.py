@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from tinythinker.core.errors import SettingsError
-from tinythinker.core.formats import MalformedError, parse_json, parse_received, parse_yaml, yaml_mapping
+from tinythinker.core.formats import (
+    MalformedError,
+    parse_json,
+    parse_json_values,
+    parse_received,
+    parse_yaml,
+    yaml_mapping,
+)
 
 LAUGH = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{before}'] * 10)}]\n"
@@ -39,6 +46,27 @@ def test_json_that_only_looks_odd_is_read() -> None:
     assert parse_json(many) == [[]] * 500
     assert parse_json(deep) != []
     assert parse_json(r'["\ud83d\ude00", "\\ud800"]') == ["\U0001f600", "\\ud800"]
+
+
+@pytest.mark.parametrize("text", ['[1,\n\n{"a": 2}\n ]', '1\n\n{"a": 2}\n', '\n[1, \n{"a":\n2}]', '1\r\n\r\n{"a": 2}'])
+def test_the_values_of_a_list_and_of_lines_come_with_the_line_they_begin_on(text: str) -> None:
+    values = dict(parse_json_values(text))
+    assert list(values.values()) == [1, {"a": 2}]
+    assert list(values) == [text[: text.index("1")].count("\n") + 1, text[: text.index("{")].count("\n") + 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("[1,]", 1), ("[1\n", 2), ("[1]\n2", 1), ("1 2", 1), ("1\n{", 2), ('1\n\n{"a": 1, "a": 2}', 3), ("[\n,1]", 2)],
+)
+def test_a_list_or_line_that_is_torn_is_refused_with_its_line(text: str, line: int) -> None:
+    with pytest.raises(MalformedError) as caught:
+        list(parse_json_values(text))
+    assert caught.value.line == line
+
+
+def test_no_values_are_none() -> None:
+    assert list(parse_json_values("")) == list(parse_json_values(" [ ]\n")) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tinythinker.core.errors import DataError, SettingsError
 from tinythinker.core.run import differences
 from tinythinker.settings.describe import describe_settings, known_keys
 from tinythinker.settings.resolve import bound_of, load_settings, override, parse_override, upgrade, validate
-from tinythinker.settings.schema import TASKS, in_round
+from tinythinker.settings.schema import TASKS, DataSettings, in_round
 
 
 def test_later_sources_win_over_earlier_ones(tmp_path: Path) -> None:
@@ -290,3 +290,25 @@ def test_an_older_run_without_more_fields_counts_as_having_none() -> None:
     bound = bound_of(settings)
     older = {key: value for key, value in bound.flat.items() if key != "teacher.llm.request"}
     assert differences(older, bound.flat, bound.defaults) == []
+
+
+def test_columns_are_one_name_or_several_and_a_number_is_a_name() -> None:
+    data = load_settings("mine.csv", ["data.question=[scene, 2]", "data.options=choices", "data.answer=5"]).data
+    assert (data.question, data.options, data.answer) == (("scene", "2"), ("choices",), "5")
+    with pytest.raises(SettingsError, match=r"setting data\.answer_base: found 2, expected less than or equal to 1"):
+        load_settings("mine.csv", ["data.answer_base=2"])
+    with pytest.raises(SettingsError, match=r"setting data\.recall with data\.analyses: found null, expected a column"):
+        load_settings("mine.csv", ["data.analyses=why"])
+
+
+def test_a_run_of_an_older_version_has_no_settings_of_columns() -> None:
+    older = {key: value for key, value in load_settings("mine.csv").plain().items() if key != "data"}
+    assert validate(older).data == DataSettings()
+
+
+def test_any_file_that_is_there_may_be_a_task(tmp_path: Path) -> None:
+    (tmp_path / "mine.dat").write_text("")
+    for task in (str(tmp_path / "mine.dat"), "none.xlsx", "hub:owner/name"):
+        assert load_settings(task).task == task
+    with pytest.raises(SettingsError, match=r"expected one of csqa, .* a file of questions, or hub:OWNER/NAME"):
+        load_settings("none.dat")

@@ -100,6 +100,11 @@ def test_without_network_and_data_dir_one_line_says_which_files_to_get(
         load_task(load_settings(task))
 
 
+def test_columns_of_a_benchmark_cannot_be_set() -> None:
+    with pytest.raises(SettingsError, match=r"^data\.answer: found storeroom, which knows its own files"):
+        load_task(tiny_settings("data.answer=x"))
+
+
 def test_storeroom_comes_with_its_facts() -> None:
     task = load_task(tiny_settings())
     assert task.facts is not None

@@ -26,7 +26,7 @@ def test_yes_is_a_and_no_is_b_and_the_facts_become_one_text(tmp_path: Path) -> N
     [
         ("[{", "s.json:1: found malformed JSON"),
         ('[{"qid": "1"}]', "s.json:1: found no question in the fields"),
-        ('[{"qid": "7", "question": " ", "answer": true}]', "s.json:1: found no question in the fields"),
+        ('[{"qid": "7", "question": " ", "answer": true}]', "s.json:1, question: found ' ', expected some text"),
     ],
 )
 def test_a_bad_file_is_a_one_line_error(tmp_path: Path, text: str, message: str) -> None:

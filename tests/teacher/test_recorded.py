@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ask
+from tinythinker import api
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import write_records
 from tinythinker.core.records import Flaw, Rationale, Rejected
+from tinythinker.teacher.rationales import read_rationales
 from tinythinker.teacher.recorded import recorded_rationales
 
 TRAIN = [ask("Where?", "up", "down", id="q1")]
@@ -42,3 +44,14 @@ def test_a_rationale_that_says_nothing_is_an_error_with_file_and_line(tmp_path: 
     (tmp_path / "r.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=r"r\.jsonl:1: .*expected texts that are not blank"):
         list(recorded_rationales(tmp_path / "r.jsonl", TRAIN)[1])
+
+
+def test_rationales_may_stand_in_the_file_of_the_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"Where is {i}?,up,down,{'AB'[i % 2]},{i} is somewhere.,no.,yes.\n" for i in range(10))
+    (tmp_path / "mine.csv").write_text(f"question,A,B,answer,why,a says,b says\n{rows}")
+    columns = ("data.recall=why", "data.analyses=[a says, b says]")
+    run = api.start(str(tmp_path / "mine.csv"), tmp_path / "run", *columns, "student.init=scratch", for_run=True)
+    assert "mine.csv: CSV with commas, utf-8; 10 questions (10 with 2 options)" in capsys.readouterr().err
+    assert api.teach(run).rationales == 8
+    kept = read_rationales(run.rationales)[1][0]
+    assert (kept.recall[1:], kept.analyses) == (" is somewhere.", ("no.", "yes."))

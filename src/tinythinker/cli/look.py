@@ -41,7 +41,7 @@ def _lines(chain: Chain, options: Sequence[str]) -> Iterator[str]:
 
 
 def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="a file of questions, or hub:OWNER/NAME[/CONFIG]")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a file of questions, or hub:OWNER/NAME")],
     overrides: Overrides = None,
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="print everything, with every question, as JSON")] = False,

@@ -29,7 +29,7 @@ from tinythinker.core.masking import without_secrets
 TaskArgument = Annotated[
     str,
     typer.Argument(
-        metavar="TASK", help="csqa, obqa, strategyqa, storeroom, your own FILE of questions, or hub:OWNER/NAME[/CONFIG]"
+        metavar="TASK", help="csqa, obqa, strategyqa, storeroom, your own FILE of questions, or hub:OWNER/NAME"
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinythinker.core.errors import DataError, expected
+from tinythinker.core.errors import DataError, SettingsError, expected
 from tinythinker.core.names import Registry
 from tinythinker.core.records import SPLITS, Question
-from tinythinker.settings.schema import TASKS, RunSettings
+from tinythinker.settings.schema import TASKS, DataSettings, RunSettings
 from tinythinker.tasks.benchmark import Benchmark, Facts
 from tinythinker.tasks.csqa import CommonsenseQA
 from tinythinker.tasks.obqa import OpenBookQA
@@ -62,6 +62,10 @@ def load_task(settings: RunSettings) -> Task:
         DataError: a file is missing or wrong; the message names it, and the line.
         SettingsError: the settings ask for what the task cannot give.
     """
+    if settings.task in BENCHMARKS and settings.data != DataSettings():
+        named = ", ".join(f"data.{name}" for name in settings.data.model_dump(exclude_defaults=True))
+        found = f"{settings.task}, which knows its own files"
+        raise SettingsError(f"{named}: found {found}, expected questions of your own")
     benchmark = benchmark_of(settings.task)
     entries = benchmark.read(settings)
     splits = benchmark.split(entries.parts, settings)

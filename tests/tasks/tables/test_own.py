@@ -87,7 +87,7 @@ def test_a_number_may_be_the_text_of_an_option(tmp_path: Path) -> None:
     [
         (
             GOOD | {"question": " "},
-            r"mine\.jsonl:2: found no question in the fields \['question', 'options', 'answer'\], expected one",
+            r"mine\.jsonl:2, question: found ' ', expected some text",
         ),
         (GOOD | {"options": ["up"]}, r"mine\.jsonl:2, number of options: found 1, expected 2 to 26"),
         (GOOD | {"options": ["x"] * 27}, r"mine\.jsonl:2, number of options: found 27, expected 2 to 26"),

@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -34,7 +34,7 @@ def parquet() -> bytes:
     return sink.getvalue()
 
 
-def workbook(**sheets: list[list[Any]]) -> bytes:
+def workbook(**sheets: Sequence[Sequence[Any]]) -> bytes:
     """A small Excel file, written by hand."""
 
     def cell(value: Any) -> str:

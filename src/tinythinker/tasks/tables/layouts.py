@@ -191,6 +191,9 @@ def _question(fields: Fields, free: Fields, data: DataSettings, row: Json, where
         names = [*(name for name in CONTEXTS if name in free), *names] if names else alone
         wanted = f"one, such as {' or '.join(QUESTIONS[:2])}, or data.question= to name it"
     if not names:
+        known = (*QUESTIONS, *map(plain_name, data.question or ()))
+        if blank := [name for name, value in row.items() if plain_name(name) in known and is_empty(value)]:
+            raise DataError(expected(f"{where}, {blank[0]}", row[blank[0]], "some text"))
         raise DataError(f"{where}: found no question in {_found(row)}, expected {wanted}")
     return " ".join(_lines(fields[name], f"{where}, {name}") for name in names), tuple(names)
 
