@@ -248,6 +248,11 @@ def test_questions_without_answers_cannot_be_learned_from(tmp_path: Path) -> Non
         OwnQuestions().read(settings)
 
 
+def test_a_row_without_options_is_no_claim_where_others_have_some(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"mine\.jsonl:2: found no options, though other rows have some, expected"):
+        read_own(write(tmp_path, GOOD, {"question": "Which of these?", "answer": "N"}))
+
+
 def test_fields_that_disagree_about_the_answer_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"mine\.jsonl:1: found answer 'B', label 'C', which are not one option, expected"

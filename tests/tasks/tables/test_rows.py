@@ -136,6 +136,11 @@ def test_the_separator_is_the_one_that_divides_all_lines_alike(tmp_path: Path) -
     assert (found.form, [len(line.fields) for line in found.rows]) == ("CSV with semicolons, utf-8", [3, 3])
 
 
+def test_a_first_line_may_tell_the_separator(tmp_path: Path) -> None:
+    found = read(tmp_path, b"sep=;\r\nq;A\r\nx, y;z\r\n")
+    assert [(line.line, line.fields) for line in found.rows] == [(3, {"q": "x, y", "A": "z"})]
+
+
 def test_blanks_around_cells_and_rows_without_content_are_dropped_and_counted(tmp_path: Path) -> None:
     found = read(tmp_path, b"\n q , A , B ,\n x , y ,\n,,\n \n z , y , w ,\n")
     assert [line.fields for line in found.rows] == [{"q": "x", "A": "y", "B": ""}, {"q": "z", "A": "y", "B": "w"}]
@@ -156,7 +161,7 @@ class TestExcel:
         pytest.importorskip("python_calamine")
 
     def test_a_sheet_is_a_table(self, tmp_path: Path) -> None:
-        lines = [
+        lines: list[list[Any]] = [
             ["question", "A", "B", "answer"],
             [" Where? ", "up", 8, 1],
             ["", "", "", ""],

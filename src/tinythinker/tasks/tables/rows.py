@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _MOST_BYTES = 1 << 30
 """Of a file, and of what its gzip stands for: a device without end, or a few bytes that unfold, fill no memory."""
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """Between the cells of a line; the first line says which."""
+_SAID = re.compile(r"sep=([,;\t|])\r?\n")
+"""A first line by which Excel is told the separator."""
 _LONGEST_CELL = 1 << 24
 
 
@@ -124,6 +127,8 @@ def _json(text: str, path: Path) -> Iterator[Line]:
 
 def _csv(text: str, path: Path) -> tuple[str, list[Line]]:
     """The character between the cells, which divides the first line and all others alike, and the rows."""
+    if (said := _SAID.match(text)) is not None:
+        return said[1], list(_table(_lines(text, said[1], path, skipped=said.end()), path))
     dividing = [separator for separator in _SEPARATORS if len(_header(text, separator)) > 1] or [","]
     if len(dividing) > 1:
         dividing = [separator for separator in dividing if _is_even(text, separator)] or dividing
@@ -150,18 +155,24 @@ def _is_even(text: str, separator: str) -> bool:
     return len({len(cells) for cells in lines if any(cells)}) == 1
 
 
-def _lines(text: str, separator: str, path: Path) -> Iterator[tuple[int, Sequence[JsonValue]]]:
-    """The cells of every line, without the blanks around them, and the number of its last line."""
+def _lines(text: str, separator: str, path: Path, *, skipped: int = 0) -> Iterator[tuple[int, Sequence[JsonValue]]]:
+    """The cells of every line, without the blanks around them, and the number of its last line.
+
+    Args:
+        skipped: characters of a first line that is no part of the table.
+    """
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text[skipped:], newline=""), delimiter=separator, strict=True)
+    above = 1 if skipped else 0
     try:
         for cells in reader:
             if any(cell.lstrip().startswith('"') and not cell.startswith('"') for cell in cells):
                 raise csv.Error("a blank before a quote")
-            yield reader.line_num, [cell.strip() for cell in cells]
+            yield above + reader.line_num, [cell.strip() for cell in cells]
     except csv.Error as error:
+        where = f"{path}:{above + reader.line_num}"
         raise DataError(
-            f"{path}:{reader.line_num}: found malformed CSV ({error}), expected cells with {_SEPARATORS[separator]} "
+            f"{where}: found malformed CSV ({error}), expected cells with {_SEPARATORS[separator]} "
             'between them, and quotes around and twice inside a cell that holds such a character ("so ""it"" is")'
         ) from None
 

@@ -93,6 +93,13 @@ def _parts(sheet: Sheet, data: DataSettings) -> tuple[list[Said], list[Problem]]
             parts.append(said_in(row.line, row.fields, data, f"{sheet.source}:{row.line}"))
         except DataError as error:
             problems.append(Problem(row.line, str(error)))
+    has_options = [bool(one.choices.fields) for one in parts]
+    if any(has_options) and not all(has_options):  # an answer such as N is a label here, not a no
+        for one in parts:
+            if not one.choices.fields:
+                found = "no options, though other rows have some"
+                problems.append(Problem(one.line, f"{sheet.source}:{one.line}: found {found}, expected at least two"))
+        parts = [one for one in parts if one.choices.fields]
     return parts, problems
 
 
