@@ -167,7 +167,8 @@ class DataSettings(Settings):
     """How your own questions are read where the file does not say it; `tinythinker check FILE` shows what it says."""
 
     question: Columns | None = None
-    """Column of the question, or a list of columns that are joined by a blank; null recognises it."""
+    """Column of the question, or a list of columns that are joined by a blank, of which the last may not be empty;
+    null recognises it."""
     options: Columns | None = None
     """Column that holds all options, or a list of columns with one option each; null recognises them."""
     answer: Column | None = None

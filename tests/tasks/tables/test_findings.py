@@ -40,7 +40,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     assert [problem.line for problem in seen.problems] == [5]
     assert "answer: found 'E', expected a label (A, B, C)" in seen.problems[0].message
     assert not seen.is_in_one_order
-    assert seen.layout == {"question": "question", "options": "options", "answer": "answer; none"}
+    assert seen.layout == {"question": "question", "options": "options", "answer": "answer or none"}
     assert seen.questions[0].model_dump() == {
         "id": "a",
         "question": "Where?",

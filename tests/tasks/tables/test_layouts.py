@@ -195,6 +195,13 @@ def test_a_setting_decides_between_two_places(tmp_path: Path) -> None:
     assert said(tmp_path, row, options=["A", "B"]) == [(Q1, ["x", "y"], "y")]
 
 
+def test_of_several_columns_of_a_question_only_the_last_must_say_something(tmp_path: Path) -> None:
+    row = {"scene": "", "asked": Q1, "options": BIRDS, "answer": "B"}
+    assert said(tmp_path, row, question=["scene", "asked"]) == PLAIN[:1]
+    with pytest.raises(DataError, match=r"mine\.jsonl:1, scene: found '', expected some text"):
+        said(tmp_path, row, question=["asked", "scene"])
+
+
 @pytest.mark.parametrize("setting", ["question", "options", "answer", "id", "recall"])
 def test_a_setting_that_names_no_field_is_refused_with_those_there_are(tmp_path: Path, setting: str) -> None:
     with pytest.raises(DataError, match=rf"mine\.jsonl, data\.{setting}=no: found no such field, expected .*'options'"):
@@ -207,6 +214,7 @@ def test_a_setting_that_names_no_field_is_refused_with_those_there_are(tmp_path:
         ({"question": Q1, "options": BIRDS, "choices": BIRDS}, "found options in options and choices, expected"),
         ({"question": Q1, "option1": "x", "option2": "y", "A": "x", "B": "y"}, "found options in A, B and option1, "),
         ({"question": Q1, "query": Q1, "options": BIRDS}, "found question, query, which could each be the question"),
+        ({"question": "", "context": "Ada fell.", "options": BIRDS}, "question: found '', expected some text"),
         ({"claim": Q1, "sentence": Q1, "answer": True}, "found claim, sentence, which could each be the question"),
         ({"question": Q1, "A": "x", "C": "y"}, "found options in a, c, expected them one after the other"),
         ({"question": Q1, "option2": "x", "option3": "y"}, "found options in option2, option3, expected them one"),

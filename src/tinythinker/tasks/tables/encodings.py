@@ -110,8 +110,9 @@ def _certain(content: bytes, where: str) -> PlainText:
 
 
 def _around(text: str, at: int) -> str:
-    """The word around a character, for a message."""
-    return next((word[0] for word in _WORD.finditer(text) if word.start() <= at < word.end()), text[at])
+    """The word around a character, for a message, or the part of a long one."""
+    start, end = max(0, at - 20), min(len(text), at + 20)
+    return next((word[0] for word in _WORD.finditer(text, start, end) if word.start() <= at < word.end()), text[at])
 
 
 def _makes_words(text: str) -> bool:

@@ -99,7 +99,7 @@ class Findings(Record):
         """What a run says of the file before it starts."""
         options = ", ".join(f"{count} with {n} options" for n, count in sorted(self.count_options.items()))
         lines = [f"{self.file}: {self.form}; {_times(self.count_questions, 'question')} ({options or 'none'})"]
-        lines += [f"  {', '.join(f'{name}: {fields}' for name, fields in self.layout.items())}"]
+        lines += [f"  {'; '.join(f'{name}: {fields}' for name, fields in self.layout.items())}"] if self.layout else []
         lines += [f"  {note}" for note in self.notes]
         if self.labels:
             said = ", ".join(f"{label} {count}" for label, count in sorted(self.labels.items()))

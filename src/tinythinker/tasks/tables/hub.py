@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from pydantic import JsonValue
 
 from tinythinker.core.errors import DataError, SettingsError, expected, first_line
 from tinythinker.settings.schema import HUB
@@ -54,20 +56,17 @@ def read_hub(task: str) -> HubData:
         named = {column: kind.int2str for column, kind in rows.features.items() if isinstance(kind, ClassLabel)}
         where = f"{name}/{split}"
         lines = [
-            Line(
-                number,
-                {
-                    column: named[column](value)
-                    if column in named and value is not None and value >= 0
-                    else as_json(value, f"{where}:{number}, {column}")
-                    for column, value in row.items()
-                },
-            )
+            Line(number, {column: _value(value, named.get(column)) for column, value in row.items()})
             for number, row in enumerate(rows, start=1)
         ]
         sheets[str(split)] = Sheet(where, f"Hugging Face Hub, revision {revision or _cached(rows)}", lines)
         revision = revision or _cached(rows)
     return HubData(sheets, name, revision or "unknown")
+
+
+def _value(value: object, name_of: Callable[[int], str] | None) -> JsonValue:
+    """A value as JSON; a class by its name, where it has one."""
+    return name_of(value) if name_of is not None and isinstance(value, int) and value >= 0 else as_json(value)
 
 
 def _newest(repository: str) -> str | None:

@@ -125,7 +125,7 @@ def _fields(row: Json, where: str) -> dict[str, JsonValue]:
     fields: dict[str, JsonValue] = {}
     for name, value in pairs:
         if plain_name(name) in fields:
-            raise DataError(f"{where}: found {name!r} twice in {_found(row)}, expected every field once")
+            raise DataError(f"{where}: found {shortened(name)} twice in {_found(row)}, expected every field once")
         fields[plain_name(name)] = value
     return {name: None if is_empty(value) else value for name, value in fields.items()}
 
@@ -176,25 +176,29 @@ def _one_of(fields: Fields, names: Sequence[str]) -> tuple[str, JsonValue]:
 
 
 def _question(fields: Fields, free: Fields, data: DataSettings, row: Json, where: str) -> tuple[str, tuple[str, ...]]:
-    """The question's text and the fields that it was read from."""
+    """The question's text and the fields that it was read from; what it refers to may be empty, itself it may not."""
     if data.question is not None:
-        names = [name for name in map(plain_name, data.question) if fields.get(name) is not None]
-        wanted = f"some text in {', '.join(data.question)}"
+        known = list(map(plain_name, data.question))
+        names = [name for name in known if name in fields]
+        asked = known[-1:]
     else:
-        names = [name for name in QUESTIONS if name in free]
+        known = [name for name in map(plain_name, row) if name in QUESTIONS] or list(QUESTIONS)
+        contexts = [name for name in CONTEXTS if name in free]
+        asked = [name for name in QUESTIONS if name in free]
         alone = [name for name in (*CLAIMS, *CONTEXTS) if name in free]
-        if len(names) > 1 or (not names and len(alone) > 1):
-            several = ", ".join(names or alone)
+        if len(asked) > 1 or (not asked and len(alone) > 1):
+            several = ", ".join(asked or alone)
             raise DataError(
                 f"{where}: found {several}, which could each be the question, expected one, or data.question="
             )
-        names = [*(name for name in CONTEXTS if name in free), *names] if names else alone
-        wanted = f"one, such as {' or '.join(QUESTIONS[:2])}, or data.question= to name it"
+        names = [*contexts, *asked] if asked else alone
+    blank = [name for name, value in row.items() if plain_name(name) in (asked or known) and is_empty(value)]
+    if blank and not (set(asked) & set(fields)):
+        raise DataError(expected(f"{where}, {blank[0]}", row[blank[0]], "some text"))
     if not names:
-        known = (*QUESTIONS, *map(plain_name, data.question or ()))
-        if blank := [name for name, value in row.items() if plain_name(name) in known and is_empty(value)]:
-            raise DataError(expected(f"{where}, {blank[0]}", row[blank[0]], "some text"))
-        raise DataError(f"{where}: found no question in {_found(row)}, expected {wanted}")
+        raise DataError(
+            f"{where}: found no question in {_found(row)}, expected {known[0]}, or data.question= to name it"
+        )
     return " ".join(_lines(fields[name], f"{where}, {name}") for name in names), tuple(names)
 
 

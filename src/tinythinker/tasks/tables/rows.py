@@ -206,26 +206,22 @@ def _parquet(content: bytes, path: Path) -> list[Line]:
         rows = table.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: found Parquet that is damaged ({first_line(error)}), expected a whole file") from None
-    return [Line(number, _plain(row, f"{path}:{number}")) for number, row in enumerate(rows, start=1)]
+    return [
+        Line(number, {name: as_json(value) for name, value in row.items()}) for number, row in enumerate(rows, start=1)
+    ]
 
 
-def _plain(row: Mapping[str, object], where: str) -> Json:
-    return {str(name): as_json(value, f"{where}, {name}") for name, value in row.items()}
-
-
-def as_json(value: object, where: str) -> JsonValue:
-    """A value from a library as a JSON value; what JSON lacks, such as a date, becomes text. Raises DataError."""
+def as_json(value: object) -> JsonValue:
+    """A value from a library as a JSON value: a date becomes text, bytes and what is no number become None."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return None if value != value else int(value) if value.is_integer() and abs(value) < 1 << 53 else value
     if isinstance(value, Mapping):
-        return {str(name): as_json(one, where) for name, one in value.items()}
+        return {str(name): as_json(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [as_json(one, where) for one in value]
-    if isinstance(value, bytes):
-        raise DataError(expected(where, value, "a text, a number or a list"))
-    return str(value)
+        return [as_json(one) for one in value]
+    return None if isinstance(value, bytes) else str(value)
 
 
 def _excel(content: bytes, path: Path, sheet: str | None) -> tuple[str, list[Line]]:
@@ -252,7 +248,7 @@ def _excel(content: bytes, path: Path, sheet: str | None) -> tuple[str, list[Lin
             f"{path}: found a workbook that is damaged ({first_line(error)}), expected a whole one"
         ) from None
     lines = (
-        (number, [one.strip() if isinstance(one, str) else as_json(one, f"{path}:{number}") for one in line])
+        (number, [one.strip() if isinstance(one, str) else as_json(one) for one in line])
         for number, line in enumerate(cells, start=1)
     )
     return name, list(_table(lines, path))

@@ -145,7 +145,7 @@ def _table(
         _layout(sheet, parts),
         tuple(name for name in sheet.columns if not {plain_name(name), *_inside(sheet, name)} & used),
         tuple(
-            f"{name}: numbers are {WAYS[one.way]}{f' ({one.because})' if one.because else ''}"
+            f"{_written(sheet, name)}: numbers are {WAYS[one.way]}{f' ({one.because})' if one.because else ''}"
             for name, one in settled.items()
             if one.way
         ),
@@ -186,4 +186,4 @@ def _layout(sheet: Sheet, parts: Sequence[Said]) -> dict[str, str]:
         said["question"][_written(sheet, *one.of_question)] = None
         said["options"][_written(sheet, *one.choices.fields) or " or ".join(one.choices.texts)] = None
         said["answer"][_written(sheet, *answer) or "none"] = None
-    return {name: "; ".join(found) for name, found in said.items()}
+    return {name: " or ".join(found) for name, found in said.items()} if parts else {}
