@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ ODD = {"question": "Which is an empty set in this notation?", "options": ["{}", 
 EQUAL = {"question": "Which is an average?", "options": ["mean", "mode", "range", "mode"], "answer": "A"}
 
 
-def trained(folder: Path, row: dict[str, object], *overrides: str) -> RunDirectory:
+def trained(folder: Path, row: Mapping[str, object], *overrides: str) -> RunDirectory:
     """A run of one step on questions that are all alike."""
     file = folder / "mine.jsonl"
-    file.write_text("".join(json.dumps(row | {"id": f"q{i}"}) + "\n" for i in range(6)))
+    file.write_text("".join(json.dumps({**row, "id": f"q{i}"}) + "\n" for i in range(6)))
     words = ("teacher.source=none", "stages.plan=summarize", "reflect.rounds=0", "student.init=scratch")
     run = api.start(str(file), folder / "run", *words, "train.max_steps=1", *overrides, for_run=True)
     api.teach(run)

@@ -27,7 +27,7 @@ QUESTION_FILES, YAML_FILES = 5_000, 2_000
 JSONL = (
     '{"id": "q1", "question": "Where is snow?", "options": ["desert", "mountain"], "answer": "B"}\n'
     '{"question": "How many legs?", "options": {"A": "3", "B": "4", "C": "5"}, "answer": "4"}\n'
-    '{"id": 7, "question": "Wo \\u00fcberall?", "options": ["up", "down", "left"], "answer": 2}\n'
+    '{"id": 7, "question": "Wo \\u00fcberall?", "options": ["up", "down", "left"], "answer": 0}\n'
 )
 CSV = (
     "id,question,A,B,C,answer\n"
@@ -35,7 +35,7 @@ CSV = (
     'q2,"Which, ""really""?",up,down,left,down\n'
     "q3,\u00dcber was?,eins,zwei,drei,C\n"
 )
-CSV_JSON = 'question,options,answer\nWhere?,"[""up"", ""down""]",1\n'
+CSV_JSON = 'question,options,answer\nWhere?,"[""up"", ""down""]",0\n'
 RATIONALES = (
     '{"question_id": "q1", "recall": "Snow lies high.", "analyses": ["too hot.", "cold."], "label": "B"}\n'
     '{"question_id": "q2", "recall": "Down is below."}\n'
