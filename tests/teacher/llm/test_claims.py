@@ -10,7 +10,7 @@ from tinythinker.teacher.llm.claims import claims
 QUESTION = ask("Where do people keep money?", "bank", "tree", "high school")
 
 
-@pytest.mark.parametrize("half", ["dev", "held_out", "own"])
+@pytest.mark.parametrize("half", ["dev", "seen", "own"])
 def test_contradictions_are_rejected_and_other_sentences_kept_apart_from_the_known_misses(half: str) -> None:
     known = corpus()["known_misses"]
     accepted: set[str] = set()

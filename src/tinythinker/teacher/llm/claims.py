@@ -17,54 +17,55 @@ from tinythinker.teacher.llm.mentions import Token, plain, sentences
 _M = "[LTG]"
 _LIST = rf"{_M}(?:(?:,[dq]{{0,2}}{_M}){{0,25}},?&{{1,2}}[dq]{{0,2}}{_M}){{0,8}}+"
 _V = "v{0,3}"
-_BE = "(?P<be>be?|bhn?e|[mu]n?v{0,3}h?e|[mu]v{0,2}n?h?e|hn?e)"
+_BE = "(?P<be>be?|[mu]?n?v?Sn?v?e?|bhn?e|[mu]n?v{0,3}h?e|[mu]v{0,2}n?h?e|hn?e)"
 _NOT = "(?P<not>[nq]?)"
 _PAUSE = "(?:,[^,.?LTG]{1,12},)?"
 _STOP = "(?=[.?,:&kBzlP]|v+(?!s))"
 _ANSWER = "(?P<answer>A|(?<=d)wA|(?<=y)[Oc]|w?O(?=[.,]))"
-_JUDGED = rf"k?[dy]{{0,2}}{_V}(?:(?P<judged>[+XC-]|H(?=[AO.]))(?P<noun>[AO]?)|{_ANSWER}){_STOP}"
+_JUDGED = rf"k?[dy]{{0,2}}{_V}(?:(?P<judged>[+gXC-]|H(?=[AO.]))(?P<noun>[AOF]?)|{_ANSWER}){_STOP}"
 _SHAPES = {
     # B is the right answer; neither A nor B is correct; this cannot be true; it is C that is correct
-    "subject": rf"(?P<q>[qnE]?)(?P<who>{_LIST}|P[AO]?){_PAUSE},?P?{_V}{_BE}{_V}{_NOT}{_V}{_JUDGED}",
+    "subject": rf"(?P<q>[qnE]?)(?P<who>{_LIST}|P[AO]?){_PAUSE},?P?{_V}{_BE}{_V}{_PAUSE}{_NOT}{_V}{_JUDGED}",
     # the answer to this question must be B; correct answer: B; my choice is not B
-    "object": rf"(?:(?P<judged>[+HC-])(?P<noun>[AO]?)|yv?[AOc]|y(?=:)|A|d[vw]{{0,3}}O(?=b)|OP(?=[bF]))"
-    rf"(?P<between>[^bmuhe.,:?BkLTG]{{0,6}}?){_PAUSE}{_V}(?:{_BE}|:){{1,2}},?{_V}{_NOT}{_V}:?d?(?P<who>{_LIST})(?!w)",
+    "object": rf"(?:(?P<judged>[+HC-])(?P<noun>[AO]?)|yv?[AOc]|y(?=:)|A|d[vw]{{0,3}}O(?=b)|OP?(?=[biF]))"
+    rf"(?P<between>[^bmuhe.,:?BkLTG]{{0,6}}?){_PAUSE}{_V}(?:{_BE}|:){{1,2}},?{_V}{_NOT}{_V}:?[dw]?(?P<who>{_LIST})(?!w)",
     # it is E; B it is
     "it is": rf"P{_BE}{_V}{_NOT}{_V}(?P<who>L){_STOP}",
-    "is it": r"(?:^|(?<=[lBv,]))(?P<who>[LT])Pb(?=[.,])",
+    "is it": rf"(?:^|(?<=[lBv,]))(?P<who>[LT])P{_BE}(?=[.,])",
     # I would pick B; choose B; you should choose B
-    "choice": rf"(?:iv{{0,2}}[mbhu]?(?P<not>n?)v{{0,2}}|^[lBv,]{{0,4}})(?:e?[crC]d?|(?<=i)|(?<=i[mu]))"
+    "choice": rf"(?:iv{{0,2}}[mbhu]?(?P<not>n?)v{{0,2}}(?:e?[crCA]d?|(?<=i[mu]))|^[lBv,]{{0,4}}e?[cC]d?)"
     rf"(?P<who>L|(?<=[crCd])T(?=\.)){_STOP}",
     "urged": rf"m(?P<not>n?)v{{0,2}}c(?P<who>L){_STOP}",
     # everything points to B; the key says B; given all this, B
     "left": rf"(?:J|(?<=[lA])r)v{{0,2}}(?P<who>L){_STOP}",
     "last word": r"^[^LTG]+,v{0,2}(?P<who>L)(?=\.$)",
     # we can rule out A; that rules A out
-    "ruled out": rf"(?:i[muvbeh]{{0,4}}|^)R(?P<who>{_LIST}){_STOP}",
+    "ruled out": rf"(?:i[muvbeh]{{0,4}}|^|Pv?)R(?P<who>{_LIST}|P[AO]?){_STOP}",
     "knocked out": rf"w(?P<who>L)(?P<judged>X){_STOP}",
     # which makes it the right choice
     "made": rf"(?P<not>n?)K(?P<who>{_LIST}|P){_JUDGED}",
     # B: correct; incorrect: A and C
     "mark": rf"(?P<who>L)[:,]{{1,2}}{_NOT}d?(?P<judged>[+-])[AO]?(?=[.?,])",
     "check": r"^(?P<who>L)(?P<judged>[+-])(?=[.])",
-    "checked": rf"^(?P<judged>[+-])[AO]?:?(?P<who>{_LIST})(?=[.])",
+    "checked": rf"^(?P<judged>[+-])[AO]?:?(?P<who>L(?:[,&]{{1,2}}L){{0,25}})(?=[.])",
     # B does not fit best; B is it
-    "fit": rf"(?P<who>L(?:[,&]{{1,2}}L){{0,25}}+)v?[mub]?{_NOT}{_V}(?:F|(?P<judged>f)|(?<=n)m){_STOP}",
+    "fit": rf"(?P<who>L(?:[,&]{{1,2}}L){{0,25}}+|PO?)v?[mub]?{_NOT}{_V}\+?(?:F|(?P<judged>f)|(?<=n)m){_STOP}",
+    "alone": r"^[lBv,]{0,3}(?P<not>n?)v{0,2}d?(?P<who>(?P<judged>[+-]))[AO]?(?=[.]$)",
     "it": rf"(?P<who>L){_BE}{_NOT}P(?=[.B,])",
     # A is wrong and B is not; A is correct, and so is B
     "ellipsis": r"(?:^|[,&kBl])v{0,2}(?P<who>L|P)(?P<be>b)(?P<not>n?)v{0,2}(?=[.,&B])",
-    "likewise": r"(?<=[+A,&])B(?P<be>b)(?P<who>L)(?=[.,])",
+    "likewise": r"(?<=[+A,&B])B(?P<be>b)(?P<who>L)(?=[.,])",
     # no option but B is correct; all options except A are wrong
     "exception": rf"(?P<group>G),?[IB]d?(?P<who>{_LIST}),?{_BE}{_V}{_NOT}{_V}{_JUDGED}",
     # B is better than A; B beats A
-    "better": rf"(?P<who>L){_BE}{_NOT}{_V}d?v{{0,2}}[H+][AO]?[zw](?=d?{_M})",
+    "better": rf"(?P<who>L){_BE}{_NOT}{_V}d?v{{0,2}}(?:[H+]|(?P<judged>[g-]))[AO]?[zwk](?=d?{_M})",
     "beaten": r"(?P<who>L)v{0,2}V",
 }
 _COMPILED = {name: re.compile(shape) for name, shape in _SHAPES.items()}
-_BARE = re.compile(r"^[lBvn,:+AOyd]{0,6}(?:[bmuh]v?e?)?(?P<who>[LT])(?:[,:]?v?|,ib?v?r)\.?$")
+_BARE = re.compile(r"^[lBvn,:+AOyd]{0,6}(?:[bmuh]v?e?)?(?P<who>[LT])(?:,?v?|:v|,ib?v?r)\.?$")
 """A sentence that is nothing but an option: "So, B."."""
 _ASKED = re.compile(
-    r"^[lBv,]{0,4}(?:b(?:n?P|n?d?Ab|n)?)?(?P<who>L)(?:d?v{0,2}(?P<judged>[+-])[AO]?|d[wv]?A)?\?$",
+    r"^[lBv,]{0,4}(?:b(?:n?P|n?d?Ab|n)?|[um]n?(?:Pe)?)?(?P<who>L)e?(?:d?v{0,2}(?P<judged>[+-])[AO]?|d[wv]?A)?\?$",
 )
 """A question that "yes" or "no" answers: "Is B correct?", "Is the answer B?"."""
 _TAG = re.compile(r"[^,],[^,]{1,4}\?$")
@@ -81,7 +82,7 @@ _TAKES_BACK = re.compile(
         .{{0,20}}(?:answers?|verdicts?|analys[ie]s|lines?|text|wrote|said|explanations?|everything|all)
             (?:\ \w+)?\ (?:above|before|earlier)
         |(?:\w+\ ){{0,3}}verdicts?|above|previous|earlier)\b
-    |\b(?:my|the|these|above|previous)\ (?:verdicts?|labels|analyses|conclusions?|explanations?)(?:\ above)?
+    |\b(?:my|the|these|above|previous)\ (?:(?<=my\ )(?:answer|choice)|verdicts?|labels|analyses|conclusions?|explanations?)(?:\ above)?
         \ (?:is|are|was|were|should\ be|must\ be)\ (?:all\ |completely\ )?
         (?:{_WRONG}|reversed|swapped|mixed\ up|the\ other\ way)\b
     |\b(?:given|stated|official|provided|supplied|above|gold|marked)\ (?:answer|label|key|solution)(?:\ [a-z])?
@@ -101,14 +102,20 @@ _REPENTS = re.compile(
 )
 _MINE = re.compile(r"i[mbvhuw]{0,4}(?P<not>n?)v*[rc]")
 """The writer's own belief: "I do not think that ..."."""
+_ONE_BY_ONE = frozenset("next now first second third lastly".split())
+_AT_FIRST = frozenset("first glance surface initially".split())
 _PERHAPS = frozenset("might may could perhaps maybe possibly".split())
 _GOVERN = frozenset("for of on about with to from than call calling".split())
 """Before a label: the sentence speaks of something else, such as the verdict on B."""
-_PLAIN_VERDICTS = frozenset("correct incorrect right wrong false".split())
+_PLAIN_VERDICTS = frozenset("correct incorrect right wrong false eliminated".split()) | {"ruled out"}
 """Enough without "answer" or "option" behind them, even where something else than a label is judged."""
-_JUDGES = frozenset("correct incorrect answer answers verdict vote winner marked called analysis".split())
+_JUDGES = re.compile("\\+(?![wP])|[ACXRVf-]|F(?=[.,])|H(?=[AO.])|n.*g")
+"""A word that judges an option, in a sentence of no known shape."""
+_JUDGING = frozenset("correct best verdict vote winner analysis".split())
+_TURNED = re.compile("[rp].*L.*[+ACc-].*[be]n?v*d?[vw]?-|^[lBv,]*[iP]bv*d?v?-.*[rs].*L")
+"""A report that the sentence itself judges: "the claim that B is correct is false", "I was wrong to say that B is"."""
 _CHOICES = frozenset("choose chosen pick picked select selected".split())
-_ELSEWHERE = frozenset("another different previous last elsewhere otherwise were".split())
+_ELSEWHERE = frozenset("another different previous last than elsewhere otherwise were".split())
 """Of another question, or of no real case."""
 
 
@@ -203,11 +210,18 @@ def _shaped(sentence: Sequence[Token], kinds: str, about: str | None) -> Iterato
             stance = _stance(match) if _is_meant(match) else None
             if stance is None:
                 continue
-            is_correct = (match.groups.get("judged", "") not in ("-", "X", "f") and name != "ruled out") == stance
+            judged = match.groups.get("judged", "")
+            is_correct = (judged not in ("-", "X", "f") and name != "ruled out") == stance
+            if judged == "g" and is_correct:
+                continue
             for token in sentence[found.start("who") : found.end("who")]:
-                if token.kind in "LTG":
+                if token.of in ("both", "neither"):
+                    named = dict.fromkeys(one.of for one in sentence[: found.start()] if one.kind in "LT")
+                    for of in named or ("all",):
+                        yield OptionClaim(of, is_correct == (token.of == "both"), quote)
+                elif token.kind in "LTG":
                     yield _claim(token, match, is_correct, quote)
-                elif token.kind == "P" and (of := _antecedent(sentence[: found.start()]) or about):
+                elif token.kind in "P+-" and (of := _antecedent(sentence[: found.start()]) or about):
                     yield OptionClaim(of, is_correct, quote)
 
 
@@ -236,13 +250,17 @@ def _by_default(sentence: Sequence[Token], kinds: str) -> Iterator[OptionClaim]:
 
     Every negative word turns it round: "calling A correct was a mistake".
     """
-    named = {token.of for token in sentence if token.kind == "L"}
+    named = {token.of for token in sentence if token.kind in "LT"}
     words = {token.word for token in sentence}
-    is_told = re.search("[sxupTG]", kinds) or words & _ELSEWHERE or ("r" in kinds and not _MINE.search(kinds))
-    if len(named) != 1 or is_told:
+    if len(named) != 1 or "L" not in kinds or words & (_ELSEWHERE | _AT_FIRST) or re.search("[sG?]|L[rJ]", kinds):
         return
-    if words & _JUDGES or (words & _CHOICES and kinds.endswith("L.")):
-        yield OptionClaim(named.pop(), len(re.findall("[nfX-]", kinds)) % 2 == 0, _words(sentence))
+    is_told = re.search("[px]|u(?!v*(?:n|e?[XR]))|S(?!.*n).*B", kinds) or (
+        re.search("r(?!B)", kinds) and not _MINE.search(kinds)
+    )
+    if is_told and not _TURNED.search(kinds):
+        return
+    if _JUDGES.search(kinds) or words & _JUDGING or (words & _CHOICES and kinds.endswith("L.")):
+        yield OptionClaim(named.pop(), len(re.findall("[nfXR-]", kinds)) % 2 == 0, _words(sentence))
 
 
 def _stance(match: _Match) -> bool | None:
@@ -252,6 +270,9 @@ def _stance(match: _Match) -> bool | None:
     behind = match.behind
     clause = max(behind.rfind("B"), behind.rfind(":")) + 1
     before, words = behind[clause:], match.sentence[clause : len(behind)]
+    if "S" in be + before[before.rfind(",") + 1 :] and "n" not in be:  # "C seems right", and nothing takes it back
+        is_doubted = "k" in before or any(token.word in _AT_FIRST for token in match.sentence)
+        is_hedged = is_hedged or is_doubted or match.follows != "."
     if is_hedged or re.search(r"s[^,]*$", before) or match.sentence[0].word in ("had", "were") or _is_unreal(match):
         return None
     is_affirmed = ("n" in be) == bool(match.groups.get("not"))
@@ -266,7 +287,7 @@ def _stance(match: _Match) -> bool | None:
 def _is_unreal(match: _Match) -> bool:
     """Does it only say what would be the case: "B would be correct if ..."?"""
     start, end = match.found.span()
-    if "i" in match.found[0] or all(token.word != "would" for token in match.sentence[start:end]):
+    if re.search("[iy]", match.found[0]) or all(token.word != "would" for token in match.sentence[start:end]):
         return False
     return "s" in match.behind or re.match(",?v?s|w{1,3}s", match.found.string[end:]) is not None
 
@@ -277,6 +298,12 @@ def _is_meant(match: _Match) -> bool:
         return _is_answer(match)
     if match.name in ("subject", "made"):
         return _is_verdict(match)
+    if match.name == "fit" and match.found["who"].startswith("P"):
+        return len(match.found["who"]) > 1 or match.sentence[match.found.end() - 1].word in ("fit", "fits")
+    if match.name == "alone":
+        return match.word("judged") in _PLAIN_VERDICTS
+    if match.name == "last word":
+        return match.sentence[0].word not in _ONE_BY_ONE
     if match.name in ("urged", "left"):
         return not re.search("[pur]", match.behind)
     if match.name == "ellipsis":
@@ -303,7 +330,7 @@ def _is_verdict(match: _Match) -> bool:
         return False
     if groups["answer"] == "wA":  # "the logical answer", but not "an irrelevant answer"
         return "T" not in who and match.word("answer", -1) == "the"
-    if re.search("[LG]", who) or groups["noun"] or groups["answer"].endswith("A"):
+    if re.search("[LG]|P[AO]", who) or groups["noun"] or groups["answer"].endswith("A"):
         return True
     return bool(groups["judged"]) and match.word("judged") in _PLAIN_VERDICTS and match.follows in ".,kB"
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 CLASSES = {
     # being
-    "b": "is was are were am remains remain becomes become turns_out turned_out proves",
+    "b": """
+        is was are were am becomes become turns_out turned_out proves happens stands_out_as emerges_as counts_as
+        comes_out_as serves_as
+    """,
     # being, after another verb
     "e": "be been have_been to_be to_have_been",
     # "has to", "ought to"
@@ -13,6 +16,8 @@ CLASSES = {
     "m": "must should would will shall does do did",
     # verbs and words of possibility
     "u": "can could might may perhaps maybe possibly",
+    # appearance
+    "S": "seem seems seemed appear appears appeared look looks looked sound sounds looks_like seems_like feels_like",
     # negation
     "n": """
         not never no_longer hardly far_from anything_but by_no_means in_no_way nothing nobody without lacks
@@ -28,11 +33,15 @@ CLASSES = {
         correct right true accurate valid proper appropriate suitable acceptable best fitting spot_on
         on_the_mark ideal perfect preferable the_way_to_go
     """,
+    # faint praise: only its denial is a verdict
+    "g": "good great strong convincing as_good good_enough enough",
     # blame
     "-": """
         incorrect wrong false mistaken inaccurate invalid erroneous inappropriate unsuitable worst flawed
         misleading impossible nonsense absurd unlikely implausible off_the_mark out_of_the_question
-        a_distractor a_trap a_mistake an_error a_misprint
+        distractor trap a_mistake an_error a_misprint bad poor weak irrelevant unrelated inapplicable unsound
+        inadequate untenable untrue worse inferior less_suitable less_likely less_appropriate less_accurate
+        less_plausible less_correct less_convincing
     """,
     # praise, as a participle
     "C": "chosen selected preferred",
@@ -42,9 +51,12 @@ CLASSES = {
         mistake mistakenly wrongly incorrectly erroneously out
     """,
     # to rule out
-    "R": "rule_out rules_out exclude eliminate reject discard dismiss cross_out avoid",
+    "R": """
+        rule_out rules_out exclude excludes eliminate eliminates reject rejects discard discards dismiss
+        dismisses cross_out crosses_out avoid disqualifies
+    """,
     # the answer
-    "A": "answer answers ans",
+    "A": "answer answers ans conclusion expected_answer model_answer",
     # an option
     "O": """
         solution solutions option options choice choices one ones alternative alternatives selection
@@ -58,7 +70,7 @@ CLASSES = {
     "v": """
         also indeed then still even just only single sole real actual most very other obvious clear now
         always again both of_course in_fact by_far after_all in_the_end without_doubt without_a_doubt
-        of_these all each here too instead no_doubt hence thus therefore ultimately alone for_sure as_well
+        of_these all each here too instead no_doubt without_question beyond_doubt actually finally hence thus therefore ultimately alone for_sure as_well
         logical likely plausible sensible reasonable natural strongest
     """,
     # and
@@ -79,26 +91,23 @@ CLASSES = {
     """,
     # to lead to
     "J": """
-        leaves leads_to points_to point_to left_with arrive_at leaving falls_on goes_to end_up_with suggests
+        leaves leaves_us_with leaving_us_with leads_to points_to point_to left_with arrive_at leaving falls_on goes_to end_up_with suggests
         suggest indicates indicate supports support favours favors money_is_on
     """,
     # to make
     "K": "makes make making made renders",
     # to fit
     "F": """
-        answers_the_question answers_this_question answer_the_question fits_the_question fit_the_question
-        fits_best works_best suits_best fits_the_description makes_the_most_sense makes_most_sense
-        fits_better works_better makes_more_sense wins works work fits fit applies apply makes_sense
-        make_sense qualifies what_the_question_asks_for what_the_question_is_asking_for
-        what_we_are_looking_for what_we_want what_you_want what_we_need what_is_asked hold holds follow
-        follows suit suits holds_up hold_up
+        fits_best works_best suits_best makes_the_most_sense makes_most_sense fits_better works_better
+        makes_more_sense wins works work fits fit applies apply makes_sense make_sense qualifies remains
+        remain hold holds follow follows suit suits holds_up hold_up
     """,
     # to beat
     "V": "beats trumps outperforms",
     # to fail
     "f": "fails makes_no_sense does_nothing",
     # comparison
-    "H": "better more_correct more_accurate more_suitable more_appropriate more_likely more_plausible closer",
+    "H": "better more_correct more_accurate more_suitable more_appropriate more_likely more_plausible closer superior",
     # supposition
     "s": """
         if unless suppose supposing assuming imagine whether where when whenever until in_which as_if
@@ -107,8 +116,7 @@ CLASSES = {
     # belief and report
     "r": """
         think thinks thinking thought believe believes believed believing say says said saying claim claims
-        claimed argue argues argued assume assumes assumed seem seems seemed appear appears appeared look
-        looks looked sound sounds guess guesses guessed expect expects expected tempted tempting confused
+        claimed argue argues argued assume assumes assumed guess guesses guessed expect expects expected tempted tempting confused
         pretend pretends impression feel feels consider considers conclude concludes tell tells told insist
         insists suspect suspects hope hopes wish ask asks asked find finds know sure inclined convinced
         certain confident like
@@ -117,13 +125,12 @@ CLASSES = {
     "p": """
         people many some students student child children often commonly popular everybody everyone someone
         somebody whoever reader readers pupils those anyone anybody others kids beginners learners he she
-        they
     """,
     # denial of a whole clause
     "x": """
-        not_true_that not_the_case_that no_way untrue doubt doubtful wrong_to_say wrong_to_think
+        not_true_that untrue_that not_the_case_that no_way doubt doubtful wrong_to_say wrong_to_think
         incorrect_to_say false_that not_mean not_possible_that a_mistake_to_think a_mistake_to_say disagree
-        a_lie a_myth
+        a_lie myth misconception mistaken_when wrong_when
     """,
     # reasons and concessions
     "k": "because since as while whereas given though although despite due",
@@ -131,13 +138,13 @@ CLASSES = {
     "B": "but however yet so nevertheless ; ergo",
     # what may follow a verdict
     "z": """
-        overall among according based by than for_this for_the_question in_this to_this to_the_question
+        overall among according based by than for_this for_the_question of_the_question in_this to_this to_the_question
         on_this of_all of_the_options of_the_answers of_the_three of_the_four of_the_five in_the_list
         for_our in_our for_the_given
     """,
     # what may open a short answer
     "l": """
-        wait actually sorry correction finally conclusion ok okay hmm hm oh result in_conclusion in_short
+        wait sorry correction ok okay hmm hm oh result in_conclusion in_short
         in_summary to_sum_up on_second_thought i_mean please oops apologies rather never_mind my_mistake yes
         yeah nope edit update let_me_correct_myself hold_on key
     """,
@@ -146,7 +153,7 @@ CLASSES = {
 NAMES = frozenset(
     """
     vitamin vitamins plan grade grades type types hepatitis group class point section side part figure team
-    series note building language letter letters programming gate platform level schedule influenza protein
+    series note building language letters programming gate platform level schedule influenza protein
     factor row seat exhibit mr mrs ms dr st an bus
     """.split()
 )

@@ -17,27 +17,38 @@ _NOUNS = r"(?:options?|answers?|choices?|alternatives?|statements?|ones?)"
 _ARE = r"(?:is|are|was|were)\b"
 _GROUP = re.compile(
     rf"""\b(?:
-        (?P<many>two|three|several|multiple|more\ than\ one|at\ least\ two)
+        (?P<one>(?<!not\ )one\ of\ (?:the|these)(?:\ (?:two|three|four|five|given|listed))?\ {_NOUNS})
+        |(?P<pair>both|neither)(?=\ {_ARE})
+        |(?P<many>two|three|several|multiple|more\ than\ one|at\ least\ two)
             (?:\ of\ (?:the|these))?(?:\ other)?\ {_NOUNS}
-        |(?P<how>none|no|all|both|each|every|any|neither)(?:
-            (?:\ one)?(?:\ of)?(?:\ (?:the|these|those))?(?:\ (?:two|three|four|five|given|listed))?
+        |(?P<how>none|not\ one|not\ a\ single|no|all|both|each|every|any|neither|(?:every|no)thing)(?:
+            (?:\ one|\ single)*(?:\ of)?(?:\ (?:the|these|those))?(?:\ (?:two|three|four|five|given|listed))?
             (?P<other>\ (?:other|remaining))?(?:\ (?:given|listed))?(?:\ {_NOUNS}|\ above)
             (?:\ (?:above|given|listed|here))?
             |\ of\ (?:these|those|them)
-            |(?<=none|both)(?=\ {_ARE})|(?<=all)(?=\ are\b)|(?<=neither)(?=\ {_ARE})
-            |(?:(?<=all)|(?<=none))(?=\ (?:but|except)\b)
+            |(?<=none)(?=\ {_ARE})|(?<=all)(?=\ are\b)
+            |(?:(?<=all)|(?<=none)|(?<=thing))(?=\ (?:but|except|other\ than|apart\ from|besides)\b)
         )
         |(?P<rest>the\ (?:(?:two|three|four)\ )?(?:others|rest|(?:other|remaining)\ (?:(?:two|three|four)\ )?{_NOUNS}))
     )(?!\w)""",
     re.I | re.X,
 )
-_GROUPS = dict(zip("\ue200\ue201\ue202\ue203\ue204", ("all", "many", "rest", "none", "no other"), strict=True))
+_GROUPS = dict(
+    zip(
+        "\ue200\ue201\ue202\ue203\ue204\ue205\ue206",
+        ("all", "many", "rest", "none", "no other", "both", "neither"),
+        strict=True,
+    )
+)
+_NONE = frozenset("none no neither nothing".split()) | {"not one", "not a single"}
 _TOKEN = re.compile(
     rf"[\ue000-\uf8ff]|\b(?:{_PHRASES})\b|[(\[\"']{{0,3}}[A-Za-z](?!\w|['.-]\w)[)\]\"']*|\w+(?:['-]\w+)*|"
     r"(?P<end>[.!?\n]+(?=[\s)\"']|$))|(?P<sign>[:=>]+|-+>?)|[,;&/()\[\]]",
     re.I,
 )
-_BEFORE_LABEL = frozenset("option options answer answers choice choices alternative letter label number".split())
+_BEFORE_LABEL = frozenset(
+    "option options answer answers choice choices alternative letter label number statement item".split()
+)
 _ORDINAL = "first|second|third|fourth|fifth|sixth|seventh|eighth|last"
 _ORDINALS = {word: i for i, word in enumerate(_ORDINAL.split("|")[:-1])}
 _ORDINALS |= {word: i for i, word in enumerate("1st 2nd 3rd 4th 5th 6th 7th 8th".split())}
@@ -47,7 +58,7 @@ _COMMON = frozenset("yes none all there they not much more less up down in on ou
 """Option texts that stand in any sentence; like the words of `CLASSES`, they count only where an answer is due."""
 _AFTER_LABEL = re.compile(r"[.?,:bmuh&kBnzlIFKHsVfrX)P]|v[bmuhFVJ.,]|[+-][.]")
 """What may follow an "A" that is a label; the article goes with a noun."""
-_DUE = re.compile(r"[AO+]v?(?:[be:]|[mu]n?e)v{0,2}n?v{0,2}:?d?$")
+_DUE = re.compile(r"[AO+]v?z?(?:[be:]|[mu]n?e)v{0,2}n?v{0,2}:?d?$")
 """Where an answer is due: "the answer is ..."."""
 _ASIDE = re.compile(
     r"(?<=[LT]),?[&kB]?[nI]q?d?[LTG](?:[,&]{1,2}[dq]?[LTG]){0,25}+,?(?=[.?,bmuhkBP])"
@@ -81,6 +92,16 @@ def plain(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in text.split("\n"))
 
 
+_SEEKS = (
+    r"(?:(?:is|was) (?:really |being )?(?:asked|wanted|sought|looked)"
+    r"|(?:the|this) question (?:really |actually )?(?:asks|is asking|wants|is looking|seeks|needs|requires|is after|calls)"
+    r"|(?:we|you|i|they) (?:really |actually )?(?:are looking|are asked|need|want|seek|are after))(?: for)?(?!\w)"
+)
+_MEETS = (
+    r"(?:answer|fit|match(?:e)?|satisf(?:y|ie)|meet|suit|address(?:e)?|fulfil|fulfill)s? (?:best )?(?:all )?(?:of )?"
+    r"(?:the|this|that|these|every|each|our|any) (?:\w+ )?"
+    r"(?:questions?|descriptions?|conditions?|criteri(?:on|a)|requirements?|stem|clues?|prompt|bill)(?!\w)"
+)
 _MARKUP = re.compile(r"[^\x00-\x7f]|[`*~#_$|\\<>{}]")
 _SIGNS = str.maketrans(
     dict.fromkeys("‘’‚‛′`´", "'")
@@ -112,6 +133,9 @@ _FULL_FORMS = tuple(
         (".", r"\bno\.(?=\d)", "number "),
         (" of ", rf"\b({_ORDINAL}) of (?:the|these) {_NOUNS}\b", r"\1 option"),
         ("-", r"\b(option|choice|answer)-(?=[A-Z]\b)", r"\1 "),
+        (" ", rf"\b(?:what|(?:{_NOUNS}|thing)(?: that| which)?) {_SEEKS}", "answer"),
+        (" ", rf"\b{_MEETS}", "fits"),
+        (" out", r"\b(rule|cross)(s|es|ed)? (this|that|it)( option| choice| answer)? out\b", r"\1\2 out \3\4"),
         (" )", r"([(\[]) ([A-Za-z]) ([)\]])", r"\1\2\3"),
         (" ]", r"([(\[]) ([A-Za-z]) ([)\]])", r"\1\2\3"),
     )
@@ -148,6 +172,9 @@ def _texts(question: Question) -> _Texts:
         labels.setdefault(plain(option.text).strip(" .").casefold(), option.label)
     found = [text for text in labels if len(text) > 1 and not all(w in _LEXICON or w in _COMMON for w in text.split())]
     words = "|".join(re.escape(text) for text in sorted(found, key=len, reverse=True))
+    words += "|" * bool(words) + "|".join(
+        rf'(?<=["\'])(?:{re.escape(text)})(?=[.,]?["\'])' for text in labels if len(text) > 1
+    )
     return _Texts(re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.I) if words else None, labels)
 
 
@@ -159,18 +186,26 @@ def _marked(text: str, question: Question) -> str:
         label = texts.labels.get(found[0].casefold())
         if label:
             return f" {_mark(label)} "
-        if found["many"]:
-            return " \ue201 "
-        if found["rest"] or (found["other"] and found["how"].lower() not in ("none", "no", "neither")):
-            return " \ue202 "
-        if found["how"].lower() in ("none", "no", "neither"):
-            return " \ue204 " if found["other"] else " \ue203 "
-        return " \ue200 "
+        if found["one"]:
+            return "one"
+        is_none = (found["pair"] or found["how"] or "").lower() in _NONE
+        if found["pair"]:
+            group = "neither" if is_none else "both"
+        elif found["many"] or found["rest"] or (found["other"] and not is_none):
+            group = "many" if found["many"] else "rest"
+        elif is_none:
+            group = "no other" if found["other"] else "none"
+        else:
+            group = "all"
+        return f" {_SIGN_OF[group]} "
 
     text = _GROUP.sub(group, text)
     if texts.pattern is None:
         return text
     return texts.pattern.sub(lambda found: f" {_mark(texts.labels[found[0].casefold()])} ", text)
+
+
+_SIGN_OF = {group: sign for sign, group in _GROUPS.items()}
 
 
 def _mark(label: str) -> str:
@@ -219,7 +254,7 @@ def _joined(tokens: Sequence[Token]) -> list[Token]:
             if joined[at].of == token.of:
                 del joined[at + 1 :]
                 continue
-        elif token.kind == "L" and joined and joined[-1].word in _BEFORE_LABEL:
+        elif token.kind == "L" and joined and joined[-1].word in _BEFORE_LABEL and not tail.endswith("iA"):
             joined.pop()
         elif token.kind in "OA" and tail.endswith("L") and (joined[-1].word in _ORDINALS or joined[-1].word == "last"):
             continue
@@ -244,17 +279,22 @@ def _raw(match: re.Match[str]) -> Token:
     return Token(kind, match[0] if len(word.strip("()[]\"'")) == 1 else word)
 
 
+def _may_precede(word: str) -> bool:
+    """May a capital letter after this word of no class be an option, and no name such as "bus C"?"""
+    return word in BEFORE_OPTION or word in _BEFORE_LABEL or word.endswith(("ing", "ed"))
+
+
 def _is_label(word: str, before: Token, ahead: str, is_due: bool) -> bool:
     """Is a single letter the label of an option here?"""
     letter = word.strip("()[]\"'")
-    if before.word in NAMES or (before.kind == "w" and before.word.isalpha() and before.word not in BEFORE_OPTION):
+    if before.word in NAMES or (before.kind == "w" and before.word.isalpha() and not _may_precede(before.word)):
         return False
     if len(word) > len(letter) + 1:
         return True
     is_due = is_due or before.kind in "OA"
     can_end = _AFTER_LABEL.match(ahead) is not None
     if letter.islower():
-        return len(word) > 1 or (is_due and can_end) or (before.kind in ".?l" and ahead[0] == "b")
+        return len(word) > 1 or (is_due and can_end) or (before.kind in ".?lBk,&" and ahead[0] == "b")
     if letter == "I":
         return is_due and ahead[0] in ".?,"
     if letter == "A":
