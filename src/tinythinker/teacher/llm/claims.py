@@ -21,20 +21,20 @@ _BE = "(?P<be>be?|[mu]?n?v?Sn?v?e?|bhn?e|[mu]n?v{0,3}h?e|[mu]v{0,2}n?h?e|hn?e)"
 _NOT = "(?P<not>[nq]?)"
 _PAUSE = "(?:,[^,.?LTG]{1,12},)?"
 _STOP = "(?=[.?,:&kBzlP]|v+(?!s))"
-_ANSWER = "(?P<answer>A|(?<=d)wA|(?<=y)[Oc]|w?O(?=[.,]))"
+_ANSWER = "(?P<answer>A|(?<=d)wA|(?<=y)[Oc]|w?O(?=[.,])|(?<=dvv)(?=[.,]))"
 _JUDGED = rf"k?[dy]{{0,2}}{_V}(?:(?P<judged>[+gXC-]|H(?=[AO.]))(?P<noun>[AOF]?)|{_ANSWER}){_STOP}"
 _SHAPES = {
     # B is the right answer; neither A nor B is correct; this cannot be true; it is C that is correct
-    "subject": rf"(?P<q>[qnE]?)(?P<who>{_LIST}|P[AO]?){_PAUSE},?P?{_V}{_BE}{_V}{_PAUSE}{_NOT}{_V}{_JUDGED}",
+    "subject": rf"(?P<q>[qnE]?)v?(?P<who>{_LIST}|P[AO]?){_PAUSE},?P?{_V}{_BE}{_V}{_PAUSE}{_NOT}{_V}{_JUDGED}",
     # the answer to this question must be B; correct answer: B; my choice is not B
-    "object": rf"(?:(?P<judged>[+HC-])(?P<noun>[AO]?)|yv?[AOc]|y(?=:)|A|d[vw]{{0,3}}O(?=b)|OP?(?=[biF]))"
+    "object": rf"(?:(?P<judged>[+HC-])(?P<noun>[AO]?)|yv?[AOc]|y(?=:)|A|d[vw]{{0,3}}O(?:wc)?(?=b)|OP?(?=[biF]))"
     rf"(?P<between>[^bmuhe.,:?BkLTG]{{0,6}}?){_PAUSE}{_V}(?:{_BE}|:){{1,2}},?{_V}{_NOT}{_V}:?[dw]?(?P<who>{_LIST})(?!w)",
     # it is E; B it is
     "it is": rf"P{_BE}{_V}{_NOT}{_V}(?P<who>L){_STOP}",
     "is it": rf"(?:^|(?<=[lBv,]))(?P<who>[LT])P{_BE}(?=[.,])",
     # I would pick B; choose B; you should choose B
     "choice": rf"(?:iv{{0,2}}[mbhu]?(?P<not>n?)v{{0,2}}(?:e?[crCA]d?|(?<=i[mu]))|^[lBv,]{{0,4}}e?[cC]d?)"
-    rf"(?P<who>L|(?<=[crCd])T(?=\.)){_STOP}",
+    rf"(?P<who>L|(?<=[crCd])T(?=\.)|P[AO]?(?=\.)){_STOP}",
     "urged": rf"m(?P<not>n?)v{{0,2}}c(?P<who>L){_STOP}",
     # everything points to B; the key says B; given all this, B
     "left": rf"(?:J|(?<=[lA])r)v{{0,2}}(?P<who>L){_STOP}",
@@ -49,7 +49,7 @@ _SHAPES = {
     "check": r"^(?P<who>L)(?P<judged>[+-])(?=[.])",
     "checked": rf"^(?P<judged>[+-])[AO]?:?(?P<who>L(?:[,&]{{1,2}}L){{0,25}})(?=[.])",
     # B does not fit best; B is it
-    "fit": rf"(?P<who>L(?:[,&]{{1,2}}L){{0,25}}+|PO?)v?[mub]?{_NOT}{_V}\+?(?:F|(?P<judged>f)|(?<=n)m){_STOP}",
+    "fit": rf"(?P<who>L(?:[,&]{{1,2}}L){{0,25}}+|G|PO?)v?[mub]?{_NOT}{_V}\+?(?:F|(?P<judged>f)|(?<=n)m){_STOP}",
     "alone": r"^[lBv,]{0,3}(?P<not>n?)v{0,2}d?(?P<who>(?P<judged>[+-]))[AO]?(?=[.]$)",
     "it": rf"(?P<who>L){_BE}{_NOT}P(?=[.B,])",
     # A is wrong and B is not; A is correct, and so is B
@@ -58,7 +58,7 @@ _SHAPES = {
     # no option but B is correct; all options except A are wrong
     "exception": rf"(?P<group>G),?[IB]d?(?P<who>{_LIST}),?{_BE}{_V}{_NOT}{_V}{_JUDGED}",
     # B is better than A; B beats A
-    "better": rf"(?P<who>L){_BE}{_NOT}{_V}d?v{{0,2}}(?:[H+]|(?P<judged>[g-]))[AO]?[zwk](?=d?{_M})",
+    "better": rf"(?P<who>L){_BE}{_NOT}{_V}d?v{{0,2}}(?:[H+]|(?P<judged>[g-]))[AO]?[zwk]d?(?P<than>{_M})",
     "beaten": r"(?P<who>L)v{0,2}V",
 }
 _COMPILED = {name: re.compile(shape) for name, shape in _SHAPES.items()}
@@ -67,6 +67,7 @@ _BARE = re.compile(r"^[lBvn,:+AOyd]{0,6}(?:[bmuh]v?e?)?(?P<who>[LT])(?:,?v?|:v|,
 _ASKED = re.compile(
     r"^[lBv,]{0,4}(?:b(?:n?P|n?d?Ab|n)?|[um]n?(?:Pe)?)?(?P<who>L)e?(?:d?v{0,2}(?P<judged>[+-])[AO]?|d[wv]?A)?\?$",
 )
+_ANSWERS = re.compile("n?v?d?(?P<judged>[+-])[AO]?[.,]|")
 """A question that "yes" or "no" answers: "Is B correct?", "Is the answer B?"."""
 _TAG = re.compile(r"[^,],[^,]{1,4}\?$")
 """A question that claims: "B is correct, isn't it?"."""
@@ -77,6 +78,7 @@ _TAKES_BACK = re.compile(
         \b(?:mistakes?|error|wrong|swapped|verdicts|labels|up)\b
     |\bi\ (?:was|am|stand)\ (?:mistaken|corrected|wrong)(?=\ ?[.,!;:]|$|\ about\ (?:option\ )?[a-z]\b)
     |\bi\ take\ (?:that|it|this)\ back\b
+    |\bi\ (?:have\ )?swapped\b|\b(?:should|must)\ be\ swapped\b|\bswap\ the\ (?:verdicts|labels|answers)\b
     |\b(?:scratch|strike)\ that\b
     |\b(?:ignore|disregard|forget|discard)\ (?:the|my|what|all|everything|these)\ (?:
         .{{0,20}}(?:answers?|verdicts?|analys[ie]s|lines?|text|wrote|said|explanations?|everything|all)
@@ -87,8 +89,8 @@ _TAKES_BACK = re.compile(
         (?:{_WRONG}|reversed|swapped|mixed\ up|the\ other\ way)\b
     |\b(?:given|stated|official|provided|supplied|above|gold|marked)\ (?:answer|label|key|solution)(?:\ [a-z])?
         \ (?:is|was|must\ be|seems|has\ to\ be)\ (?:\w+ly\ )?(?:an?\ )?(?:mistake|error|typo|misprint|{_WRONG})\b
-    |\b(?:there\ (?:is|are)|(?:this|the)\ question\ has)\ (?:
-            no|not\ one|two|three|several|more\ than\ one|many|multiple)
+    |\b(?:there\ (?:is|are)|(?:this|the)\ question\ (?:is\ \w+\ and\ )?has)\ (?:
+            no|not\ an?|not\ any|not\ one|two|three|several|more\ than\ one|many|multiple)
         \ (?:really\ )?(?:correct|right|valid)\ (?:answer|option|choice)s?
         (?=\ ?[.,!;]|$|\ here|\ among|\ in\ the|\ given|\ for\ this)
     |\b(?:correct|right)\ (?:answer|option|choice)\ is
@@ -100,18 +102,22 @@ _TAKES_BACK = re.compile(
 _REPENTS = re.compile(
     r"^(?:no|wait|actually|sorry|correction)\b ?[,.!:-]+ ?(?:\w{1,12} ){0,5}?(?P<not>not )?(?P<bad>in)?correct\b", re.I
 )
-_MINE = re.compile(r"i[mbvhuw]{0,4}(?P<not>n?)v*[rc]")
+_SHOWN = re.compile("[lA]v*r|^[lBv,]*Pv*r")
+"""A report that stands for a fact: "the key says", "this tells us"."""
+_MINE = re.compile(r"i[mbvhuwe]{0,5}(?P<not>n?)v*[rc]")
 """The writer's own belief: "I do not think that ..."."""
 _ONE_BY_ONE = frozenset("next now first second third lastly".split())
 _AT_FIRST = frozenset("first glance surface initially".split())
 _PERHAPS = frozenset("might may could perhaps maybe possibly".split())
 _GOVERN = frozenset("for of on about with to from than call calling".split())
 """Before a label: the sentence speaks of something else, such as the verdict on B."""
-_PLAIN_VERDICTS = frozenset("correct incorrect right wrong false eliminated".split()) | {"ruled out"}
+_PLAIN_VERDICTS = frozenset("correct incorrect right wrong false eliminated rejected".split()) | {"ruled out"}
 """Enough without "answer" or "option" behind them, even where something else than a label is judged."""
-_JUDGES = re.compile("\\+(?![wP])|[ACXRVf-]|F(?=[.,])|H(?=[AO.])|n.*g")
+_JUDGES = re.compile("\\+(?![wP])|[ACXRVf-]|H(?=[AO.])|n.*g")
 """A word that judges an option, in a sentence of no known shape."""
 _JUDGING = frozenset("correct best verdict vote winner analysis".split())
+_NEGATIVES = re.compile("^&b|^x|[nfXR-]")
+_I_CHOOSE = re.compile(r"(?:i|^[lBvmn,]*c).*L\.$")
 _TURNED = re.compile("[rp].*L.*[+ACc-].*[be]n?v*d?[vw]?-|^[lBv,]*[iP]bv*d?v?-.*[rs].*L")
 """A report that the sentence itself judges: "the claim that B is correct is false", "I was wrong to say that B is"."""
 _CHOICES = frozenset("choose chosen pick picked select selected".split())
@@ -196,8 +202,11 @@ def _bare(found: re.Match[str], sentence: Sequence[Token]) -> Iterator[OptionCla
 def _answered(asked: Sequence[Token], sentence: Sequence[Token]) -> Iterator[OptionClaim]:
     """The claim of a question that the next sentence answers with yes or no."""
     found = _ASKED.match("".join(token.kind for token in asked)) if asked else None
-    if found and (word := sentence[0].word) in ("yes", "yeah", "no", "nope"):
-        is_correct = word.startswith("y") != (found["judged"] == "-")
+    if found and (answer := _ANSWERS.match("".join(token.kind for token in sentence))):
+        word, judged = sentence[0].word, answer["judged"]
+        if not judged and word not in ("yes", "yeah", "no", "nope"):
+            return
+        is_correct = judged == "+" if judged else word.startswith("y") != (found["judged"] == "-")
         yield OptionClaim(asked[found.start("who")].of, is_correct, f"{_words(asked)}? {_words(sentence)}")
 
 
@@ -227,6 +236,9 @@ def _shaped(sentence: Sequence[Token], kinds: str, about: str | None) -> Iterato
 
 def _claim(token: Token, match: _Match, is_correct: bool, quote: str) -> OptionClaim:
     """What a match says about one mention in it."""
+    if match.name == "better" and is_correct:
+        worse = match.sentence[match.found.start("than")]
+        return OptionClaim(token.of, True, quote) if worse.kind == "G" else OptionClaim(worse.of, False, quote)
     if match.groups.get("group"):
         group = match.sentence[match.found.start("group")].of
         return OptionClaim(token.of, is_correct == (group in ("none", "no other")), quote)
@@ -252,15 +264,24 @@ def _by_default(sentence: Sequence[Token], kinds: str) -> Iterator[OptionClaim]:
     """
     named = {token.of for token in sentence if token.kind in "LT"}
     words = {token.word for token in sentence}
-    if len(named) != 1 or "L" not in kinds or words & (_ELSEWHERE | _AT_FIRST) or re.search("[sG?]|L[rJ]", kinds):
+    if len(named) != 1 or "L" not in kinds or re.search("[sG?]|L[rJ]", kinds) or _is_limited(sentence):
         return
-    is_told = re.search("[px]|u(?!v*(?:n|e?[XR]))|S(?!.*n).*B", kinds) or (
-        re.search("r(?!B)", kinds) and not _MINE.search(kinds)
-    )
+    if words & _ELSEWHERE or (words & _AT_FIRST and "n" not in kinds):
+        return
+    is_report = re.search("r(?!B)", kinds) and not _SHOWN.search(kinds) and not _MINE.search(kinds)
+    is_told = is_report or re.search("p|(?<!^)x|u(?!v*(?:n|e?[XR]))|S(?!.*n).*B", kinds)
     if is_told and not _TURNED.search(kinds):
         return
-    if _JUDGES.search(kinds) or words & _JUDGING or (words & _CHOICES and kinds.endswith("L.")):
-        yield OptionClaim(named.pop(), len(re.findall("[nfXR-]", kinds)) % 2 == 0, _words(sentence))
+    if _JUDGES.search(kinds) or words & _JUDGING or (words & _CHOICES and _I_CHOOSE.search(kinds)):
+        yield OptionClaim(named.pop(), len(_NEGATIVES.findall(kinds)) % 2 == 0, _words(sentence))
+
+
+def _is_limited(sentence: Sequence[Token]) -> bool:
+    """Does it speak of a special case: "for fish, C would be best", "C is correct only for fish"?"""
+    words = [token.word for token in sentence]
+    if words[0] in ("for", "in") and "would" in words and all(token.kind not in "iy" for token in sentence):
+        return True
+    return any(word == "only" and after in ("for", "in", "about", "of") for word, after in zip(words, words[1:]))
 
 
 def _stance(match: _Match) -> bool | None:
@@ -281,12 +302,15 @@ def _stance(match: _Match) -> bool | None:
     if mine := _MINE.search(before):
         return is_affirmed != bool(mine["not"])
     is_told = any(token.kind == "r" or token.word in _PERHAPS for token in words[before.rfind(",") + 1 :])
+    is_told = is_told and not _SHOWN.search(before)
     return None if is_told else is_affirmed
 
 
 def _is_unreal(match: _Match) -> bool:
     """Does it only say what would be the case: "B would be correct if ..."?"""
     start, end = match.found.span()
+    if _is_limited(match.sentence):
+        return True
     if re.search("[iy]", match.found[0]) or all(token.word != "would" for token in match.sentence[start:end]):
         return False
     return "s" in match.behind or re.match(",?v?s|w{1,3}s", match.found.string[end:]) is not None
@@ -298,12 +322,16 @@ def _is_meant(match: _Match) -> bool:
         return _is_answer(match)
     if match.name in ("subject", "made"):
         return _is_verdict(match)
+    if match.name == "fit" and match.word("who", -1) in _GOVERN:
+        return False
     if match.name == "fit" and match.found["who"].startswith("P"):
         return len(match.found["who"]) > 1 or match.sentence[match.found.end() - 1].word in ("fit", "fits")
     if match.name == "alone":
         return match.word("judged") in _PLAIN_VERDICTS
     if match.name == "last word":
         return match.sentence[0].word not in _ONE_BY_ONE
+    if match.name == "urged" and match.sentence[match.found.start()].word == "would":
+        return False
     if match.name in ("urged", "left"):
         return not re.search("[pur]", match.behind)
     if match.name == "ellipsis":
@@ -326,7 +354,7 @@ def _is_verdict(match: _Match) -> bool:
     behind = match.found.string[: match.found.start("who")]
     if groups.get("q") == "n" or re.search("G,?[IB]d?$", behind):
         return False
-    if match.name == "subject" and match.word("who", -1) in _GOVERN:
+    if match.name == "subject" and match.word("who", -1) in _GOVERN and match.word("who", -2) not in ("all", "both"):
         return False
     if groups["answer"] == "wA":  # "the logical answer", but not "an irrelevant answer"
         return "T" not in who and match.word("answer", -1) == "the"

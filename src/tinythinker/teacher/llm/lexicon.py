@@ -21,7 +21,7 @@ CLASSES = {
     # negation
     "n": """
         not never no_longer hardly far_from anything_but by_no_means in_no_way nothing nobody without lacks
-        no
+        no nearly almost half partly partially
     """,
     # exclusion: "rather than B"
     "I": """
@@ -34,17 +34,18 @@ CLASSES = {
         on_the_mark ideal perfect preferable the_way_to_go
     """,
     # faint praise: only its denial is a verdict
-    "g": "good great strong convincing as_good good_enough enough",
+    "g": "good great strong convincing viable as_good good_enough enough",
     # blame
     "-": """
         incorrect wrong false mistaken inaccurate invalid erroneous inappropriate unsuitable worst flawed
         misleading impossible nonsense absurd unlikely implausible off_the_mark out_of_the_question
         distractor trap a_mistake an_error a_misprint bad poor weak irrelevant unrelated inapplicable unsound
-        inadequate untenable untrue worse inferior less_suitable less_likely less_appropriate less_accurate
+        inadequate untenable untrue unacceptable off_the_table beside_the_point no_good least_likely
+        least_suitable least_appropriate least_plausible worse inferior less_suitable less_likely less_appropriate less_accurate
         less_plausible less_correct less_convincing
     """,
     # praise, as a participle
-    "C": "chosen selected preferred",
+    "C": "chosen selected preferred accepted",
     # blame, as a participle
     "X": """
         ruled_out excluded eliminated rejected discarded dismissed disqualified refuted disproved removed
@@ -53,14 +54,14 @@ CLASSES = {
     # to rule out
     "R": """
         rule_out rules_out exclude excludes eliminate eliminates reject rejects discard discards dismiss
-        dismisses cross_out crosses_out avoid disqualifies
+        dismisses cross_out crosses_out avoid disqualifies strike skip forget ignore
     """,
     # the answer
     "A": "answer answers ans conclusion expected_answer model_answer",
     # an option
     "O": """
         solution solutions option options choice choices one ones alternative alternatives selection
-        response match bet candidate label letter verdict
+        response match one_left option_left choice_left option_left_standing bet candidate label letter verdict
     """,
     # owners of an answer
     "y": "my our your final intended",
@@ -70,7 +71,7 @@ CLASSES = {
     "v": """
         also indeed then still even just only single sole real actual most very other obvious clear now
         always again both of_course in_fact by_far after_all in_the_end without_doubt without_a_doubt
-        of_these all each here too instead no_doubt without_question beyond_doubt actually finally hence thus therefore ultimately alone for_sure as_well
+        almost_certainly nearly_always odd_one_out of_these all each here too instead no_doubt without_question beyond_doubt actually finally hence thus therefore ultimately alone for_sure as_well
         logical likely plausible sensible reasonable natural strongest
     """,
     # and
@@ -86,13 +87,13 @@ CLASSES = {
     # to choose
     "c": """
         choose chose choosing pick picked picking select selecting go_with go_for going_with going_for
-        went_with opt_for opted_for settle_on settle_for vote_for mark tick circle stick_with answer_with
+        went_with opt_for opted_for settle_on settle_for vote_for settled_on voted_for mark tick circle stick_with answer_with
         mean meant bet_on leaning_towards lean_towards leaning_toward lean_toward switch_to change_to
     """,
     # to lead to
     "J": """
         leaves leaves_us_with leaving_us_with leads_to points_to point_to left_with arrive_at leaving falls_on goes_to end_up_with suggests
-        suggest indicates indicate supports support favours favors money_is_on
+        suggest indicates indicate supports support favours favors money_is_on implies means confirms
     """,
     # to make
     "K": "makes make making made renders",
@@ -100,12 +101,15 @@ CLASSES = {
     "F": """
         fits_best works_best suits_best makes_the_most_sense makes_most_sense fits_better works_better
         makes_more_sense wins works work fits fit applies apply makes_sense make_sense qualifies remains
-        remain hold holds follow follows suit suits holds_up hold_up
+        remain comes_out_on_top stands_out takes_it qualify hold holds follow follows suit suits holds_up hold_up
     """,
     # to beat
     "V": "beats trumps outperforms",
     # to fail
-    "f": "fails makes_no_sense does_nothing",
+    "f": """
+        fails fail makes_no_sense makes_little_sense does_nothing misses_the_point falls_away falls_short drops_out
+        contradicts_the_question
+    """,
     # comparison
     "H": "better more_correct more_accurate more_suitable more_appropriate more_likely more_plausible closer superior",
     # supposition
@@ -119,7 +123,7 @@ CLASSES = {
         claimed argue argues argued assume assumes assumed guess guesses guessed expect expects expected tempted tempting confused
         pretend pretends impression feel feels consider considers conclude concludes tell tells told insist
         insists suspect suspects hope hopes wish ask asks asked find finds know sure inclined convinced
-        certain confident like
+        certain confident like agree agrees
     """,
     # other people
     "p": """
@@ -145,7 +149,7 @@ CLASSES = {
     # what may open a short answer
     "l": """
         wait sorry correction ok okay hmm hm oh result in_conclusion in_short
-        in_summary to_sum_up on_second_thought i_mean please oops apologies rather never_mind my_mistake yes
+        in_summary to_sum_up on_second_thought i_mean please oops apologies rather never_mind my_mistake common_sense logic reason yes
         yeah nope edit update let_me_correct_myself hold_on key
     """,
 }

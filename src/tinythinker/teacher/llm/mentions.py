@@ -98,9 +98,9 @@ _SEEKS = (
     r"|(?:we|you|i|they) (?:really |actually )?(?:are looking|are asked|need|want|seek|are after))(?: for)?(?!\w)"
 )
 _MEETS = (
-    r"(?:answer|fit|match(?:e)?|satisf(?:y|ie)|meet|suit|address(?:e)?|fulfil|fulfill)s? (?:best )?(?:all )?(?:of )?"
+    r"(?:answer|fit|match(?:e)?|satisf(?:y|ie)|meet|suit|address(?:e)?|fulfil|fulfill|tick|check)s? (?:best )?(?:all )?(?:of )?"
     r"(?:the|this|that|these|every|each|our|any) (?:\w+ )?"
-    r"(?:questions?|descriptions?|conditions?|criteri(?:on|a)|requirements?|stem|clues?|prompt|bill)(?!\w)"
+    r"(?:questions?|descriptions?|conditions?|criteri(?:on|a)|requirements?|stem|clues?|prompt|bill|box(?:es)?)(?!\w)"
 )
 _MARKUP = re.compile(r"[^\x00-\x7f]|[`*~#_$|\\<>{}]")
 _SIGNS = str.maketrans(
@@ -127,6 +127,7 @@ _FULL_FORMS = tuple(
         ("'", r"'d\b", " would"),
         ("'", r"'m\b", " am"),
         ("'", r"'ll\b", " will"),
+        ("'", r"'re\b", " are"),
         ("'", r"\blet's\b", "let us"),
         ("'", r"\b([A-Z])'s(?= (?:the|not|correct|wrong|right|incorrect|my|our|it|clearly|definitely)\b)", r"\1 is"),
         (". ", r"\bno\. (?=\d)", "number "),
@@ -281,7 +282,7 @@ def _raw(match: re.Match[str]) -> Token:
 
 def _may_precede(word: str) -> bool:
     """May a capital letter after this word of no class be an option, and no name such as "bus C"?"""
-    return word in BEFORE_OPTION or word in _BEFORE_LABEL or word.endswith(("ing", "ed"))
+    return word in BEFORE_OPTION or word in _BEFORE_LABEL or word.endswith(("ing", "ed", "s"))
 
 
 def _is_label(word: str, before: Token, ahead: str, is_due: bool) -> bool:
@@ -294,6 +295,8 @@ def _is_label(word: str, before: Token, ahead: str, is_due: bool) -> bool:
     is_due = is_due or before.kind in "OA"
     can_end = _AFTER_LABEL.match(ahead) is not None
     if letter.islower():
+        if before.kind == "b" and letter not in "ai" and ahead[0] == ".":
+            return True
         return len(word) > 1 or (is_due and can_end) or (before.kind in ".?lBk,&" and ahead[0] == "b")
     if letter == "I":
         return is_due and ahead[0] in ".?,"
