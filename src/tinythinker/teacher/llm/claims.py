@@ -22,18 +22,18 @@ _NOT = "(?P<not>[nq]?)"
 _PAUSE = "(?:,[^,.?LTG]{1,12},)?"
 _STOP = "(?=[.?,:&kBzlP]|v+(?!s))"
 _ANSWER = "(?P<answer>A|(?<=d)wA|(?<=y)[Oc]|w?O(?=[.,])|(?<=dvv)(?=[.,]))"
-_JUDGED = rf"k?[dy]{{0,2}}{_V}(?:(?P<judged>[+gXC-]|H(?=[AO.]))(?P<noun>[AOF]?)|{_ANSWER}){_STOP}"
+_JUDGED = rf"k?[dy]{{0,2}}{_V}(?:(?P<judged>[+gXC-]|H(?=[AO.]))(?P<noun>[AOF]?|(?<=d.)w(?=[.]))|{_ANSWER}){_STOP}"
 _SHAPES = {
     # B is the right answer; neither A nor B is correct; this cannot be true; it is C that is correct
     "subject": rf"(?P<q>[qnE]?)v?(?P<who>{_LIST}|P[AO]?){_PAUSE},?P?{_V}{_BE}{_V}{_PAUSE}{_NOT}{_V}{_JUDGED}",
     # the answer to this question must be B; correct answer: B; my choice is not B
-    "object": rf"(?:(?P<judged>[+HC-])(?P<noun>[AO]?)|yv?[AOc]|y(?=:)|A|d[vw]{{0,3}}O(?:wc)?(?=b)|OP?(?=[biF]))"
+    "object": rf"(?:(?P<judged>[+HC-])(?P<noun>[AO]?)|yv?[AOcr]|y(?=:)|A|d[vw]{{0,3}}O(?:wc)?(?=b)|OP?(?=[biF]))"
     rf"(?P<between>[^bmuhe.,:?BkLTG]{{0,6}}?){_PAUSE}{_V}(?:{_BE}|:){{1,2}},?{_V}{_NOT}{_V}:?[dw]?(?P<who>{_LIST})(?!w)",
     # it is E; B it is
     "it is": rf"P{_BE}{_V}{_NOT}{_V}(?P<who>L){_STOP}",
     "is it": rf"(?:^|(?<=[lBv,]))(?P<who>[LT])P{_BE}(?=[.,])",
     # I would pick B; choose B; you should choose B
-    "choice": rf"(?:iv{{0,2}}[mbhu]?(?P<not>n?)v{{0,2}}(?:e?[crCA]d?|(?<=i[mu]))|^[lBv,]{{0,4}}e?[cC]d?)"
+    "choice": rf"(?:iv{{0,2}}[mbhu]?(?P<not>n?)v{{0,2}}(?:e?[crCA](?:Pe)?d?|(?<=i[mu]))|^[lBv,]{{0,4}}e?[cC]d?)"
     rf"(?P<who>L|(?<=[crCd])T(?=\.)|P[AO]?(?=\.)){_STOP}",
     "urged": rf"m(?P<not>n?)v{{0,2}}c(?P<who>L){_STOP}",
     # everything points to B; the key says B; given all this, B
@@ -62,7 +62,7 @@ _SHAPES = {
     "beaten": r"(?P<who>L)v{0,2}V",
 }
 _COMPILED = {name: re.compile(shape) for name, shape in _SHAPES.items()}
-_BARE = re.compile(r"^[lBvn,:+AOyd]{0,6}(?:[bmuh]v?e?)?(?P<who>[LT])(?:,?v?|:v|,ib?v?r)\.?$")
+_BARE = re.compile(r"^(?:w{1,3}:)?[lBvn,:+AOyd]{0,6}(?:[bmuh]v?e?)?(?P<who>[LT])(?:,?v?|:v|,ib?v?r)\.?$")
 """A sentence that is nothing but an option: "So, B."."""
 _ASKED = re.compile(
     r"^[lBv,]{0,4}(?:b(?:n?P|n?d?Ab|n)?|[um]n?(?:Pe)?)?(?P<who>L)e?(?:d?v{0,2}(?P<judged>[+-])[AO]?|d[wv]?A)?\?$",
@@ -121,7 +121,9 @@ _I_CHOOSE = re.compile(r"(?:i|^[lBvmn,]*c).*L\.$")
 _TURNED = re.compile("[rp].*L.*[+ACc-].*[be]n?v*d?[vw]?-|^[lBv,]*[iP]bv*d?v?-.*[rs].*L")
 """A report that the sentence itself judges: "the claim that B is correct is false", "I was wrong to say that B is"."""
 _CHOICES = frozenset("choose chosen pick picked select selected".split())
-_ELSEWHERE = frozenset("another different previous last than elsewhere otherwise were".split())
+_ELSEWHERE = frozenset(
+    "close near between differ differs exceeds compare add adds need another different previous last than elsewhere otherwise were".split()
+)
 """Of another question, or of no real case."""
 
 
@@ -178,16 +180,18 @@ def claims(text: str, question: Question, about: str | None = None) -> Iterator[
         yield OptionClaim("verdicts", False, back[0])
     bare: list[OptionClaim] = []
     asked: list[Token] = []
+    before: str | None = None
     for sentence in sentences(text, question):
         kinds = "".join(token.kind for token in sentence)
         yield from _answered(asked, sentence)
         asked = sentence if kinds.endswith("?") else []
-        if not about and not re.search(_M, kinds):
+        subject, before = about or before, None if about else _antecedent(sentence)
+        if not subject and not re.search(_M, kinds):
             continue
         if found := _BARE.match(kinds):
             bare += _bare(found, sentence)
         elif not asked or _TAG.search(kinds):
-            yield from list(_shaped(sentence, kinds, about)) or _by_default(sentence, kinds)
+            yield from list(_shaped(sentence, kinds, subject)) or _by_default(sentence, kinds)
     if len({claim.of for claim in bare}) == 1:  # several are a list of the options
         yield from bare
 
@@ -268,7 +272,7 @@ def _by_default(sentence: Sequence[Token], kinds: str) -> Iterator[OptionClaim]:
         return
     if words & _ELSEWHERE or (words & _AT_FIRST and "n" not in kinds):
         return
-    is_report = re.search("r(?!B)", kinds) and not _SHOWN.search(kinds) and not _MINE.search(kinds)
+    is_report = re.search("r(?!,?B)", kinds) and not _SHOWN.search(kinds) and not _MINE.search(kinds)
     is_told = is_report or re.search("p|(?<!^)x|u(?!v*(?:n|e?[XR]))|S(?!.*n).*B", kinds)
     if is_told and not _TURNED.search(kinds):
         return
@@ -292,8 +296,8 @@ def _stance(match: _Match) -> bool | None:
     clause = max(behind.rfind("B"), behind.rfind(":")) + 1
     before, words = behind[clause:], match.sentence[clause : len(behind)]
     if "S" in be + before[before.rfind(",") + 1 :] and "n" not in be:  # "C seems right", and nothing takes it back
-        is_doubted = "k" in before or any(token.word in _AT_FIRST for token in match.sentence)
-        is_hedged = is_hedged or is_doubted or match.follows != "."
+        is_doubted = re.search("[ks]", before) or any(token.word in _AT_FIRST for token in match.sentence)
+        is_hedged = is_hedged or bool(is_doubted) or match.follows != "."
     if is_hedged or re.search(r"s[^,]*$", before) or match.sentence[0].word in ("had", "were") or _is_unreal(match):
         return None
     is_affirmed = ("n" in be) == bool(match.groups.get("not"))
@@ -330,10 +334,14 @@ def _is_meant(match: _Match) -> bool:
         return match.word("judged") in _PLAIN_VERDICTS
     if match.name == "last word":
         return match.sentence[0].word not in _ONE_BY_ONE
-    if match.name == "urged" and match.sentence[match.found.start()].word == "would":
-        return False
-    if match.name in ("urged", "left"):
-        return not re.search("[pur]", match.behind)
+    if match.name == "choice":
+        return all(
+            not token.word.startswith("consider") for token in match.sentence[match.found.start() : match.found.end()]
+        )
+    if match.name == "urged":
+        return match.sentence[match.found.start()].word != "would" and not re.search("[ur]", match.behind)
+    if match.name == "left":
+        return not re.search("[npur]", match.behind)
     if match.name == "ellipsis":
         return match.found.string.startswith("l") or re.search("[+A-]", match.behind) is not None
     return True
@@ -343,6 +351,8 @@ def _is_answer(match: _Match) -> bool:
     """Does "the answer is ..." give the answer? An option's text must end there, and may not follow "the best is"."""
     if "p" in match.groups["between"]:
         return False
+    if match.groups["between"] == "w" and match.word("judged") in ("correct", "right", "wrong", "incorrect"):
+        return "T" not in match.found["who"] or match.follows == "."
     if not match.groups["noun"] and not match.found[0].startswith(("A", "y")):
         return "T" not in match.found["who"]
     return "T" not in match.found["who"] or match.follows in ".?,:kB&z"

@@ -6,14 +6,16 @@ CLASSES = {
     # being
     "b": """
         is was are were am becomes become turns_out turned_out proves happens stands_out_as emerges_as counts_as
-        comes_out_as serves_as
+        comes_out_as serves_as represents provides gives contains states offers include includes is_considered
+        is_regarded_as is_seen_as can_be_considered can_be_regarded_as can_be_seen_as can_be_found_in is_found_in
+        lies_in lies_with is_given_by
     """,
     # being, after another verb
     "e": "be been have_been to_be to_have_been",
     # "has to", "ought to"
     "h": "has have had ought needs got deserves",
     # verbs of certainty
-    "m": "must should would will shall does do did",
+    "m": "have_to has_to had_to need_to needs_to ought_to must should would will shall does do did",
     # verbs and words of possibility
     "u": "can could might may perhaps maybe possibly",
     # appearance
@@ -61,7 +63,7 @@ CLASSES = {
     # an option
     "O": """
         solution solutions option options choice choices one ones alternative alternatives selection
-        response match one_left option_left choice_left option_left_standing bet candidate label letter verdict
+        response statement match one_left option_left choice_left option_left_standing bet candidate label letter verdict
     """,
     # owners of an answer
     "y": "my our your final intended",
@@ -71,7 +73,7 @@ CLASSES = {
     "v": """
         also indeed then still even just only single sole real actual most very other obvious clear now
         always again both of_course in_fact by_far after_all in_the_end without_doubt without_a_doubt
-        almost_certainly nearly_always odd_one_out of_these all each here too instead no_doubt without_question beyond_doubt actually finally hence thus therefore ultimately alone for_sure as_well
+        safe_to_say almost_certainly nearly_always odd_one_out of_these all each here too instead no_doubt without_question beyond_doubt actually finally hence thus therefore ultimately alone for_sure as_well
         logical likely plausible sensible reasonable natural strongest
     """,
     # and
@@ -88,7 +90,7 @@ CLASSES = {
     "c": """
         choose chose choosing pick picked picking select selecting go_with go_for going_with going_for
         went_with opt_for opted_for settle_on settle_for vote_for settled_on voted_for mark tick circle stick_with answer_with
-        mean meant bet_on leaning_towards lean_towards leaning_toward lean_toward switch_to change_to
+        mean meant bet_on prefer favor favour get leaning_towards lean_towards leaning_toward lean_toward switch_to change_to
     """,
     # to lead to
     "J": """
@@ -123,7 +125,7 @@ CLASSES = {
         claimed argue argues argued assume assumes assumed guess guesses guessed expect expects expected tempted tempting confused
         pretend pretends impression feel feels consider considers conclude concludes tell tells told insist
         insists suspect suspects hope hopes wish ask asks asked find finds know sure inclined convinced
-        certain confident like agree agrees
+        certain confident like agree agrees deem regard rate
     """,
     # other people
     "p": """
@@ -132,7 +134,7 @@ CLASSES = {
     """,
     # denial of a whole clause
     "x": """
-        not_true_that untrue_that not_the_case_that no_way doubt doubtful wrong_to_say wrong_to_think
+        not_true_that untrue_that unlikely_that impossible_that improbable_that not_the_case_that no_way doubt doubtful wrong_to_say wrong_to_think
         incorrect_to_say false_that not_mean not_possible_that a_mistake_to_think a_mistake_to_say disagree
         a_lie myth misconception mistaken_when wrong_when
     """,
@@ -142,14 +144,14 @@ CLASSES = {
     "B": "but however yet so nevertheless ; ergo",
     # what may follow a verdict
     "z": """
-        overall among according based by than for_this for_the_question of_the_question in_this to_this to_the_question
+        overall among according based by than for_this to_this_question for_the_question of_the_question in_this to_this to_the_question
         on_this of_all of_the_options of_the_answers of_the_three of_the_four of_the_five in_the_list
         for_our in_our for_the_given
     """,
     # what may open a short answer
     "l": """
         wait sorry correction ok okay hmm hm oh result in_conclusion in_short
-        in_summary to_sum_up on_second_thought i_mean please oops apologies rather never_mind my_mistake common_sense logic reason yes
+        in_summary to_sum_up on_second_thought i_mean please oops apologies rather bottom_line never_mind my_mistake common_sense logic reason yes
         yeah nope edit update let_me_correct_myself hold_on key
     """,
 }

@@ -58,7 +58,7 @@ _COMMON = frozenset("yes none all there they not much more less up down in on ou
 """Option texts that stand in any sentence; like the words of `CLASSES`, they count only where an answer is due."""
 _AFTER_LABEL = re.compile(r"[.?,:bmuh&kBnzlIFKHsVfrX)P]|v[bmuhFVJ.,]|[+-][.]")
 """What may follow an "A" that is a label; the article goes with a noun."""
-_DUE = re.compile(r"[AO+]v?z?(?:[be:]|[mu]n?e)v{0,2}n?v{0,2}:?d?$")
+_DUE = re.compile(r"(?:[AO+]v?z?(?:[be:]|[mu]n?e)v{0,2}n?v{0,2}:?|i[mu]?[crA])d?$")
 """Where an answer is due: "the answer is ..."."""
 _ASIDE = re.compile(
     r"(?<=[LT]),?[&kB]?[nI]q?d?[LTG](?:[,&]{1,2}[dq]?[LTG]){0,25}+,?(?=[.?,bmuhkBP])"
@@ -231,14 +231,16 @@ def _tokens(marked: str, question: Question) -> list[Token]:
 def _named(token: Token, before: Token, ahead: str, behind: str, question: Question) -> Token:
     """A word as a mention of an option, if it is one; `ahead` and `behind` are the classes around it."""
     word, labels = token.word.strip("()[]\"'").lower(), question.labels
-    is_due = _DUE.search(behind) is not None
+    is_due = _DUE.search(behind) is not None or (before.kind in ".lB" and re.match("b[d+-]", ahead) is not None)
     if len(word) == 1 and word.isascii() and word.isalpha():
         return Token("L", token.word, word.upper()) if _is_label(token.word, before, ahead, is_due) else token
     number = _NUMBERS.get(word, len(labels))
     if number < len(labels) and before.word in _BEFORE_LABEL and ahead[0] != "O":
         return Token("L", word, labels[number])
-    if is_due and ahead[0] in ".?,:kB" and word in (texts := _texts(question).labels):
+    if is_due and ahead[0] in ".?,:kBb" and word in (texts := _texts(question).labels):
         return Token("T", word, texts[word])
+    if before.kind == "y":  # "my first choice"
+        return token
     place = len(labels) - 1 if word == "last" else _ORDINALS.get(word, len(labels))
     if place < len(labels) and (ahead[0] == "O" or (ahead[0] == "A" and word != "last")):
         return Token("L", word, labels[place])
