@@ -17,28 +17,28 @@ from tinythinker.teacher.llm.mentions import Token, plain, sentences
 _M = "[LTG]"
 _LIST = rf"{_M}(?:(?:,[dq]{{0,2}}{_M}){{0,25}},?&{{1,2}}[dq]{{0,2}}{_M}){{0,8}}+"
 _V = "v{0,3}"
-_BE = "(?P<be>be?|[mu]?n?v?Sn?v?e?|bhn?e|[mu]n?v{0,3}h?e|[mu]v{0,2}n?h?e|hn?e)"
+_BE = "(?P<be>be?|[mu]?n?v?Sn?v?e?|bhn?e|[mu]n?[uv]{0,3}h?e|[mu]v{0,2}n?h?e|hn?e)"
 _NOT = "(?P<not>[nq]?)"
 _PAUSE = "(?:,[^,.?LTG]{1,12},)?"
 _STOP = "(?=[.?,:&kBzlP]|v+(?!s))"
 _ANSWER = "(?P<answer>A|(?<=d)wA|(?<=y)[Oc]|w?O(?=[.,])|(?<=dvv)(?=[.,]))"
-_JUDGED = rf"k?[dy]{{0,2}}{_V}(?:(?P<judged>[+gXC-]|H(?=[AO.]))(?P<noun>[AOF]?|(?<=d.)w(?=[.]))|{_ANSWER}){_STOP}"
+_JUDGED = rf"k?[dy]{{0,2}}{_V}(?:(?P<judged>[+gXC-]|H(?=[AOF.]))(?P<noun>[AOF]?|(?<=d.)w(?=[.]))|{_ANSWER}){_STOP}"
 _SHAPES = {
     # B is the right answer; neither A nor B is correct; this cannot be true; it is C that is correct
     "subject": rf"(?P<q>[qnE]?)v?(?P<who>{_LIST}|P[AO]?){_PAUSE},?P?{_V}{_BE}{_V}{_PAUSE}{_NOT}{_V}{_JUDGED}",
     # the answer to this question must be B; correct answer: B; my choice is not B
-    "object": rf"(?:(?P<judged>[+HC-])(?P<noun>[AO]?)|yv?[AOcr]|y(?=:)|A|d[vw]{{0,3}}O(?:wc)?(?=b)|OP?(?=[biF]))"
+    "object": rf"(?:(?P<judged>[+HC-])(?P<noun>[AO]?)|yv?[AOcr]|y(?=:)|A|d[vw]{{0,3}}Oz?(?=b)|OP?(?=[biF]))"
     rf"(?P<between>[^bmuhe.,:?BkLTG]{{0,6}}?){_PAUSE}{_V}(?:{_BE}|:){{1,2}},?{_V}{_NOT}{_V}:?[dw]?(?P<who>{_LIST})(?!w)",
     # it is E; B it is
     "it is": rf"P{_BE}{_V}{_NOT}{_V}(?P<who>L){_STOP}",
     "is it": rf"(?:^|(?<=[lBv,]))(?P<who>[LT])P{_BE}(?=[.,])",
     # I would pick B; choose B; you should choose B
     "choice": rf"(?:iv{{0,2}}[mbhu]?(?P<not>n?)v{{0,2}}(?:e?[crCA](?:Pe)?d?|(?<=i[mu]))|^[lBv,]{{0,4}}e?[cC]d?)"
-    rf"(?P<who>L|(?<=[crCd])T(?=\.)|P[AO]?(?=\.)){_STOP}",
+    rf"(?P<who>L|(?<=[crCAd])T(?=\.)|P[AO]?(?=\.)){_STOP}",
     "urged": rf"m(?P<not>n?)v{{0,2}}c(?P<who>L){_STOP}",
     # everything points to B; the key says B; given all this, B
     "left": rf"(?:J|(?<=[lA])r)v{{0,2}}(?P<who>L){_STOP}",
-    "last word": r"^[^LTG]+,v{0,2}(?P<who>L)(?=\.$)",
+    "last word": r"(?:^[^LTG]+,v{0,2}|,[vB]{1,2})(?P<who>L)(?=\.$)",
     # we can rule out A; that rules A out
     "ruled out": rf"(?:i[muvbeh]{{0,4}}|^|Pv?)R(?P<who>{_LIST}|P[AO]?){_STOP}",
     "knocked out": rf"w(?P<who>L)(?P<judged>X){_STOP}",
@@ -49,16 +49,18 @@ _SHAPES = {
     "check": r"^(?P<who>L)(?P<judged>[+-])(?=[.])",
     "checked": rf"^(?P<judged>[+-])[AO]?:?(?P<who>L(?:[,&]{{1,2}}L){{0,25}})(?=[.])",
     # B does not fit best; B is it
-    "fit": rf"(?P<who>L(?:[,&]{{1,2}}L){{0,25}}+|G|PO?)v?[mub]?{_NOT}{_V}\+?(?:F|(?P<judged>f)|(?<=n)m){_STOP}",
-    "alone": r"^[lBv,]{0,3}(?P<not>n?)v{0,2}d?(?P<who>(?P<judged>[+-]))[AO]?(?=[.]$)",
+    "fit": rf"(?P<who>L(?:[,&]{{1,2}}L){{0,25}}+|G|P[AO]?)v?[mub]?{_NOT}{_V}\+?(?:F|(?P<judged>f)|(?<=n)m)"
+    rf"(?:{_STOP}|(?<=f)(?={_M}))",
+    "alone": r"(?:^|[,&B])[lBv,&]{0,3}b?v{0,2}(?P<not>n?)v{0,2}d?(?P<who>(?P<judged>[+-])[AO]?|A)(?=[.]$)",
     "it": rf"(?P<who>L){_BE}{_NOT}P(?=[.B,])",
     # A is wrong and B is not; A is correct, and so is B
     "ellipsis": r"(?:^|[,&kBl])v{0,2}(?P<who>L|P)(?P<be>b)(?P<not>n?)v{0,2}(?=[.,&B])",
-    "likewise": r"(?<=[+A,&B])B(?P<be>b)(?P<who>L)(?=[.,])",
+    "likewise": r"(?<=[+A,&B])[Bk](?P<be>b)(?P<who>L)(?=[.,])",
+    "too": r"(?<=[+A])[,&B]{1,2}(?P<who>L)v(?=[.])",
     # no option but B is correct; all options except A are wrong
     "exception": rf"(?P<group>G),?[IB]d?(?P<who>{_LIST}),?{_BE}{_V}{_NOT}{_V}{_JUDGED}",
     # B is better than A; B beats A
-    "better": rf"(?P<who>L){_BE}{_NOT}{_V}d?v{{0,2}}(?:[H+]|(?P<judged>[g-]))[AO]?[zwk]d?(?P<than>{_M})",
+    "better": rf"(?P<who>L|P[AO]?){_BE}{_NOT}{_V}d?v{{0,2}}(?:[H+][AO]?[zw]|(?P<judged>[g-])[AO]?[zwk])d?(?P<than>{_M})",
     "beaten": r"(?P<who>L)v{0,2}V",
 }
 _COMPILED = {name: re.compile(shape) for name, shape in _SHAPES.items()}
@@ -111,7 +113,9 @@ _AT_FIRST = frozenset("first glance surface initially".split())
 _PERHAPS = frozenset("might may could perhaps maybe possibly".split())
 _GOVERN = frozenset("for of on about with to from than call calling".split())
 """Before a label: the sentence speaks of something else, such as the verdict on B."""
-_PLAIN_VERDICTS = frozenset("correct incorrect right wrong false eliminated rejected".split()) | {"ruled out"}
+_PLAIN_VERDICTS = frozenset("correct incorrect right wrong false eliminated rejected chosen selected".split()) | {
+    "ruled out"
+}
 """Enough without "answer" or "option" behind them, even where something else than a label is judged."""
 _JUDGES = re.compile("\\+(?![wP])|[ACXRVf-]|H(?=[AO.])|n.*g")
 """A word that judges an option, in a sentence of no known shape."""
@@ -120,7 +124,7 @@ _NEGATIVES = re.compile("^&b|^x|[nfXR-]")
 _I_CHOOSE = re.compile(r"(?:i|^[lBvmn,]*c).*L\.$")
 _TURNED = re.compile("[rp].*L.*[+ACc-].*[be]n?v*d?[vw]?-|^[lBv,]*[iP]bv*d?v?-.*[rs].*L")
 """A report that the sentence itself judges: "the claim that B is correct is false", "I was wrong to say that B is"."""
-_CHOICES = frozenset("choose chosen pick picked select selected".split())
+_CHOICES = frozenset("choose chosen pick picked select selected".split()) | {"to choose", "to pick", "to select"}
 _ELSEWHERE = frozenset(
     "close near between differ differs exceeds compare add adds need another different previous last than elsewhere otherwise were".split()
 )
@@ -234,8 +238,8 @@ def _shaped(sentence: Sequence[Token], kinds: str, about: str | None) -> Iterato
                         yield OptionClaim(of, is_correct == (token.of == "both"), quote)
                 elif token.kind in "LTG":
                     yield _claim(token, match, is_correct, quote)
-                elif token.kind in "P+-" and (of := _antecedent(sentence[: found.start()]) or about):
-                    yield OptionClaim(of, is_correct, quote)
+                elif token.kind in "P+-A" and (of := _antecedent(sentence[: found.start()]) or about):
+                    yield _claim(token._replace(kind="L", of=of), match, is_correct, quote)
 
 
 def _claim(token: Token, match: _Match, is_correct: bool, quote: str) -> OptionClaim:
@@ -292,7 +296,7 @@ def _stance(match: _Match) -> bool | None:
     """Does the sentence affirm (True) or deny (False) what the shape says? None: it supposes or reports it."""
     be = match.groups.get("be", "")
     is_hedged = "u" in be and "n" not in be and "v" not in be and match.groups.get("judged") != "X"
-    behind = match.behind
+    behind = match.behind if match.name != "alone" else ""
     clause = max(behind.rfind("B"), behind.rfind(":")) + 1
     before, words = behind[clause:], match.sentence[clause : len(behind)]
     if "S" in be + before[before.rfind(",") + 1 :] and "n" not in be:  # "C seems right", and nothing takes it back
@@ -328,10 +332,13 @@ def _is_meant(match: _Match) -> bool:
         return _is_verdict(match)
     if match.name == "fit" and match.word("who", -1) in _GOVERN:
         return False
+    if match.groups.get("judged") == "f" and match.follows in ("L", "T", "G"):
+        return True
     if match.name == "fit" and match.found["who"].startswith("P"):
-        return len(match.found["who"]) > 1 or match.sentence[match.found.end() - 1].word in ("fit", "fits")
+        return len(match.found["who"]) > 1 or match.sentence[match.found.end() - 1].word in ("fit", "fits", "fits best")
     if match.name == "alone":
-        return match.word("judged") in _PLAIN_VERDICTS
+        is_plain = match.word("judged" if match.groups["judged"] else "who") in _PLAIN_VERDICTS | {"answer"}
+        return is_plain and not re.search(_M, match.behind)
     if match.name == "last word":
         return match.sentence[0].word not in _ONE_BY_ONE
     if match.name == "choice":
@@ -368,6 +375,8 @@ def _is_verdict(match: _Match) -> bool:
         return False
     if groups["answer"] == "wA":  # "the logical answer", but not "an irrelevant answer"
         return "T" not in who and match.word("answer", -1) == "the"
+    if groups["noun"] == "w" and match.word("judged") not in _PLAIN_VERDICTS:
+        return False
     if re.search("[LG]|P[AO]", who) or groups["noun"] or groups["answer"].endswith("A"):
         return True
     return bool(groups["judged"]) and match.word("judged") in _PLAIN_VERDICTS and match.follows in ".,kB"

@@ -32,7 +32,7 @@ CLASSES = {
     """,
     # praise
     "+": """
-        correct right true accurate valid proper appropriate suitable acceptable best fitting spot_on
+        correct apt equally_good just_as_good as_correct as_right as_likely as_plausible right true accurate valid proper appropriate suitable acceptable best fitting spot_on
         on_the_mark ideal perfect preferable the_way_to_go
     """,
     # faint praise: only its denial is a verdict
@@ -42,15 +42,15 @@ CLASSES = {
         incorrect wrong false mistaken inaccurate invalid erroneous inappropriate unsuitable worst flawed
         misleading impossible nonsense absurd unlikely implausible off_the_mark out_of_the_question
         distractor trap a_mistake an_error a_misprint bad poor weak irrelevant unrelated inapplicable unsound
-        inadequate untenable untrue unacceptable off_the_table beside_the_point no_good least_likely
+        inadequate untenable weaker weakest least_convincing untrue unacceptable off_the_table beside_the_point no_good least_likely
         least_suitable least_appropriate least_plausible worse inferior less_suitable less_likely less_appropriate less_accurate
-        less_plausible less_correct less_convincing
+        less_plausible less_logical less_sensible less_reasonable less_fitting less_precise less_apt less_correct less_convincing
     """,
     # praise, as a participle
     "C": "chosen selected preferred accepted",
     # blame, as a participle
     "X": """
-        ruled_out excluded eliminated rejected discarded dismissed disqualified refuted disproved removed
+        ruled_out excluded eliminated rejected discarded dismissed disqualified refuted disproved removed crossed_out ignored
         mistake mistakenly wrongly incorrectly erroneously out
     """,
     # to rule out
@@ -73,7 +73,7 @@ CLASSES = {
     "v": """
         also indeed then still even just only single sole real actual most very other obvious clear now
         always again both of_course in_fact by_far after_all in_the_end without_doubt without_a_doubt
-        safe_to_say almost_certainly nearly_always odd_one_out of_these all each here too instead no_doubt without_question beyond_doubt actually finally hence thus therefore ultimately alone for_sure as_well
+        it_goes_without_saying_that safe_to_say almost_certainly nearly_always odd_one_out of_these all each here too instead no_doubt without_question beyond_doubt actually finally hence thus therefore ultimately alone for_sure as_well
         logical likely plausible sensible reasonable natural strongest
     """,
     # and
@@ -90,12 +90,12 @@ CLASSES = {
     "c": """
         choose chose choosing pick picked picking select selecting go_with go_for going_with going_for
         went_with opt_for opted_for settle_on settle_for vote_for settled_on voted_for mark tick circle stick_with answer_with
-        mean meant bet_on prefer favor favour get leaning_towards lean_towards leaning_toward lean_toward switch_to change_to
+        mean meant bet_on prefer favor favour get insist_on decide_on decided_on decide_for decided_for leaning_towards lean_towards leaning_toward lean_toward switch_to change_to
     """,
     # to lead to
     "J": """
         leaves leaves_us_with leaving_us_with leads_to points_to point_to left_with arrive_at leaving falls_on goes_to end_up_with suggests
-        suggest indicates indicate supports support favours favors money_is_on implies means confirms
+        suggest indicates indicate supports support favours favors money_is_on leads_me_to leads_us_to brings_us_to brings_me_to takes_us_to gives_us implies means confirms
     """,
     # to make
     "K": "makes make making made renders",
@@ -106,14 +106,14 @@ CLASSES = {
         remain comes_out_on_top stands_out takes_it qualify hold holds follow follows suit suits holds_up hold_up
     """,
     # to beat
-    "V": "beats trumps outperforms",
+    "V": "beats trumps outperforms wins_over",
     # to fail
     "f": """
-        fails fail makes_no_sense makes_little_sense does_nothing misses_the_point falls_away falls_short drops_out
-        contradicts_the_question
+        fails fail loses loses_to pales_beside makes_no_sense makes_little_sense does_nothing misses_the_point falls_away falls_short drops_out
+        contradicts_the_question has_nothing_to_do_with_the_question has_no_bearing_on_the_question
     """,
     # comparison
-    "H": "better more_correct more_accurate more_suitable more_appropriate more_likely more_plausible closer superior",
+    "H": "better more_correct more_accurate more_suitable more_appropriate more_likely far_better much_better a_lot_better likelier stronger more_plausible more_logical more_sensible more_reasonable more_natural more_fitting more_precise more_apt more_convincing more_obvious more_accurately closer superior",
     # supposition
     "s": """
         if unless suppose supposing assuming imagine whether where when whenever until in_which as_if
@@ -125,7 +125,7 @@ CLASSES = {
         claimed argue argues argued assume assumes assumed guess guesses guessed expect expects expected tempted tempting confused
         pretend pretends impression feel feels consider considers conclude concludes tell tells told insist
         insists suspect suspects hope hopes wish ask asks asked find finds know sure inclined convinced
-        certain confident like agree agrees deem regard rate
+        certain confident like agree agrees reckon figure deem regard rate
     """,
     # other people
     "p": """
@@ -144,7 +144,7 @@ CLASSES = {
     "B": "but however yet so nevertheless ; ergo",
     # what may follow a verdict
     "z": """
-        overall among according based by than for_this to_this_question for_the_question of_the_question in_this to_this to_the_question
+        overall among according based by than to_choose to_pick to_select for_this to_this_question for_the_question of_the_question in_this to_this to_the_question
         on_this of_all of_the_options of_the_answers of_the_three of_the_four of_the_five in_the_list
         for_our in_our for_the_given
     """,
@@ -168,7 +168,7 @@ BEFORE_OPTION = frozenset(
     """
     with for of to from about on in at into under against unlike call calls called calling prefer consider why
     how take takes making rules rule than versus vs see here there today prefers love recommend give gives
-    mention like behind
+    mention like behind afraid
     """.split()
 )
 """Other words of no class before a capital letter that is an option; after any other noun it is a name: "bus C"."""

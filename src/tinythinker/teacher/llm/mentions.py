@@ -18,6 +18,7 @@ _ARE = r"(?:is|are|was|were)\b"
 _GROUP = re.compile(
     rf"""\b(?:
         (?P<one>(?<!not\ )one\ of\ (?:the|these)(?:\ (?:two|three|four|five|given|listed))?\ {_NOUNS})
+        |(?:the|these)\ {_NOUNS}(?=\ are\ (?:all|both)\b)
         |(?P<pair>both|neither)(?=\ {_ARE})
         |(?P<many>two|three|several|multiple|more\ than\ one|at\ least\ two)
             (?:\ of\ (?:the|these))?(?:\ other)?\ {_NOUNS}
@@ -26,7 +27,7 @@ _GROUP = re.compile(
             (?P<other>\ (?:other|remaining))?(?:\ (?:given|listed))?(?:\ {_NOUNS}|\ above)
             (?:\ (?:above|given|listed|here))?
             |\ of\ (?:these|those|them)
-            |(?<=none)(?=\ {_ARE})|(?<=all)(?=\ are\b)
+            |(?<=none)(?=\ {_ARE})|(?<=thing)(?=\ (?:{_ARE}|fits\b|works\b|applies\b))|(?<=all)(?=\ are\b)
             |(?:(?<=all)|(?<=none)|(?<=thing))(?=\ (?:but|except|other\ than|apart\ from|besides)\b)
         )
         |(?P<rest>the\ (?:(?:two|three|four)\ )?(?:others|rest|(?:other|remaining)\ (?:(?:two|three|four)\ )?{_NOUNS}))
@@ -124,10 +125,10 @@ _FULL_FORMS = tuple(
         ("'", r"\bain't\b", "is not"),
         ("'", r"n't\b", " not"),
         ("'", r"\b(it|that|this|answer|there|what|here)'s\b", r"\1 is"),
-        ("'", r"'d\b", " would"),
-        ("'", r"'m\b", " am"),
-        ("'", r"'ll\b", " will"),
-        ("'", r"'re\b", " are"),
+        ("'", r"(?<=\w)'d\b", " would"),
+        ("'", r"(?<=\w)'m\b", " am"),
+        ("'", r"(?<=\w)'ll\b", " will"),
+        ("'", r"(?<=\w)'re\b", " are"),
         ("'", r"\blet's\b", "let us"),
         ("'", r"\b([A-Z])'s(?= (?:the|not|correct|wrong|right|incorrect|my|our|it|clearly|definitely)\b)", r"\1 is"),
         (". ", r"\bno\. (?=\d)", "number "),
@@ -137,6 +138,11 @@ _FULL_FORMS = tuple(
         (" ", rf"\b(?:what|(?:{_NOUNS}|thing)(?: that| which)?) {_SEEKS}", "answer"),
         (" ", rf"\b{_MEETS}", "fits"),
         (" out", r"\b(rule|cross)(s|es|ed)? (this|that|it)( option| choice| answer)? out\b", r"\1\2 out \3\4"),
+        (
+            " of ",
+            rf"\b(best|worst|(?:most|least) \w+) (?:one )?of (?:all )?(?:of )?(?:the|these) (?:\w+ )?{_NOUNS}",
+            r"\1 option",
+        ),
         (" )", r"([(\[]) ([A-Za-z]) ([)\]])", r"\1\2\3"),
         (" ]", r"([(\[]) ([A-Za-z]) ([)\]])", r"\1\2\3"),
     )
