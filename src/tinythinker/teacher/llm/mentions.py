@@ -57,7 +57,7 @@ _NUMBERS = {word: i for i, word in enumerate("one two three four five six seven 
 _NUMBERS |= {str(i + 1): i for i in range(len(LABELS))}
 _COMMON = frozenset("yes none all there they not much more less up down in on out off".split())
 """Option texts that stand in any sentence; like the words of `CLASSES`, they count only where an answer is due."""
-_AFTER_LABEL = re.compile(r"[.?,:bmuh&kBnzlIFKHsVfrX)P]|v[bmuhFVJ.,]|[+-][.]")
+_AFTER_LABEL = re.compile(r"[.?,:bmuhS&kBnzlIFKHsVfrX)P]|v[bmuhFVJ.,]|[+-][.]")
 """What may follow an "A" that is a label; the article goes with a noun."""
 _DUE = re.compile(r"(?:[AO+]v?z?(?:[be:]|[mu]n?e)v{0,2}n?v{0,2}:?|i[mu]?[crA])d?$")
 """Where an answer is due: "the answer is ..."."""
