@@ -10,7 +10,7 @@ from tinythinker.teacher.llm.claims import claims
 QUESTION = ask("Where do people keep money?", "bank", "tree", "high school")
 
 
-@pytest.mark.parametrize("half", ["dev", "seen", "own"])
+@pytest.mark.parametrize("half", ["dev", "seen", "held_out_2", "own"])
 def test_contradictions_are_rejected_and_other_sentences_kept_apart_from_the_known_misses(half: str) -> None:
     known = corpus()["known_misses"]
     accepted: set[str] = set()
@@ -65,6 +65,21 @@ def said(text: str, about: str | None = None) -> set[tuple[str, bool]]:
         ("A. bank\nB. tree\nC. high school", set()),
         ("A bank is right next to the river.", set()),
         ("Ignore the verdicts above.", {("verdicts", False)}),
+        ("'C' is the answer.", {("C", True)}),
+        ("What the question asks for is C.", {("C", True)}),
+        ("C satisfies all the conditions.", {("C", True)}),
+        ("C seems to be the right answer.", {("C", True)}),
+        ("C seems right, but it is not.", {("C", False)}),
+        ("C is almost right.", {("C", False)}),
+        ("A is less suitable than C.", {("A", False)}),
+        ("C is better than A.", {("A", False)}),
+        ("Saying that A is correct would be a mistake.", {("A", False)}),
+        ("It is a misconception that C is correct.", {("C", False)}),
+        ("For fish, C would be the best choice.", set()),
+        ("Next, option C.", set()),
+        ("C is not a good answer.", {("C", False)}),
+        ("A and C are near, so neither is right.", {("A", False), ("C", False)}),
+        ("Just one of the options is right.", set()),
     ],
 )
 def test_a_claim_is_what_a_sentence_asserts_of_an_option(text: str, wanted: set[tuple[str, bool]]) -> None:
@@ -74,6 +89,8 @@ def test_a_claim_is_what_a_sentence_asserts_of_an_option(text: str, wanted: set[
 def test_it_means_the_option_that_the_text_explains() -> None:
     assert said("So it is not the right answer.", about="B") == {("B", False)}
     assert said("So it is not the right answer.") == set()
+    assert said("and is therefore not the answer.", about="B") == {("B", False)}
+    assert said("C is a school. So it is wrong.") == {("C", False)}
     assert said("A was given as the answer, but it is wrong.") >= {("A", False)}
 
 

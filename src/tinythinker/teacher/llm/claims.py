@@ -8,7 +8,8 @@ be B", "I would pick B". Suppositions, reported beliefs, questions and mere ment
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from tinythinker.core.records import Question
@@ -47,20 +48,23 @@ _SHAPES = {
     # B: correct; incorrect: A and C
     "mark": rf"(?P<who>L)[:,]{{1,2}}{_NOT}d?(?P<judged>[+-])[AO]?(?=[.?,])",
     "check": r"^(?P<who>L)(?P<judged>[+-])(?=[.])",
-    "checked": rf"^(?P<judged>[+-])[AO]?:?(?P<who>L(?:[,&]{{1,2}}L){{0,25}})(?=[.])",
+    "checked": r"^(?P<judged>[+-])[AO]?:?(?P<who>L(?:[,&]{1,2}L){0,25})(?=[.])",
     # B does not fit best; B is it
     "fit": rf"(?P<who>L(?:[,&]{{1,2}}L){{0,25}}+|G|P[AO]?)v?[mub]?{_NOT}{_V}\+?(?:F|(?P<judged>f)|(?<=n)m)"
     rf"(?:{_STOP}|(?<=f)(?={_M}))",
+    # so not correct; hence the answer
     "alone": r"(?:^|[,&B])[lBv,&]{0,3}b?v{0,2}(?P<not>n?)v{0,2}d?(?P<who>(?P<judged>[+-])[AO]?|A)(?=[.]$)",
     "it": rf"(?P<who>L){_BE}{_NOT}P(?=[.B,])",
     # A is wrong and B is not; A is correct, and so is B
     "ellipsis": r"(?:^|[,&kBl])v{0,2}(?P<who>L|P)(?P<be>b)(?P<not>n?)v{0,2}(?=[.,&B])",
     "likewise": r"(?<=[+A,&B])[Bk](?P<be>b)(?P<who>L)(?=[.,])",
+    # A is correct, and B too
     "too": r"(?<=[+A])[,&B]{1,2}(?P<who>L)v(?=[.])",
     # no option but B is correct; all options except A are wrong
     "exception": rf"(?P<group>G),?[IB]d?(?P<who>{_LIST}),?{_BE}{_V}{_NOT}{_V}{_JUDGED}",
     # B is better than A; B beats A
-    "better": rf"(?P<who>L|P[AO]?){_BE}{_NOT}{_V}d?v{{0,2}}(?:[H+][AO]?[zw]|(?P<judged>[g-])[AO]?[zwk])d?(?P<than>{_M})",
+    "better": rf"(?P<who>L|P[AO]?){_BE}{_NOT}{_V}d?v{{0,2}}"
+    rf"(?:[H+][AO]?[zw]|(?P<judged>[g-])[AO]?[zwk])d?(?P<than>{_M})",
     "beaten": r"(?P<who>L)v{0,2}V",
 }
 _COMPILED = {name: re.compile(shape) for name, shape in _SHAPES.items()}
@@ -86,7 +90,8 @@ _TAKES_BACK = re.compile(
         .{{0,20}}(?:answers?|verdicts?|analys[ie]s|lines?|text|wrote|said|explanations?|everything|all)
             (?:\ \w+)?\ (?:above|before|earlier)
         |(?:\w+\ ){{0,3}}verdicts?|above|previous|earlier)\b
-    |\b(?:my|the|these|above|previous)\ (?:(?<=my\ )(?:answer|choice)|verdicts?|labels|analyses|conclusions?|explanations?)(?:\ above)?
+    |\b(?:my|the|these|above|previous)\ (?:
+            (?<=my\ )(?:answer|choice)|verdicts?|labels|analyses|conclusions?|explanations?)(?:\ above)?
         \ (?:is|are|was|were|should\ be|must\ be)\ (?:all\ |completely\ )?
         (?:{_WRONG}|reversed|swapped|mixed\ up|the\ other\ way)\b
     |\b(?:given|stated|official|provided|supplied|above|gold|marked)\ (?:answer|label|key|solution)(?:\ [a-z])?
@@ -109,7 +114,9 @@ _SHOWN = re.compile("[lA]v*r|^[lBv,]*Pv*r")
 _MINE = re.compile(r"i[mbvhuwe]{0,5}(?P<not>n?)v*[rc]")
 """The writer's own belief: "I do not think that ..."."""
 _ONE_BY_ONE = frozenset("next now first second third lastly".split())
+"""Before an option that is only announced: "Next, option D."."""
 _AT_FIRST = frozenset("first glance surface initially".split())
+"""A first impression, which is no claim."""
 _PERHAPS = frozenset("might may could perhaps maybe possibly".split())
 _GOVERN = frozenset("for of on about with to from than call calling".split())
 """Before a label: the sentence speaks of something else, such as the verdict on B."""
@@ -122,11 +129,14 @@ _JUDGES = re.compile("\\+(?![wP])|[ACXRVf-]|H(?=[AO.])|n.*g")
 _JUDGING = frozenset("correct best verdict vote winner analysis".split())
 _NEGATIVES = re.compile("^&b|^x|[nfXR-]")
 _I_CHOOSE = re.compile(r"(?:i|^[lBvmn,]*c).*L\.$")
-_TURNED = re.compile("[rp].*L.*[+ACc-].*[be]n?v*d?[vw]?-|^[lBv,]*[iP]bv*d?v?-.*[rs].*L")
+_TURNED = re.compile("^[^rp]*[rp][^L]*L[^+ACc-]*[+ACc-].*[be]n?v*d?[vw]?-|^[lBv,]*[iP]bv*d?v?-[^rs]*[rs].*L")
 """A report that the sentence itself judges: "the claim that B is correct is false", "I was wrong to say that B is"."""
 _CHOICES = frozenset("choose chosen pick picked select selected".split()) | {"to choose", "to pick", "to select"}
 _ELSEWHERE = frozenset(
-    "close near between differ differs exceeds compare add adds need another different previous last than elsewhere otherwise were".split()
+    """
+    close near between differ differs exceeds compare add adds need another different previous last than elsewhere
+    otherwise were
+    """.split()
 )
 """Of another question, or of no real case."""
 
@@ -164,6 +174,11 @@ class _Match(NamedTuple):
     def follows(self) -> str:
         """The class after it."""
         return self.found.string[self.found.end() : self.found.end() + 1]
+
+    @property
+    def tokens(self) -> Sequence[Token]:
+        """Its tokens."""
+        return self.sentence[self.found.start() : self.found.end()]
 
     def word(self, group: str, shift: int = 0) -> str:
         """The first word of a group, or one so many tokens from it."""
@@ -224,22 +239,28 @@ def _shaped(sentence: Sequence[Token], kinds: str, about: str | None) -> Iterato
     for name, shape in _COMPILED.items():
         for found in shape.finditer(kinds):
             match = _Match(name, found.groupdict(""), found, sentence)
-            stance = _stance(match) if _is_meant(match) else None
-            if stance is None:
+            is_meant = name not in _IS_MEANT or _IS_MEANT[name](match)
+            if not is_meant or (stance := _stance(match)) is None:
                 continue
             judged = match.groups.get("judged", "")
             is_correct = (judged not in ("-", "X", "f") and name != "ruled out") == stance
             if judged == "g" and is_correct:
                 continue
-            for token in sentence[found.start("who") : found.end("who")]:
-                if token.of in ("both", "neither"):
-                    named = dict.fromkeys(one.of for one in sentence[: found.start()] if one.kind in "LT")
-                    for of in named or ("all",):
-                        yield OptionClaim(of, is_correct == (token.of == "both"), quote)
-                elif token.kind in "LTG":
-                    yield _claim(token, match, is_correct, quote)
-                elif token.kind in "P+-A" and (of := _antecedent(sentence[: found.start()]) or about):
-                    yield _claim(token._replace(kind="L", of=of), match, is_correct, quote)
+            for token in _judged(match, about):
+                yield _claim(token, match, is_correct, quote)
+
+
+def _judged(match: _Match, about: str | None) -> Iterator[Token]:
+    """The mentions that a match judges; "it", "both" and "neither" as the options they stand for."""
+    before = match.sentence[: match.found.start()]
+    for token in match.sentence[match.found.start("who") : match.found.end("who")]:
+        if token.of in ("both", "neither"):
+            for of in dict.fromkeys(one.of for one in before if one.kind in "LT") or ("all",):
+                yield Token("L", token.of, of)
+        elif token.kind in "LTG":
+            yield token
+        elif token.kind in "P+-A" and (meant := _antecedent(before) or about):
+            yield Token("L", token.word, meant)
 
 
 def _claim(token: Token, match: _Match, is_correct: bool, quote: str) -> OptionClaim:
@@ -254,7 +275,7 @@ def _claim(token: Token, match: _Match, is_correct: bool, quote: str) -> OptionC
         return OptionClaim("none" if match.name == "object" else "all", not is_correct, quote)
     if token.of == "no other":
         return OptionClaim("rest", not is_correct, quote)
-    is_neither = match.groups.get("q") == "q" and token.kind != "G"
+    is_neither = token.word == "neither" or (match.groups.get("q") == "q" and token.kind != "G")
     return OptionClaim(token.of, is_correct != is_neither, quote)
 
 
@@ -289,7 +310,7 @@ def _is_limited(sentence: Sequence[Token]) -> bool:
     words = [token.word for token in sentence]
     if words[0] in ("for", "in") and "would" in words and all(token.kind not in "iy" for token in sentence):
         return True
-    return any(word == "only" and after in ("for", "in", "about", "of") for word, after in zip(words, words[1:]))
+    return any(word == "only" and after in ("for", "in", "about", "of") for word, after in pairwise(words))
 
 
 def _stance(match: _Match) -> bool | None:
@@ -316,42 +337,11 @@ def _stance(match: _Match) -> bool | None:
 
 def _is_unreal(match: _Match) -> bool:
     """Does it only say what would be the case: "B would be correct if ..."?"""
-    start, end = match.found.span()
     if _is_limited(match.sentence):
         return True
-    if re.search("[iy]", match.found[0]) or all(token.word != "would" for token in match.sentence[start:end]):
+    if re.search("[iy]", match.found[0]) or all(token.word != "would" for token in match.tokens):
         return False
-    return "s" in match.behind or re.match(",?v?s|w{1,3}s", match.found.string[end:]) is not None
-
-
-def _is_meant(match: _Match) -> bool:
-    """Is a match a claim, given the words in it and around it?"""
-    if match.name == "object":
-        return _is_answer(match)
-    if match.name in ("subject", "made"):
-        return _is_verdict(match)
-    if match.name == "fit" and match.word("who", -1) in _GOVERN:
-        return False
-    if match.groups.get("judged") == "f" and match.follows in ("L", "T", "G"):
-        return True
-    if match.name == "fit" and match.found["who"].startswith("P"):
-        return len(match.found["who"]) > 1 or match.sentence[match.found.end() - 1].word in ("fit", "fits", "fits best")
-    if match.name == "alone":
-        is_plain = match.word("judged" if match.groups["judged"] else "who") in _PLAIN_VERDICTS | {"answer"}
-        return is_plain and not re.search(_M, match.behind)
-    if match.name == "last word":
-        return match.sentence[0].word not in _ONE_BY_ONE
-    if match.name == "choice":
-        return all(
-            not token.word.startswith("consider") for token in match.sentence[match.found.start() : match.found.end()]
-        )
-    if match.name == "urged":
-        return match.sentence[match.found.start()].word != "would" and not re.search("[ur]", match.behind)
-    if match.name == "left":
-        return not re.search("[npur]", match.behind)
-    if match.name == "ellipsis":
-        return match.found.string.startswith("l") or re.search("[+A-]", match.behind) is not None
-    return True
+    return "s" in match.behind or re.match(",?v?s|w{1,3}s", match.found.string[match.found.end() :]) is not None
 
 
 def _is_answer(match: _Match) -> bool:
@@ -380,6 +370,37 @@ def _is_verdict(match: _Match) -> bool:
     if re.search("[LG]|P[AO]", who) or groups["noun"] or groups["answer"].endswith("A"):
         return True
     return bool(groups["judged"]) and match.word("judged") in _PLAIN_VERDICTS and match.follows in ".,kB"
+
+
+def _is_fit(match: _Match) -> bool:
+    """Is "... fits" a verdict? Of "it" only if it fits the question, and not if the sentence is on something else."""
+    who, last = match.found["who"], match.tokens[-1].word
+    if match.word("who", -1) in _GOVERN:
+        return False
+    if match.groups["judged"] == "f" and match.follows in ("L", "T", "G"):
+        return True
+    return not who.startswith("P") or len(who) > 1 or last in ("fit", "fits", "fits best")
+
+
+def _is_plain(match: _Match) -> bool:
+    """Is a verdict without a subject plain enough, and no other option in front of it?"""
+    word = match.word("judged" if match.groups["judged"] else "who")
+    return (word in _PLAIN_VERDICTS or word == "answer") and not re.search(_M, match.behind)
+
+
+_IS_MEANT: dict[str, Callable[[_Match], bool]] = {
+    "subject": _is_verdict,
+    "made": _is_verdict,
+    "object": _is_answer,
+    "fit": _is_fit,
+    "alone": _is_plain,
+    "choice": lambda match: all(not token.word.startswith("consider") for token in match.tokens),
+    "urged": lambda match: match.tokens[0].word != "would" and not re.search("[ur]", match.behind),
+    "left": lambda match: not re.search("[npur]", match.behind),
+    "last word": lambda match: match.sentence[0].word not in _ONE_BY_ONE,
+    "ellipsis": lambda match: match.found.string.startswith("l") or re.search("[+A-]", match.behind) is not None,
+}
+"""Is a match of this shape a claim, given the words in it and around it? Those of other shapes always are."""
 
 
 def _words(sentence: Sequence[Token]) -> str:

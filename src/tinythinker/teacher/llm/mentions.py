@@ -93,13 +93,15 @@ def plain(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in text.split("\n"))
 
 
-_SEEKS = (
+_SEEKS = (  # "what the question asks for": the answer
     r"(?:(?:is|was) (?:really |being )?(?:asked|wanted|sought|looked)"
-    r"|(?:the|this) question (?:really |actually )?(?:asks|is asking|wants|is looking|seeks|needs|requires|is after|calls)"
+    r"|(?:the|this) question (?:really |actually )?"
+    r"(?:asks|is asking|wants|is looking|seeks|needs|requires|is after|calls)"
     r"|(?:we|you|i|they) (?:really |actually )?(?:are looking|are asked|need|want|seek|are after))(?: for)?(?!\w)"
 )
-_MEETS = (
-    r"(?:answer|fit|match(?:e)?|satisf(?:y|ie)|meet|suit|address(?:e)?|fulfil|fulfill|tick|check)s? (?:best )?(?:all )?(?:of )?"
+_MEETS = (  # "answers the question": fits
+    r"(?:answer|fit|match(?:e)?|satisf(?:y|ie)|meet|suit|address(?:e)?|fulfill?|tick|check)s? "
+    r"(?:best )?(?:all )?(?:of )?"
     r"(?:the|this|that|these|every|each|our|any) (?:\w+ )?"
     r"(?:questions?|descriptions?|conditions?|criteri(?:on|a)|requirements?|stem|clues?|prompt|bill|box(?:es)?)(?!\w)"
 )
@@ -303,9 +305,9 @@ def _is_label(word: str, before: Token, ahead: str, is_due: bool) -> bool:
     is_due = is_due or before.kind in "OA"
     can_end = _AFTER_LABEL.match(ahead) is not None
     if letter.islower():
-        if before.kind == "b" and letter not in "ai" and ahead[0] == ".":
-            return True
-        return len(word) > 1 or (is_due and can_end) or (before.kind in ".?lBk,&" and ahead[0] == "b")
+        is_alone = before.kind == "b" and letter not in "ai" and ahead[0] == "."  # "it is c."
+        is_subject = before.kind in ".?lBk,&" and ahead[0] == "b"
+        return len(word) > 1 or (is_due and can_end) or is_alone or is_subject
     if letter == "I":
         return is_due and ahead[0] in ".?,"
     if letter == "A":
