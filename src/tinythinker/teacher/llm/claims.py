@@ -2,7 +2,9 @@
 
 Words become tokens of a few classes (`lexicon`), one character each, and every mention of an option is one token
 (`mentions`). A claim is a sentence of a known shape over these classes: "B is not the right answer", "the answer must
-be B", "I would pick B". Suppositions, reported beliefs, questions and mere mentions are no claims.
+be B", "I would pick B". A sentence of no known shape that names one option by label and judges it claims something
+too, and every negative word in it turns the claim round. Suppositions, reported beliefs, questions and mere mentions
+are no claims.
 """
 
 from __future__ import annotations
@@ -190,7 +192,8 @@ def claims(text: str, question: Question, about: str | None = None) -> Iterator[
     """Everything that a text claims about the question's options, in time linear in its length.
 
     Args:
-        about: the option that the text explains; "this" and "it" may then mean this option.
+        about: the option that the text explains; "this" and "it" may then mean this option, otherwise the one that
+            the sentence before is about.
     """
     text = plain(text)
     if about and (repents := _REPENTS.match(text.strip(" ,:-"))):
