@@ -148,7 +148,7 @@ def _kept(run: RunDirectory, wanted: RunSettings, overrides: Sequence[str], conf
     Args:
         wanted: what a new run would have.
     """
-    stored = settings_of(run)
+    stored = validate(run.manifest().settings)
     if stored.task != wanted.task:
         return wanted
     settings = reopened(stored, overrides, config)
