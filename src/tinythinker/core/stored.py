@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import TypeVar, overload
 
 from tinythinker.core import ranks
 from tinythinker.core.errors import DataError
@@ -18,7 +18,27 @@ R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 
-class Stored(Sequence[R]):
+class OnDemand(Sequence[T]):
+    """A sequence whose items are made or read when they are needed; a subclass says how many and which."""
+
+    def _at(self, place: int) -> T:
+        """The item at a place, from 0."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[T]: ...
+    def __getitem__(self, place: int | slice) -> T | Sequence[T]:
+        found = range(len(self))[place]
+        return self._at(found) if isinstance(found, int) else self.take(found)
+
+    def take(self, places: Sequence[int]) -> list[T]:
+        """The items at these places, now."""
+        return [self._at(place) for place in places]
+
+
+class Stored(OnDemand[R]):
     """The records of a finished JSON Lines file, as a sequence; of each line only its place is kept.
 
     Raises:
@@ -38,14 +58,8 @@ class Stored(Sequence[R]):
     def __iter__(self) -> Iterator[R]:
         return iterate_records(self.path, self._kind)
 
-    @overload
-    def __getitem__(self, place: int) -> R: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[R]: ...
-    def __getitem__(self, place: int | slice) -> R | Sequence[R]:
-        if isinstance(place, slice):
-            return self.take(range(len(self))[place])
-        return self.take([range(len(self))[place]])[0]
+    def _at(self, place: int) -> R:
+        return self.take([place])[0]
 
     def take(self, places: Sequence[int]) -> list[R]:
         """The records at these places."""
@@ -65,7 +79,7 @@ class Stored(Sequence[R]):
             del self._starts[count + 1 :]
 
 
-class Picked(Sequence[T], Generic[T]):
+class Picked(OnDemand[T]):
     """Some items of a sequence in another order, taken from it when they are needed."""
 
     def __init__(self, items: Sequence[T], places: Sequence[int]) -> None:
@@ -74,22 +88,16 @@ class Picked(Sequence[T], Generic[T]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, place: int) -> T: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[T]: ...
-    def __getitem__(self, place: int | slice) -> T | Sequence[T]:
-        if isinstance(place, slice):
-            return take(self._items, self._places[place])
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.take(range(len(self))))
+
+    def _at(self, place: int) -> T:
         return self._items[self._places[place]]
 
-    def __iter__(self) -> Iterator[T]:
-        return iter(take(self._items, self._places))
-
-
-def take(items: Sequence[T], places: Sequence[int]) -> Sequence[T]:
-    """The items at these places, now."""
-    return items.take(places) if isinstance(items, Stored) else [items[place] for place in places]
+    def take(self, places: Sequence[int]) -> list[T]:
+        """The items at these places, now."""
+        wanted = [self._places[place] for place in places]
+        return self._items.take(wanted) if isinstance(self._items, OnDemand) else [self._items[i] for i in wanted]
 
 
 def pick(items: Sequence[T], places: Sequence[int]) -> Sequence[T]:

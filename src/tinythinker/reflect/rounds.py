@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
 
 from tinythinker.core import ranks
 from tinythinker.core.files import read_records
@@ -14,7 +13,7 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RoundFolder, RunDirectory
 from tinythinker.core.seeds import derive_seed
-from tinythinker.core.stored import pick
+from tinythinker.core.stored import OnDemand, pick
 from tinythinker.reflect.objective import ScoredPair, over_batch, pair_pieces, preference_objective
 from tinythinker.reflect.reference import Scores, check_reference, reference_scores
 from tinythinker.reflect.sample import Sampler, make_pairs
@@ -124,7 +123,7 @@ def _by_stage(pairs: Sequence[PreferencePair]) -> dict[Stage, Sequence[Preferenc
     return {stage: pick(pairs, places[stage]) for stage in Stage if stage in places}
 
 
-class _ScoredEpoch(Sequence[tuple[Stage, Sequence[ScoredPair]]]):
+class _ScoredEpoch(OnDemand[tuple[Stage, Sequence[ScoredPair]]]):
     """Batches with the scores of their pairs, each looked up when it is needed."""
 
     def __init__(self, batches: Sequence[Batch], scored: Scores, student: Student | None) -> None:
@@ -134,15 +133,7 @@ class _ScoredEpoch(Sequence[tuple[Stage, Sequence[ScoredPair]]]):
     def __len__(self) -> int:
         return len(self._batches)
 
-    @overload
-    def __getitem__(self, place: int) -> tuple[Stage, Sequence[ScoredPair]]: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[tuple[Stage, Sequence[ScoredPair]]]: ...
-    def __getitem__(
-        self, place: int | slice
-    ) -> tuple[Stage, Sequence[ScoredPair]] | Sequence[tuple[Stage, Sequence[ScoredPair]]]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(len(self))[place]]
+    def _at(self, place: int) -> tuple[Stage, Sequence[ScoredPair]]:
         stage, batch = self._batches[place]
         items = [self._scored[pair] for pair in batch]
         if self._student is None:

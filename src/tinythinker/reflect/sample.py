@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice, pairwise
 from pathlib import Path
-from typing import overload
 
 from tinythinker.core import ranks
 from tinythinker.core.files import read_record, whole_file, write_record
@@ -17,7 +16,7 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import Chain, PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RoundFolder
 from tinythinker.core.seeds import stream
-from tinythinker.core.stored import Stored, complete
+from tinythinker.core.stored import OnDemand, Stored, complete
 from tinythinker.core.text import finished
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.reflect.given import read_pairs
@@ -110,7 +109,7 @@ def _fits(thought: Thought, chain: Chain) -> bool:
     return (chain.question_id, chain.sample) == (thought.question.id, thought.sample)
 
 
-class Drawn(Sequence[Thought]):
+class Drawn(OnDemand[Thought]):
     """The same number of thoughts on each question; each is made when it is needed."""
 
     def __init__(self, questions: Sequence[Question], count: int) -> None:
@@ -119,18 +118,12 @@ class Drawn(Sequence[Thought]):
     def __len__(self) -> int:
         return len(self._questions) * self._count
 
-    @overload
-    def __getitem__(self, place: int) -> Thought: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Thought]: ...
-    def __getitem__(self, place: int | slice) -> Thought | Sequence[Thought]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(len(self))[place]]
-        question, sample = divmod(range(len(self))[place], self._count)
+    def _at(self, place: int) -> Thought:
+        question, sample = divmod(place, self._count)
         return Thought(self._questions[question], sample)
 
 
-class Grouped(Sequence[Sequence[Chain]]):
+class Grouped(OnDemand[Sequence[Chain]]):
     """Chains on disk in groups: of a question, or of a recall.
 
     Args:
@@ -148,18 +141,11 @@ class Grouped(Sequence[Sequence[Chain]]):
         for begin, end in pairwise(self._ends):
             yield list(islice(chains, end - begin))
 
-    @overload
-    def __getitem__(self, place: int) -> Sequence[Chain]: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Sequence[Chain]]: ...
-    def __getitem__(self, place: int | slice) -> Sequence[Chain] | Sequence[Sequence[Chain]]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(len(self))[place]]
-        i = range(len(self))[place]
-        return self._chains[self._ends[i] : self._ends[i + 1]]
+    def _at(self, place: int) -> Sequence[Chain]:
+        return self._chains[self._ends[place] : self._ends[place + 1]]
 
 
-class Joined(Sequence[Sequence[Chain]]):
+class Joined(OnDemand[Sequence[Chain]]):
     """Each group with what was drawn for it later."""
 
     def __init__(self, first: Sequence[Sequence[Chain]], more: Sequence[Sequence[Chain]]) -> None:
@@ -172,13 +158,7 @@ class Joined(Sequence[Sequence[Chain]]):
         for one, other in zip(self._first, self._more, strict=True):
             yield [*one, *other]
 
-    @overload
-    def __getitem__(self, place: int) -> Sequence[Chain]: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Sequence[Chain]]: ...
-    def __getitem__(self, place: int | slice) -> Sequence[Chain] | Sequence[Sequence[Chain]]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(len(self))[place]]
+    def _at(self, place: int) -> Sequence[Chain]:
         return [*self._first[place], *self._more[place]]
 
 
