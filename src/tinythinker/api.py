@@ -135,7 +135,11 @@ def batch_import(run: RunDirectory, file: str | PathLike[str]) -> Taken:
 
 
 def load(student: str | PathLike[str]) -> Student:
-    """Load a student to ask it many questions: its folder, or a run directory (its last student).
+    """Load a student to ask it many questions.
+
+    Args:
+        student: a run directory (its last student), a student's folder, or any pretrained model, by folder or Hugging
+            Face name; that one is untrained and answers with the option that is the most likely text.
 
     Raises:
         StudentError: there is no such student.
@@ -149,7 +153,7 @@ def ask(student: str | PathLike[str] | Student, question: str, options: Sequence
     """A student's answer to one question, with its whole reasoning.
 
     Args:
-        student: a loaded student, its folder, or a run directory (its last student answers).
+        student: a loaded student, or what `load` takes.
         options: 2 to 26 texts; they get the labels A, B, C ... in this order.
 
     Raises:

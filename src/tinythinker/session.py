@@ -535,8 +535,9 @@ def probe(
         SettingsError: there is no such split, or no run to take questions from.
         StudentError: there is no such student, or its plan has no reasoning to change.
     """
-    folder = resolved(last_student(Path(student)))
-    refuse_no_student(folder)
+    found_at = last_student(Path(student))
+    refuse_no_student(str(found_at))
+    folder = resolved(found_at) if found_at.is_dir() else found_at
     home = RunDirectory(resolved(Path(run))) if run is not None else run_around(folder)
     if split not in ("test", "valid"):
         raise SettingsError(expected("split", split, "test or valid"))

@@ -59,7 +59,7 @@ class Curriculum:
 
         In one epoch, a question and its rationales use the same order of the options.
         """
-        plan, template = self.settings.plan, Template(self.settings.template)
+        plan, template = self.settings.plan, Template.of(self.settings)
         if not self.settings.permute_options:
             return build_examples(plan, template, self.questions, self.used)
         orders = {question.id: self._order(question, epoch) for question in self.questions}

@@ -33,9 +33,9 @@ def refuse_unready_bench(
         raise SettingsError(expected("--out", str(out), "the name of a file, such as bench.json"))
     parts_of(parts)
     if student is not None:
-        folder = last_student(student).resolve()
-        refuse_no_student(folder)
-        run_around(folder)
+        folder = last_student(student)
+        refuse_no_student(str(folder))
+        run_around(folder.resolve())
         return
     settings = load_settings(task, (*overrides, "reflect.rounds=0"))
     run = run_beside(out)

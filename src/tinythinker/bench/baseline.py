@@ -93,7 +93,7 @@ def chains(
             greedy,
             how.max_conclusion,
         )
-        answers = [parse_answer(text, question.labels) for text, question in zip(concluded, questions, strict=True)]
+        answers = [parse_answer(text, question.options) for text, question in zip(concluded, questions, strict=True)]
         made.append([PlainChain(*parts) for parts in zip(recalled, analyses, concluded, answers, strict=True)])
     return made
 

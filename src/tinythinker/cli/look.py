@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def ask(
-    student: Annotated[Path, typer.Argument(help="run directory (its last student answers), or a student's folder")],
+    student: Annotated[
+        str,
+        typer.Argument(help="run directory (its last student answers), a student's folder, or any pretrained model"),
+    ],
     question: Annotated[str, typer.Argument(help="the question")],
     option: Annotated[list[str], typer.Option("--option", "-o", help="one answer option; use 2 to 26 times")],
     as_json: Annotated[bool, typer.Option("--json", help="print the chain as JSON")] = False,

@@ -584,19 +584,17 @@ class RunDirectory:
 
 
 def last_student(path: Path) -> Path:
-    """The student folder that a path refers to: the path itself, or a run directory's last student.
+    """The student that a path refers to: a run directory's last one, or else the path itself, whatever it names.
 
     Raises:
-        StudentError: there is nothing, or it is a run directory without a student.
+        StudentError: it is a run directory without a student.
         DataError: the student lies in a run, and a file of it is not what its training left.
     """
     run = RunDirectory(path)
     if run.exists:
         return run.student(run.trainings()[-1])
-    if not path.is_dir():
-        raise StudentError(f"{path}: found no such folder, expected a run directory or a student's folder")
     folder = path.resolve()
-    around = _around(folder)
+    around = _around(folder) if path.is_dir() else None
     if around is not None:
         around.refuse_damage(folder)
     return path

@@ -5,45 +5,47 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import torch
-
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.records import Chain, Question, Verdict
 from tinythinker.core.seeds import stream
 from tinythinker.evaluate.score import judge
-from tinythinker.generate.label_logps import label_logps
-from tinythinker.settings.schema import RunSettings
-from tinythinker.student.encode import encode_prompts, encode_targets
-from tinythinker.student.logps import target_logps
-from tinythinker.student.make import make_student
+from tinythinker.generate.endings import Ending, ending_logps, normalized
+from tinythinker.settings.schema import Normalize, RunSettings
+from tinythinker.stages.template import Template
+from tinythinker.student.make import untrained_student
 from tinythinker.student.student import Student
 
 
 def answer_untrained(
     how: str, questions: Sequence[Question], train: Sequence[Question], settings: RunSettings
-) -> list[Verdict]:
-    """The verdicts of an untrained method: majority, random, zero_shot or likelihood.
+) -> dict[str, list[Verdict]]:
+    """The verdicts of an untrained way to answer, and of those that cost nothing beside it, by name.
+
+    Args:
+        how: majority, random, cloze or letters; cloze gives one result per way of comparing options of different
+            lengths: `cloze` (per character), `cloze_sum` and `cloze_token`.
 
     Raises:
-        SettingsError: zero_shot or likelihood with a student that is not pretrained.
+        SettingsError: cloze or letters with a student that is not pretrained.
         StudentError: the student cannot be loaded.
     """
     if how == "majority":
-        answers = _majority(questions, train)
+        answers = {how: _majority(questions, train)}
     elif how == "random":
-        answers = _random(questions, settings.seed)
+        answers = {how: _random(questions, settings.seed)}
     else:
         if settings.student.init != "pretrained":
             raise SettingsError(
                 expected(f"setting student.init with method {how}", settings.student.init, "pretrained")
             )
-        student = make_student(settings, [], [])
-        student.model.eval()
-        answers = (_zero_shot if how == "zero_shot" else _likelihood)(student, questions)
-    return [
-        judge(question, [Chain(question_id=question.id, conclusion=how, answer=answer)])
-        for question, answer in zip(questions, answers, strict=True)
-    ]
+        answers = (_letters if how == "letters" else _cloze)(untrained_student(settings), questions)
+    return {
+        name: [
+            judge(question, [Chain(question_id=question.id, conclusion=name, answer=answer)])
+            for question, answer in zip(questions, chosen, strict=True)
+        ]
+        for name, chosen in answers.items()
+    }
 
 
 def _majority(questions: Sequence[Question], train: Sequence[Question]) -> list[str]:
@@ -56,28 +58,37 @@ def _random(questions: Sequence[Question], seed: int) -> list[str]:
     return [str(stream(seed, "random", question.id).choice(question.labels)) for question in questions]
 
 
-def _zero_shot(student: Student, questions: Sequence[Question]) -> list[str]:
-    """The most likely label after the summarize prompt with the question alone."""
-    prompts = [student.recipe.template.summarize_prompt(question, None, ()) for question in questions]
-    labels = [question.labels for question in questions]
-    scored = label_logps(student, prompts, labels, batch_size=student.recipe.generate.batch_size)
-    return [max(one.logps, key=one.logps.__getitem__) for one in scored]
+_CLOZE: dict[Normalize, str] = {"characters": "cloze", "none": "cloze_sum", "tokens": "cloze_token"}
+"""Names of the three ways to compare options of different lengths."""
 
 
-@torch.inference_mode()
-def _likelihood(student: Student, questions: Sequence[Question]) -> list[str]:
-    """The label of the option whose text is the most likely continuation of the question, per token."""
-    asked = [(question, option) for question in questions for option in question.options]
-    scores: list[float] = []
-    size = student.recipe.generate.batch_size
-    for start in range(0, len(asked), size):
-        some = asked[start : start + size]
-        prompts = encode_prompts(student, [question.stem for question, _ in some])
-        logps = target_logps(student.model, prompts, encode_targets(student, [option.text for _, option in some]))
-        scores += (logps.total / logps.tokens).tolist()
-    left = iter(scores)
-    answers = []
-    for question in questions:
-        by_label = {label: next(left) for label in question.labels}
-        answers.append(max(by_label, key=by_label.__getitem__))
-    return answers
+def _cloze(student: Student, questions: Sequence[Question]) -> dict[str, list[str]]:
+    """The option whose text is the most likely after "Question: ... Answer:"; all three ways from one pass."""
+    template = Template("cloze")
+    prompts = [template.summarize_prompt(question, None, ()) for question in questions]
+    texts = [[option.text for option in question.options] for question in questions]
+    scored = ending_logps(student, prompts, texts, batch_size=student.recipe.generate.batch_size)
+    return {name: _best(questions, scored, how) for how, name in _CLOZE.items()}
+
+
+def _letters(student: Student, questions: Sequence[Question]) -> dict[str, list[str]]:
+    """The option whose letter is the most likely after the question, its options by letter, and "Answer:"."""
+    prompts = [lettered_prompt(question) for question in questions]
+    scored = ending_logps(
+        student, prompts, [question.labels for question in questions], batch_size=student.recipe.generate.batch_size
+    )
+    return {"letters": _best(questions, scored, "none")}
+
+
+def lettered_prompt(question: Question) -> str:
+    """A question with its options by letter, as language models are usually asked."""
+    options = [f"{option.label}. {option.text}" for option in question.options]
+    return "\n".join([f"Question: {question.stem}", *options, "Answer:"])
+
+
+def _best(questions: Sequence[Question], scored: Sequence[Sequence[Ending]], how: Normalize) -> list[str]:
+    """The label of the best ending of every question; ties: the earlier one."""
+    return [
+        max(zip(question.labels, normalized(endings, how), strict=True), key=lambda pair: pair[1])[0]
+        for question, endings in zip(questions, scored, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""How likely each option label is as the answer, without writing it."""
+"""How likely each option is as the answer, without writing it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from tinythinker.core.records import Option, Question
+from tinythinker.generate.endings import ending_logps, normalized
 from tinythinker.generate.memory import Memory
 from tinythinker.generate.state import begin
 from tinythinker.stages.answer import conclusion
@@ -28,25 +30,50 @@ class LabelLogps(NamedTuple):
 def label_logps(
     student: Student,
     prompts: Sequence[str],
-    labels: Sequence[Sequence[str]],
+    questions: Sequence[Question],
     *,
     batch_size: int,
     memory: Memory | None = None,
 ) -> list[LabelLogps]:
-    """Score every option label as the answer to a summarize prompt; equal prompts are scored once.
+    """Score every option as the answer to a summarize prompt; equal prompts are scored once.
 
-    The student reads the conclusion up to its label, so one forward pass scores all labels. If two labels
-    start with the same token, whole conclusions are scored instead. The only difference from free decoding is
-    that the answer is always readable.
+    The only difference from free decoding is that the answer is always readable.
 
     Args:
+        questions: one per prompt.
         memory: of earlier stages; beginnings of prompts that it knows are not read again.
 
     Returns:
         One per prompt, in order.
     """
+    recipe = student.recipe
+    if recipe.template.form == "letter":
+        return _by_letter(student, prompts, [one.labels for one in questions], batch_size=batch_size, memory=memory)
+    texts = [[recipe.template.conclusion(one, label) for label in one.labels] for one in questions]
+    is_cut = prompt_ids(student, prompts).is_cut
+    scored = ending_logps(student, prompts, texts, batch_size=batch_size)
+    found = []
+    for question, endings, cut in zip(questions, scored, is_cut, strict=True):
+        values = torch.tensor(normalized(endings, recipe.normalize), dtype=torch.float64).log_softmax(dim=0).tolist()
+        found.append(LabelLogps(dict(zip(question.labels, values, strict=True)), cut))
+    return found
+
+
+def _by_letter(
+    student: Student,
+    prompts: Sequence[str],
+    labels: Sequence[Sequence[str]],
+    *,
+    batch_size: int,
+    memory: Memory | None,
+) -> list[LabelLogps]:
+    """Scores where conclusions are equal but for their letter.
+
+    The student reads the conclusion up to its letter, so one forward pass scores all of them. If two letters start with
+    the same token, whole conclusions are scored instead.
+    """
     every = sorted({label for some in labels for label in some})
-    sentences = whole_target_ids(student, [conclusion(label) for label in every])
+    sentences = whole_target_ids(student, [_lettered(label) for label in every])
     # Conclusions are identical up to the label; a question has at least two labels.
     width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
     token_of = {label: sentence[width] for label, sentence in zip(every, sentences, strict=True)}
@@ -62,7 +89,7 @@ def label_logps(
             scores = begin(student, rows.ids, opening, memory).logits.float()
             by_label = {label: scores[:, token] for label, token in token_of.items()}
         else:
-            targets = {label: encode_targets(student, [conclusion(label)] * len(some)) for label in every}
+            targets = {label: encode_targets(student, [_lettered(label)] * len(some)) for label in every}
             encoded, model = pad_prompts(student, rows.ids), student.model.eval()
             by_label = {label: target_logps(model, encoded, target).total for label, target in targets.items()}
         for i, key in enumerate(some):
@@ -70,3 +97,7 @@ def label_logps(
             values = torch.log_softmax(scored, dim=0).tolist()
             found[key] = LabelLogps(dict(zip(key[1], values, strict=True)), rows.is_cut[i])
     return [found[prompt, tuple(some)] for prompt, some in zip(prompts, labels, strict=True)]
+
+
+def _lettered(label: str) -> str:
+    return conclusion(Option(label=label, text=label), "letter")

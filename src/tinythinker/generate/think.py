@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import NamedTuple, cast
 
 from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.core.seeds import derive_seed
 from tinythinker.generate.decode import Decoded, Sampling
 from tinythinker.generate.label_logps import LabelLogps
 from tinythinker.generate.writer import StudentWriter, Writer
-from tinythinker.stages.answer import conclusion, parse_answer
 from tinythinker.stages.plan import ANSWERED_WITH
+from tinythinker.stages.template import Template
 from tinythinker.student.student import Recipe, Student
 
 
@@ -145,11 +146,13 @@ def recall(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], draws: Draws
     sampling = draws.of(Stage.RECALL, [draft.thought for draft in missing])
     made = writer.write(prompts, recipe.generate.max_recall_tokens, sampling, [True] * len(prompts)) if prompts else []
     texts = iter(made)
-    return [_with_recall(draft, next(texts)) if draft.recall is None else draft for draft in drafts]
+    return [_with_recall(recipe, draft, next(texts)) if draft.recall is None else draft for draft in drafts]
 
 
-def _with_recall(draft: Draft, text: Decoded) -> Draft:
-    return replace(draft, recall=text.text, written=(*draft.written, text))
+def _with_recall(recipe: Recipe, draft: Draft, text: Decoded) -> Draft:
+    # A student without training goes on and on; what it knows of the question ends with the line.
+    said = text.text if recipe.is_trained else text.text.strip().partition("\n")[0]
+    return replace(draft, recall=said, written=(*draft.written, text))
 
 
 def analyze(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], draws: Draws) -> list[Draft]:
@@ -176,26 +179,39 @@ def _with_analyses(draft: Draft, texts: Sequence[Decoded]) -> Draft:
 
 
 def conclude(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], *, score: bool) -> list[Chain]:
-    """A chain from every draft: the conclusion written or, if constrained, the most likely label."""
+    """A chain from every draft: the conclusion written or, if constrained, the most likely option."""
     prompts = [recipe.template.summarize_prompt(draft.question, draft.recall, draft.analyses or ()) for draft in drafts]
     is_constrained = recipe.generate.answer == "constrained"
     scores: Sequence[LabelLogps | None] = [None] * len(drafts)
     if score or is_constrained:
-        scores = writer.score_labels(prompts, [draft.question.labels for draft in drafts])
+        scores = writer.score_labels(prompts, [draft.question for draft in drafts])
     if is_constrained:
-        texts = [_likeliest(label_scores) for label_scores in scores if label_scores is not None]
+        ended = [
+            _likeliest(recipe.template, *both) for both in zip(drafts, cast(Sequence[LabelLogps], scores), strict=True)
+        ]
     else:
-        texts = writer.write(prompts, recipe.generate.max_conclusion_tokens)
-    return [_chain(*parts) for parts in zip(drafts, texts, scores, strict=True)]
+        ended = [
+            Ended(text, recipe.template.read_conclusion(draft.question, text.text))
+            for draft, text in zip(drafts, writer.write(prompts, recipe.generate.max_conclusion_tokens), strict=True)
+        ]
+    return [_chain(*parts) for parts in zip(drafts, ended, scores, strict=True)]
 
 
-def _likeliest(scores: LabelLogps) -> Decoded:
+class Ended(NamedTuple):
+    """How a chain ends."""
+
+    text: Decoded
+    answer: str | None
+    """Label of the option it chooses; None if it cannot be told."""
+
+
+def _likeliest(template: Template, draft: Draft, scores: LabelLogps) -> Ended:
     label = max(scores.logps, key=scores.logps.__getitem__)
-    return Decoded(conclusion(label), 1, is_cut=scores.is_cut)
+    return Ended(Decoded(template.conclusion(draft.question, label), 1, is_cut=scores.is_cut), label)
 
 
-def _chain(draft: Draft, concluded: Decoded, scores: LabelLogps | None) -> Chain:
-    answer = parse_answer(concluded.text, draft.question.labels)
+def _chain(draft: Draft, ended: Ended, scores: LabelLogps | None) -> Chain:
+    concluded, answer = ended
     texts = (*draft.written, concluded)
     return Chain(
         question_id=draft.question.id,
@@ -212,14 +228,30 @@ def _chain(draft: Draft, concluded: Decoded, scores: LabelLogps | None) -> Chain
 
 
 def reason_in_one_text(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], draws: Draws) -> list[Chain]:
-    """Chains of a plan that writes everything at once (`cot`): read from the text, with nothing left to score."""
-    prompts = [recipe.template.recall_prompt(draft.question) for draft in drafts]
+    """Chains of a plan that writes everything at once (`cot`), read from the text.
+
+    If constrained, the text counts up to its answer, and the most likely option after it is taken.
+    """
+    template = recipe.template
+    prompts = [template.recall_prompt(draft.question) for draft in drafts]
     sampling = draws.of(Stage.REASON, [draft.thought for draft in drafts])
     texts = writer.write(prompts, recipe.max_target_tokens, sampling)
-    return [_chain_in(recipe, draft, text) for draft, text in zip(drafts, texts, strict=True)]
+    if recipe.generate.answer != "constrained":
+        return [_chain_in(recipe, draft, text) for draft, text in zip(drafts, texts, strict=True)]
+    reasons = [template.before_answer(text.text) for text in texts]
+    ready = [template.answer_prompt(draft.question, reason) for draft, reason in zip(drafts, reasons, strict=True)]
+    chains = []
+    for draft, text, reason, scores in zip(
+        drafts, texts, reasons, writer.score_labels(ready, [draft.question for draft in drafts]), strict=True
+    ):
+        ended = _likeliest(template, draft, scores)
+        whole = template.with_answer(reason, ended.text.text)
+        read = replace(text, text=whole, is_cut=text.is_cut or scores.is_cut)
+        chains.append(_chain_in(recipe, draft, read, ended.answer))
+    return chains
 
 
-def _chain_in(recipe: Recipe, draft: Draft, text: Decoded) -> Chain:
+def _chain_in(recipe: Recipe, draft: Draft, text: Decoded, answer: str | None = None) -> Chain:
     found = recipe.template.read_reasoning(draft.question, text.text)
     return Chain(
         question_id=draft.question.id,
@@ -228,7 +260,7 @@ def _chain_in(recipe: Recipe, draft: Draft, text: Decoded) -> Chain:
         analyses=found.analyses,
         reasoning=text.text,
         conclusion=found.conclusion,
-        answer=parse_answer(found.conclusion, draft.question.labels),
+        answer=answer or recipe.template.read_conclusion(draft.question, found.conclusion),
         count_tokens=text.count_tokens,
         count_cut=int(text.is_cut),
         count_stopped=int(text.is_stopped),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from tinythinker.core.records import Question
 from tinythinker.generate.decode import Decoded, Recollection, Sampling, decode
 from tinythinker.generate.label_logps import LabelLogps, label_logps
 from tinythinker.generate.memory import Memory
@@ -38,8 +39,8 @@ class Writer(Protocol):
             One text per prompt, in order.
         """
 
-    def score_labels(self, prompts: Sequence[str], labels: Sequence[Sequence[str]]) -> list[LabelLogps]:
-        """How likely each label is as the answer to its prompt, one per prompt, in order."""
+    def score_labels(self, prompts: Sequence[str], questions: Sequence[Question]) -> list[LabelLogps]:
+        """How likely each option of its question is as the answer to a prompt, one per prompt, in order."""
 
 
 class StudentWriter:
@@ -79,6 +80,6 @@ class StudentWriter:
             recollection=recollection,
         )
 
-    def score_labels(self, prompts: Sequence[str], labels: Sequence[Sequence[str]]) -> list[LabelLogps]:
+    def score_labels(self, prompts: Sequence[str], questions: Sequence[Question]) -> list[LabelLogps]:
         """See `Writer.score_labels`."""
-        return label_logps(self._student, prompts, labels, batch_size=self._batch_size, memory=self._memory)
+        return label_logps(self._student, prompts, questions, batch_size=self._batch_size, memory=self._memory)

@@ -335,8 +335,12 @@ class StageSettings(Settings):
     """Stages to train and to answer with. full: all three; recall_summarize and analyze_summarize leave one
     out. Baselines: summarize learns from labels alone; cot writes recall, analyses and answer as one text;
     multitask learns label and rationale as two tasks."""
-    template: Literal["paper", "named"] = "paper"
-    """Wording of the prompts. paper: as published; named: the analyze prompt also gives the option's text."""
+    template: Literal["paper", "named", "cloze"] = "paper"
+    """Wording of the prompts. paper: as published; named: the analyze prompt also gives the option's text; cloze:
+    Question: ... Answer:, without a list of the options, the form that suits a small language model."""
+    answer: Literal["letter", "named", "text"] | None = None
+    """How the answer is written. letter: So the answer is option B.; named: So the answer is option B (bank).; text:
+    bank. null: text with template cloze, letter with the others."""
     interval: int = Field(100, ge=1)
     """Optimizer steps per turn of a stage; a turn of analyze has this many steps for every option."""
     order: Literal["interleaved", "shuffled", "sequential"] = "interleaved"
@@ -350,6 +354,14 @@ class StageSettings(Settings):
     """Give every question the rationales of another one with as many options: a control that should fail."""
     permute_options: bool = False
     """Show each training question's options in a new seeded order every epoch."""
+
+    @model_validator(mode="after")
+    def _asks_for_what_it_shows(self) -> Self:
+        if self.template == "cloze" and self.answer in ("letter", "named"):
+            raise ValueError(
+                expected("setting stages.answer with stages.template=cloze", self.answer, "text: it shows no letters")
+            )
+        return self
 
 
 class LoraSettings(Settings):
@@ -554,6 +566,10 @@ def in_round(values: tuple[N, ...], number: int) -> N:
     return values[min(number, len(values)) - 1]
 
 
+Normalize = Literal["none", "characters", "tokens"]
+"""How options of different lengths are compared; see `generate.normalize`."""
+
+
 class GenerateSettings(Settings):
     """How a student's text is decoded, in training, reflection and evaluation alike."""
 
@@ -567,7 +583,11 @@ class GenerateSettings(Settings):
     """Maximum tokens of the conclusion, one fixed sentence."""
     answer: Literal["free", "constrained"] = "free"
     """How the student answers. free: it writes a conclusion, and the label is read from it; constrained: the
-    most likely label is taken."""
+    most likely option is taken."""
+    normalize: Normalize | None = None
+    """How likely an option of several words is, with answer constrained. none: the probability of its text; characters
+    and tokens: the log-probability per character or per token of the option's text, so that long texts are not at a
+    disadvantage. null: characters where the answer is a text, none otherwise."""
     bf16: Literal["auto", "always", "never"] = "auto"
     """Decode in bfloat16. auto: sampled chains only, on GPUs that support it and on CPUs with AMX or
     AVX512-BF16; always: greedy chains too."""

@@ -1,32 +1,65 @@
-"""The sentence that a student answers with: how it is written, and how its label is read back."""
+"""The sentence that a student answers with: how it is written, and how its option is read back."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
-_ANSWER = re.compile(r"(?i:the answer is option) ([A-Z])\b")
+from tinythinker.core.records import Option
+
+Form = Literal["letter", "named", "text"]
+"""How an answer is written; see `stages.answer`."""
+
+_SAID = r"\banswer(?:\s+is)?\s*:?\s*"
+_LETTER = r"(?:option\s+|choice\s+)?[(\[]?(?P<label>(?-i:[A-Z]))(?:[)\]]|\b)"
+_ENDED = r"(?:[.:;]|,(?!\s*(?:or\s+|and\s+)?\(?(?-i:[A-Z])\b)|\s*\((?P<text>.*)\)\W*$|\s*$)"
+_SENTENCE = re.compile(_SAID + _LETTER + _ENDED, re.IGNORECASE | re.DOTALL)
+"""`The answer is option B.`, `Answer: (B)`, `the answer is B (bank).`"""
+_BARE = re.compile(r"\W*" + _LETTER + r"(?:\W*$|[.):]\s+(?P<text>.*)$)", re.IGNORECASE | re.DOTALL)
+"""`B`, `(B)`, `option B.`, `B. bank`"""
+_TEXT = re.compile(_SAID, re.IGNORECASE)
 
 
-def conclusion(label: str) -> str:
+def conclusion(option: Option, form: Form = "letter") -> str:
     """What the student writes to answer.
 
-    >>> conclusion("B")
-    'So the answer is option B.'
+    >>> bank = Option(label="B", text="bank")
+    >>> conclusion(bank), conclusion(bank, "named"), conclusion(bank, "text")
+    ('So the answer is option B.', 'So the answer is option B (bank).', 'bank')
     """
-    return f"So the answer is option {label}."
+    if form == "text":
+        return option.text
+    return f"So the answer is option {option.label}{f' ({option.text})' if form == 'named' else ''}."
 
 
-def parse_answer(text: str, labels: Sequence[str]) -> str | None:
-    """Read the label of the chosen option from a generated conclusion.
+def parse_answer(text: str, options: Sequence[Option]) -> str | None:
+    """Read the label of the chosen option from a generated conclusion: its letter, its text, or both.
 
-    Returns None, never a guess, if the sentence is malformed or names a label that the question does not
-    have: an unreadable answer counts as wrong and as unreadable.
+    Returns None, never a guess, if the sentence names no option, one that the question does not have, or two: an
+    unreadable answer counts as wrong and as unreadable.
 
-    >>> parse_answer("So the answer is option B.", labels=("A", "B"))
-    'B'
-    >>> parse_answer("So the answer is option F.", labels=("A", "B")) is None
-    True
+    >>> two = Option(label="A", text="river"), Option(label="B", text="bank")
+    >>> [parse_answer(text, two) for text in ("So the answer is option B.", "(B)", "The answer is bank.", "Bank")]
+    ['B', 'B', 'B', 'B']
+    >>> [parse_answer(text, two) for text in ("So the answer is option F.", "B (river)", "a bank or a river")]
+    [None, None, None]
     """
-    match = _ANSWER.search(text)
-    return match[1] if match and match[1] in labels else None
+    found = _SENTENCE.search(text) or _BARE.fullmatch(text)
+    if found is None:
+        return _named(_TEXT.split(text)[-1], options)
+    if found["label"] not in [option.label for option in options]:
+        return None
+    beside = _named(found["text"] or "", options)
+    return found["label"] if beside in (None, found["label"]) else None
+
+
+def _named(text: str, options: Sequence[Option]) -> str | None:
+    """The label of the only option whose text this is, apart from case, white space and what stands around it."""
+    said = _plain(text)
+    labels = [option.label for option in options if said and _plain(option.text) == said]
+    return labels[0] if len(labels) == 1 else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).strip(" .\"'()").casefold()

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from tinythinker.core.records import Question, Rationale, Stage, StageExample
 from tinythinker.core.text import finished
-from tinythinker.stages.answer import conclusion
 from tinythinker.stages.plan import ANSWERED_WITH, PLANS
 from tinythinker.stages.template import Template
 
@@ -32,7 +31,7 @@ def build_examples(
                 question_id=question.id,
                 stage=Stage.SUMMARIZE,
                 prompt=template.summarize_prompt(question, None, ()),
-                target=conclusion(question.gold),
+                target=template.conclusion(question, question.gold),
             )
             for question in questions
             if question.gold is not None
@@ -81,9 +80,8 @@ def _staged(stages: tuple[Stage, ...], template: Template, question: Question, r
     for label, analysis in zip(question.labels, analyses, strict=False):
         texts.append((Stage.ANALYZE, template.analyze_prompt(question, recall, label), finished(analysis)))
     if question.gold is not None and (analyses or Stage.ANALYZE not in stages):
-        texts.append(
-            (Stage.SUMMARIZE, template.summarize_prompt(question, recall, analyses), conclusion(question.gold))
-        )
+        answer = template.conclusion(question, question.gold)
+        texts.append((Stage.SUMMARIZE, template.summarize_prompt(question, recall, analyses), answer))
     return texts
 
 

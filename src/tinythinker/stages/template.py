@@ -9,10 +9,11 @@ from typing import Literal, NamedTuple
 
 from tinythinker.core.records import Question
 from tinythinker.core.text import finished
-from tinythinker.stages.answer import conclusion
+from tinythinker.settings.schema import StageSettings
+from tinythinker.stages.answer import Form, conclusion, parse_answer
 
-_RECALL, _ANALYZE, _SUMMARIZE = "Recall:", "Analyze:", "Summarize:"
-_REQUEST = re.compile(rf"\n(?:{_RECALL}|{_ANALYZE}|{_SUMMARIZE})")
+_RECALL, _ANALYZE, _SUMMARIZE, _ANSWER = "Recall:", "Analyze:", "Summarize:", "Answer:"
+_REQUEST = re.compile(rf"\n(?:{_RECALL}|{_ANALYZE}|{_SUMMARIZE}|{_ANSWER})")
 """Begins a part of a prompt after the question."""
 
 
@@ -27,20 +28,42 @@ class Reasoning(NamedTuple):
 
 @dataclass(frozen=True)
 class Template:
-    """The published wording (`paper`), or the same with the option's text in the analyze prompt (`named`).
+    """The words around the knowledge. If a plan has no recall or no analyses, the prompts do not mention them.
 
-    Source: METHOD section 1. If a plan has no recall or no analyses, the prompts do not mention them.
+    Source: METHOD section 1 for `paper`. `cloze` is how language models without training are asked ("Question: ...
+    Answer:"); its question lists no options.
     """
 
-    name: Literal["paper", "named"] = "paper"
+    name: Literal["paper", "named", "cloze"] = "paper"
+    """paper: as published; named: the analyze prompt also gives the option's text; cloze: no list of options."""
+    answer: Form | None = None
+    """How the answer is written; None: the option's text with `cloze`, its letter with the others."""
+
+    @classmethod
+    def of(cls, settings: StageSettings) -> Template:
+        """The wording that settings ask for."""
+        return cls(settings.template, settings.answer)
+
+    @property
+    def form(self) -> Form:
+        """How the answer is written."""
+        return self.answer or ("text" if self.name == "cloze" else "letter")
+
+    def conclusion(self, question: Question, label: str) -> str:
+        """What the student writes to choose an option."""
+        return conclusion(question.options[question.labels.index(label)], self.form)
+
+    def read_conclusion(self, question: Question, text: str) -> str | None:
+        """The label of the option that a conclusion chooses; None if it cannot be told."""
+        return parse_answer(text, question.options)
 
     def recall_prompt(self, question: Question) -> str:
         """What the student reads before it recalls."""
-        return f"{_question(question)}\n{_RECALL}"
+        return f"{self._question(question)}\n{_RECALL}"
 
     def analyze_prompt(self, question: Question, recall: str | None, label: str) -> str:
         """What the student reads before it analyzes one option."""
-        return f"{_known(question, recall)}\n{_ANALYZE} {self._opening(question, label)}"
+        return f"{self._known(question, recall)}\n{_ANALYZE} {self._opening(question, label)}"
 
     def summarize_prompt(self, question: Question, recall: str | None, analyses: Sequence[str]) -> str:
         """What the student reads before it answers.
@@ -49,14 +72,14 @@ class Template:
             recall: general knowledge; None if the plan has none.
             analyses: one per option in the question's order; empty if the plan has none.
         """
-        known = _known(question, recall)
+        known = self._known(question, recall)
         if analyses:
             said = [
                 f"{self._opening(question, label)} {finished(analysis)}"
                 for label, analysis in zip(question.labels, analyses, strict=True)
             ]
             known += f"\n{_ANALYZE} " + " ".join(said)
-        return f"{known}\n{_SUMMARIZE}"
+        return f"{known}\n{self._last}"
 
     def reasoning(self, question: Question, recall: str, analyses: Sequence[str], label: str | None) -> str:
         """A whole chain as one text that follows the recall prompt (plans `cot` and `multitask`).
@@ -65,14 +88,28 @@ class Template:
             label: the answer to end with; None leaves the answer out.
         """
         whole = self.summarize_prompt(question, recall, analyses).removeprefix(self.recall_prompt(question)).strip()
-        return whole.removesuffix(_SUMMARIZE).strip() if label is None else f"{whole} {conclusion(label)}"
+        if label is None:
+            return whole.removesuffix(self._last).strip()
+        return f"{whole} {self.conclusion(question, label)}"
+
+    def before_answer(self, text: str) -> str:
+        """What a student wrote in the form of `reasoning` before its answer."""
+        return text.partition(self._last)[0].strip()
+
+    def answer_prompt(self, question: Question, reasoning: str) -> str:
+        """What the student reads before it answers, after a text of its own (`before_answer`)."""
+        return f"{self.recall_prompt(question)} {reasoning}\n{self._last}"
+
+    def with_answer(self, reasoning: str, concluded: str) -> str:
+        """The text of `before_answer` with an answer, in the form of `reasoning`."""
+        return f"{reasoning}\n{self._last} {concluded}"
 
     def read_reasoning(self, question: Question, text: str) -> Reasoning:
         """Split a student's text in the form of `reasoning` into its parts; white space does not matter.
 
         A part that is missing or misplaced is None (recall) or empty (analyses, conclusion).
         """
-        known, _, concluded = " ".join(text.split()).partition(f" {_SUMMARIZE} ")
+        known, _, concluded = " ".join(text.split()).partition(f" {self._last} ")
         recall, _, analyzed = known.partition(f" {_ANALYZE} ")
         openings = [" ".join(self._opening(question, label).split()) for label in question.labels]
         pattern = " ".join(f"{re.escape(opening)} (.+?)" for opening in openings)
@@ -80,9 +117,23 @@ class Template:
         return Reasoning(recall or None, match.groups() if match else (), concluded)
 
     def _opening(self, question: Question, label: str) -> str:
-        if self.name == "paper":
-            return f"For option {label},"
-        return f"For option {label} ({question.options[question.labels.index(label)].text}),"
+        text = question.options[question.labels.index(label)].text
+        return {"paper": f"For option {label},", "cloze": f"For {text},"}.get(
+            self.name, f"For option {label} ({text}),"
+        )
+
+    @property
+    def _last(self) -> str:
+        """What asks for the answer."""
+        return _ANSWER if self.name == "cloze" else _SUMMARIZE
+
+    def _question(self, question: Question) -> str:
+        if self.name == "cloze":
+            return f"Question: {question.stem}"
+        return f"{question.stem}\n" + " ".join(f"({option.label}) {option.text}" for option in question.options)
+
+    def _known(self, question: Question, recall: str | None) -> str:
+        return self._question(question) + ("" if recall is None else f"\n{_RECALL} {finished(recall)}")
 
 
 class Parts(NamedTuple):
@@ -119,11 +170,3 @@ def parts_of(prompt: str) -> Parts:
     question, reasoning, request = prompt[:first], prompt[first:last], prompt[last:]
     stem, options = question[: question.rfind("\n(A) ")], question[question.rfind("\n(A) ") :]
     return Parts(stem, options, reasoning, request) if "\n(A) " in question else Parts(question, "", reasoning, request)
-
-
-def _question(question: Question) -> str:
-    return f"{question.stem}\n" + " ".join(f"({option.label}) {option.text}" for option in question.options)
-
-
-def _known(question: Question, recall: str | None) -> str:
-    return _question(question) + ("" if recall is None else f"\n{_RECALL} {finished(recall)}")

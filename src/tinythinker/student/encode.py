@@ -112,11 +112,17 @@ def whole_target_ids(student: Student, targets: Sequence[str]) -> list[list[int]
     return [[*row, end] for row in _tokens(student, [space + target for target in targets], special=False)]
 
 
-def target_ids(student: Student, targets: Sequence[str]) -> Rows:
-    """Token ids of targets. One that is too long loses its end, but keeps its end-of-sequence token."""
+def target_ids(student: Student, targets: Sequence[str], *, is_ended: bool = True) -> Rows:
+    """Token ids of targets. One that is too long loses its end, but keeps its end-of-sequence token.
+
+    Args:
+        is_ended: do the rows have an end-of-sequence token at all?
+    """
     limit = student.recipe.max_target_tokens
     rows = whole_target_ids(student, targets)
     kept = [row if len(row) <= limit else [*row[: limit - 1], row[-1]] for row in rows]
+    if not is_ended:
+        kept = [row[:-1] if len(row) > 1 else row for row in kept]
     return Rows(kept, [len(row) > limit for row in rows])
 
 
@@ -160,6 +166,6 @@ def encode_unique_prompts(student: Student, prompts: Sequence[str]) -> Unique:
     return Unique(encoded, torch.tensor([distinct[prompt] for prompt in prompts], device=student.device))
 
 
-def encode_targets(student: Student, targets: Sequence[str]) -> Tensor:
-    """Targets as labels, shape (targets, tokens), padding marked `IGNORED`."""
-    return pad(target_ids(student, targets).ids, IGNORED, student.device).ids
+def encode_targets(student: Student, targets: Sequence[str], *, is_ended: bool = True) -> Tensor:
+    """Targets as labels, shape (targets, tokens), padding marked `IGNORED`; `is_ended` as in `target_ids`."""
+    return pad(target_ids(student, targets, is_ended=is_ended).ids, IGNORED, student.device).ids

@@ -24,7 +24,8 @@ from transformers import (
 
 from tinythinker.core.errors import DataError, StudentError, first_line, is_out_of_memory, is_panic
 from tinythinker.core.files import read_record
-from tinythinker.settings.schema import SHORTEST_PROMPT, StudentSettings
+from tinythinker.core.progress import say
+from tinythinker.settings.schema import SHORTEST_PROMPT, GenerateSettings, StageSettings, StudentSettings
 from tinythinker.student.adapters import base_of, is_adapted, load_adapters, merged
 from tinythinker.student.present import RECIPE_FILE, refuse_no_student
 from tinythinker.student.student import Recipe, Student, quiet_library
@@ -35,13 +36,31 @@ _MOST_NAMED = 3
 """Tensors that an error names."""
 
 
-def load_student(folder: Path) -> Student:
-    """A student saved by this package, on a GPU if there is one.
+UNTRAINED = Recipe(
+    stages=StageSettings(plan="summarize", template="cloze"),
+    generate=GenerateSettings(answer="constrained"),
+    max_prompt_tokens=None,
+    max_target_tokens=StudentSettings().max_target_tokens,
+    is_trained=False,
+)
+"""How a plain pretrained model answers: by the most likely text of an option."""
+
+
+def load_student(name: str | Path) -> Student:
+    """A student, on a GPU if there is one: saved by this package or, untrained, any pretrained model.
+
+    Args:
+        name: a folder, or a Hugging Face name.
 
     Raises:
-        StudentError: the folder is missing or does not hold such a student.
+        StudentError: there is no such student, or it does not load.
     """
-    refuse_no_student(folder)
+    folder = Path(name)
+    refuse_no_student(str(name))
+    if not (folder / RECIPE_FILE).is_file():
+        student = pretrained_student(StudentSettings(name=str(name)), UNTRAINED)
+        say(f"{name}: not trained by tinythinker; it answers with the option that is the most likely text")
+        return student
     try:
         recipe = read_record(folder / RECIPE_FILE, Recipe)
     except DataError as error:

@@ -23,7 +23,28 @@ def make_student(settings: RunSettings, questions: Sequence[Question], rationale
         StudentError: the model, folder or vocabulary file does not load.
     """
     how = settings.student
-    recipe = Recipe(
+    recipe = _recipe(settings)
+    if how.init == "pretrained":
+        return pretrained_student(how, recipe)
+    template = Template.of(settings.stages)
+    examples = [
+        example for plan in ("full", "summarize") for example in build_examples(plan, template, questions, rationales)
+    ]
+    texts = [text for example in examples for text in (example.prompt, example.target)]
+    return scratch_student(how, recipe, texts, settings.seed)
+
+
+def untrained_student(settings: RunSettings) -> Student:
+    """The pretrained model that a run's student begins with, as it is. Raises StudentError."""
+    recipe = _recipe(settings).model_copy(update={"is_trained": False, "lora": None})
+    student = pretrained_student(settings.student, recipe)
+    student.model.eval()
+    return student
+
+
+def _recipe(settings: RunSettings) -> Recipe:
+    how = settings.student
+    return Recipe(
         stages=settings.stages,
         generate=settings.generate,
         max_prompt_tokens=how.max_prompt_tokens,
@@ -31,11 +52,3 @@ def make_student(settings: RunSettings, questions: Sequence[Question], rationale
         chat_template=how.chat_template,
         lora=how.lora,
     )
-    if how.init == "pretrained":
-        return pretrained_student(how, recipe)
-    template = Template(settings.stages.template)
-    examples = [
-        example for plan in ("full", "summarize") for example in build_examples(plan, template, questions, rationales)
-    ]
-    texts = [text for example in examples for text in (example.prompt, example.target)]
-    return scratch_student(how, recipe, texts, settings.seed)

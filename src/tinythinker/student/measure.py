@@ -23,7 +23,7 @@ def longest_prompt(settings: RunSettings) -> Callable[[Sequence[Question]], Long
     It counts tokens if the student's vocabulary is on this machine, characters otherwise. Raises StudentError if a
     vocabulary file cannot be read.
     """
-    return partial(_longest, encode=_vocabulary(settings), template=Template(settings.stages.template))
+    return partial(_longest, encode=_vocabulary(settings), template=Template.of(settings.stages))
 
 
 def _longest(questions: Sequence[Question], *, encode: Encode | None, template: Template) -> Longest:

@@ -28,25 +28,30 @@ def refuse_absent_student(settings: StudentSettings) -> None:
         if settings.sentencepiece is not None:
             refuse_absent_vocabulary(settings.sentencepiece)
         return
-    folder = Path(settings.name)
-    where = f"student {settings.name}"
-    wanted = "expected a folder made by save_pretrained or, with a network, a Hugging Face name"
+    wanted = "a folder made by save_pretrained or, with a network, a Hugging Face name"
+    _refuse_absent_model(settings.name, wanted, "student.init=scratch needs neither")
+
+
+def refuse_no_student(name: str) -> None:
+    """Raise StudentError if there is neither a trained student nor a pretrained model of this name or folder."""
+    if not (Path(name) / RECIPE_FILE).is_file():
+        wanted = "a run directory, a student's folder or, with a network, a Hugging Face name"
+        _refuse_absent_model(name, wanted, "a student's folder is such as RUN/phase-1/student")
+
+
+def _refuse_absent_model(name: str, wanted: str, hint: str) -> None:
+    folder = Path(name)
     if folder.is_dir():
-        if not any((folder / name).is_file() for name in _MODEL_FILES):
-            raise StudentError(f"{where}: found no {_MODEL_FILES[0]} in it, {wanted}")
-    elif _is_path(settings.name):
-        raise StudentError(f"{where}: found no such folder, {wanted}; student.init=scratch needs neither")
-    elif not _is_at_hand(settings.name):
-        raise StudentError(
-            f"{where}: found it neither on this machine nor a network to download it, {wanted}; student.init=scratch "
-            "needs neither"
-        )
-
-
-def refuse_no_student(folder: Path) -> None:
-    """Raise StudentError if a folder does not hold a student that this package has saved."""
-    if not (folder / RECIPE_FILE).is_file():
-        raise StudentError(f"{folder}: found no {RECIPE_FILE}, expected a student folder such as RUN/phase-1/student")
+        if any((folder / file).is_file() for file in _MODEL_FILES):
+            return
+        found = f"no {_MODEL_FILES[0]} in it"
+    elif _is_path(name):
+        found = "no such folder"
+    elif not _is_at_hand(name):
+        found = "it neither on this machine nor a network to download it"
+    else:
+        return
+    raise StudentError(f"student {name}: found {found}, expected {wanted}; {hint}")
 
 
 def refuse_absent_peft() -> None:

@@ -19,12 +19,18 @@ _TOLERANCE = 1e-3
 """Largest difference between a text's log-probability in a tree and in a row of its own, nats, in the trial."""
 
 
-def read(student: Student, prompts: Sequence[str], targets: Sequence[str]) -> Separate | Forest:
-    """Prompts, each with its target, as the student reads them in the fewest tokens."""
+def read(
+    student: Student, prompts: Sequence[str], targets: Sequence[str], *, is_ended: bool = True
+) -> Separate | Forest:
+    """Prompts, each with its target, as the student reads them in the fewest tokens.
+
+    Args:
+        is_ended: does the end-of-sequence token belong to a target?
+    """
     if not reads_trees(student):
         encoded, prompt_of = encode_unique_prompts(student, prompts)
-        return Separate(encoded, encode_targets(student, targets), prompt_of)
-    return plant(student, _branches(student, prompts, targets))
+        return Separate(encoded, encode_targets(student, targets, is_ended=is_ended), prompt_of)
+    return plant(student, _branches(student, prompts, targets, is_ended=is_ended))
 
 
 def plan_passes(
@@ -56,8 +62,10 @@ def _trees(trees: Sequence[Sequence[int]], most: int | None) -> int | None:
     return None if most is None else max(1, most // max(map(len, trees)))
 
 
-def _branches(student: Student, prompts: Sequence[str], targets: Sequence[str]) -> list[Branch]:
-    rows = zip(prompt_ids(student, prompts).ids, target_ids(student, targets).ids, strict=True)
+def _branches(
+    student: Student, prompts: Sequence[str], targets: Sequence[str], *, is_ended: bool = True
+) -> list[Branch]:
+    rows = zip(prompt_ids(student, prompts).ids, target_ids(student, targets, is_ended=is_ended).ids, strict=True)
     return [Branch([*prompt, *target], len(prompt)) for prompt, target in rows]
 
 

@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from tinythinker.core.files import whole_folder, write_record
 from tinythinker.core.records import Record
 from tinythinker.core.seeds import derive_seed
-from tinythinker.settings.schema import GenerateSettings, LoraSettings, StageSettings
+from tinythinker.settings.schema import GenerateSettings, LoraSettings, Normalize, StageSettings
 from tinythinker.stages.plan import answering_plan
 from tinythinker.stages.template import Template
 from tinythinker.student.adapters import add_adapters
@@ -59,6 +59,13 @@ class Recipe(Record):
     """Are prompts written as the user's turn in the tokenizer's chat template? Causal students only."""
     lora: LoraSettings | None = None
     """None: all weights are trained."""
+    is_trained: bool = True
+    """False: a plain pretrained model, which has learned none of this."""
+
+    @property
+    def normalize(self) -> Normalize:
+        """How options of different lengths are compared; see `generate.normalize`."""
+        return self.generate.normalize or ("characters" if self.template.form == "text" else "none")
 
     @property
     def most_written(self) -> int:
@@ -70,7 +77,7 @@ class Recipe(Record):
     @property
     def template(self) -> Template:
         """The prompt template that the student was taught with."""
-        return Template(self.stages.template)
+        return Template.of(self.stages)
 
 
 class Student:

@@ -36,10 +36,10 @@ def refuse_unready_cells(grid: Grid, directory: StudyDirectory) -> None:
 
 
 def _refuse_unready(grid: Grid, place: Place, settings: RunSettings) -> None:
-    untrained = grid.method(place.method).untrained
-    if untrained is None:
+    method = grid.method(place.method)
+    if method.untrained is None:
         session.refuse_unready(settings)
-    elif untrained in ("zero_shot", "likelihood"):
+    elif method.is_pretrained:
         refuse_absent_student(settings.student)
 
 

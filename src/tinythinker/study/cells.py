@@ -21,7 +21,7 @@ from tinythinker.acquire.curriculum import Batch, curriculum_of
 from tinythinker.core.errors import StudentError, TinyThinkerError
 from tinythinker.core.files import whole_folder, write_records
 from tinythinker.core.progress import say
-from tinythinker.core.records import Question, Rationale
+from tinythinker.core.records import Question, Rationale, Verdict
 from tinythinker.core.run import RunDirectory, StudyDirectory
 from tinythinker.evaluate.score import verdicts_name
 from tinythinker.evaluate.untrained import answer_untrained
@@ -109,13 +109,14 @@ def _groups(grid: Grid) -> list[list[Place]]:
 
 def _do_group(grid: Grid, directory: StudyDirectory, group: Sequence[Place]) -> None:
     done: list[RunDirectory] = []
+    answered: dict[str, list[Verdict]] = {}
     for place in group:
         run = cell_of(grid, place, directory)
         name = run.root.relative_to(directory.root)
         say(f"study: {name}")
         try:
             if grid.method(place.method).untrained:
-                _answer_untrained(grid, place, run)
+                _answer_untrained(grid, place, run, answered)
             else:
                 _do_cell(grid, place, run, done)
                 done.append(run)
@@ -160,17 +161,23 @@ def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
             run.save(ours.model_copy(update=update))
 
 
-def _answer_untrained(grid: Grid, place: Place, run: RunDirectory) -> None:
-    """Write the verdicts of a method that does not train; it reads the questions and needs no teacher."""
+def _answer_untrained(grid: Grid, place: Place, run: RunDirectory, answered: dict[str, list[Verdict]]) -> None:
+    """Write the verdicts of a method that does not train; it reads the questions and needs no teacher.
+
+    Args:
+        answered: by method, those that came beside the ones of earlier cells; receives new ones.
+    """
     how = str(grid.method(place.method).untrained)
     session.start(grid.task, run.root, *grid.overrides(place))
     settings = validate(run.manifest().settings)
-    file = run.verdicts(verdicts_name(how, settings.evaluate.model_copy(update={"votes": 1})))
+    file = run.verdicts(verdicts_name(place.method, settings.evaluate.model_copy(update={"votes": 1})))
     if file.exists():
         return
     session.teach(run)
-    questions, train = read_questions(run, settings.evaluate.split), read_questions(run, "train")
-    write_records(file, answer_untrained(how, questions, train, settings))
+    if place.method not in answered:
+        questions, train = read_questions(run, settings.evaluate.split), read_questions(run, "train")
+        answered |= answer_untrained(how, questions, train, settings)
+    write_records(file, answered[place.method])
     run.confirm(file)
 
 

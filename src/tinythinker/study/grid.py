@@ -17,7 +17,7 @@ from tinythinker.core.formats import MOST_YAML_BYTES, yaml_mapping
 from tinythinker.settings.describe import as_yaml, flatten, known_keys, unknown_setting
 from tinythinker.settings.resolve import load_settings, parse_override
 from tinythinker.settings.schema import Settings
-from tinythinker.study.methods import METHODS, Method
+from tinythinker.study.methods import METHODS, RENAMED, Method
 
 _MOST_SEEDS = 10_000
 Budget = Literal["steps", "target_tokens", "flops"]
@@ -52,9 +52,9 @@ class Grid(Settings):
     @classmethod
     def _by_name(cls, value: object) -> object:
         if isinstance(value, list | tuple):
-            return {str(name): () for name in value}
+            value = dict.fromkeys(value)
         if isinstance(value, Mapping):
-            return {str(name): as_overrides(settings) for name, settings in value.items()}
+            return {RENAMED.get(str(name), str(name)): as_overrides(settings) for name, settings in value.items()}
         return value
 
     @field_validator("seeds", mode="before")
@@ -123,8 +123,7 @@ class Grid(Settings):
             raise unknown_setting(self.vary[0])
         for place in self.cells():
             settings = load_settings(self.task, self.overrides(place))
-            method = self.method(place.method)
-            if method.untrained in ("zero_shot", "likelihood") and settings.student.init != "pretrained":
+            if self.method(place.method).is_pretrained and settings.student.init != "pretrained":
                 where = f"setting student.init with method {place.method}"
                 raise SettingsError(expected(where, settings.student.init, "pretrained"))
 
@@ -202,7 +201,16 @@ def read_grid(
     except ValidationError as error:
         raise SettingsError(f"{source}: {describe(error)}") from None
     grid.check()
-    return grid
+    return _with_the_untrained(grid)
+
+
+def _with_the_untrained(grid: Grid) -> Grid:
+    """A grid that has the rows of the untrained student, if its student is pretrained."""
+    student = load_settings(grid.task, grid.settings).student
+    missing = {name: () for name, method in METHODS.items() if method.is_pretrained and name not in grid.methods}
+    if student.init != "pretrained" or not missing:
+        return grid
+    return grid.model_copy(update={"methods": {**missing, **grid.methods}, "reference": grid.compared_with})
 
 
 def _words(value: object) -> tuple[str, ...]:

@@ -13,8 +13,13 @@ class Method:
     meaning: str
     settings: tuple[str, ...] = ()
     """Settings that override the study's."""
-    untrained: Literal["majority", "random", "zero_shot", "likelihood"] | None = None
+    untrained: Literal["majority", "random", "cloze", "letters"] | None = None
     """How the method answers without training; None if it trains a student."""
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Is it the pretrained student without training? Such methods are in every study of a pretrained student."""
+        return self.untrained in ("cloze", "letters")
 
 
 _NO_ROUNDS = "reflect.rounds=0"
@@ -22,10 +27,15 @@ _NO_ROUNDS = "reflect.rounds=0"
 METHODS: dict[str, Method] = {
     "majority": Method("the most frequent gold label of the training questions", untrained="majority"),
     "random": Method("a label drawn at random", untrained="random"),
-    "zero_shot": Method("the pretrained student, not fine-tuned, asked for the label", untrained="zero_shot"),
-    "likelihood": Method(
-        "the pretrained student, not fine-tuned; the option most likely per token after the question",
-        untrained="likelihood",
+    "cloze": Method(
+        'the pretrained student, untrained: the text that is most likely per character after "Question: ... Answer:"',
+        untrained="cloze",
+    ),
+    "cloze_sum": Method("the same, the text that is most likely as a whole", untrained="cloze"),
+    "cloze_token": Method("the same, the text that is most likely per token", untrained="cloze"),
+    "letters": Method(
+        "the pretrained student, untrained: the letter that is most likely after the question and its options",
+        untrained="letters",
     ),
     "label_only": Method("fine-tuning on labels", ("stages.plan=summarize", _NO_ROUNDS)),
     "cot": Method(
@@ -52,3 +62,5 @@ METHODS: dict[str, Method] = {
     ),
 }
 """Baselines, the method and its ablations. A new one is one line here; study files can define more."""
+RENAMED = {"likelihood": "cloze", "zero_shot": "letters"}
+"""Methods of version 0.1 that are done in another way, and have another name, today."""

@@ -107,7 +107,7 @@ def _verdicts(grid: Grid, run: RunDirectory, place: Place) -> list[Verdict]:
     if not run.exists:
         return []
     settings = validate(run.manifest().settings)
-    how = grid.method(place.method).untrained
+    how = grid.method(place.method).untrained and place.method
     student = how or (f"round-{settings.reflect.rounds}" if settings.reflect.rounds else "phase-1")
     evaluated = settings.evaluate if how is None else settings.evaluate.model_copy(update={"votes": 1})
     file = run.verdicts(verdicts_name(student, evaluated))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def load(student: str | PathLike[str]) -> Student:
     """A student to ask many questions: see `tinythinker.api.load`."""
-    folder = last_student(Path(student))
+    folder = str(last_student(Path(student)))
     refuse_no_student(folder)
 
     from tinythinker.student.load import load_student
