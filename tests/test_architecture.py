@@ -25,7 +25,7 @@ NEEDS_TORCH = {
         f"student.{name}"
         for name in "adapters encode flops load logps make pieces precision reading scratch student".split()
     ),
-    *(f"generate.{name}" for name in "attention choose decode label_logps memory state think writer".split()),
+    *(f"generate.{name}" for name in "attention choose decode endings label_logps memory state think writer".split()),
     *(f"train.{name}" for name in "engine loop optim shard_files".split()),
     *("acquire.phase_1", "acquire.sft"),
     *(f"reflect.{name}" for name in "losses objective reference rounds sample".split()),

@@ -317,7 +317,7 @@ def test_a_run_directory_with_other_settings_is_refused_without_force(run: Path,
 
 
 def test_a_folder_that_is_not_a_student_is_exit_code_5(tmp_path: Path) -> None:
-    refused(5, "expected a student folder", "ask", tmp_path, "Where?", "-o", "up", "-o", "down")
+    refused(5, "expected a run directory, a student's folder or", "ask", tmp_path, "Where?", "-o", "up", "-o", "down")
 
 
 def test_a_pretrained_student_that_does_not_load_is_exit_code_5(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import tiny_of, tiny_recipe, tiny_student
+from tests.conftest import ask, tiny_of, tiny_recipe, tiny_student
 from tinythinker.core.records import LABELS
 from tinythinker.generate import decode as module
 from tinythinker.generate.choose import best_tokens, draw_tokens
@@ -156,13 +156,14 @@ def test_tokens_of_a_text_are_counted_up_to_its_end() -> None:
 
 def test_label_log_probabilities_match_scoring_each_whole_conclusion(any_student: Student) -> None:
     student = any_student
-    labels = [("A", "B", "C"), ("A", "B")]
+    questions = [ask("Where?", "up", "down", "out", gold="A"), ask("Where?", "up", "down", gold="A")]
     prompts = ["rain\nSummarize:", "Where does rain go?\nSummarize:"]
-    made = label_logps(student, prompts, labels, batch_size=8)
-    for prompt, own, scored in zip(prompts, labels, made, strict=True):
+    made = label_logps(student, prompts, questions, batch_size=8)
+    for prompt, question, scored in zip(prompts, questions, made, strict=True):
+        own = question.options
         # The conclusions differ only from the label on, so after the same prefix the label decides.
         encoded = encode_prompts(student, [prompt] * len(own))
-        heads = encode_targets(student, [conclusion(label).removesuffix(".") for label in own])[:, :-1]
+        heads = encode_targets(student, [conclusion(option).removesuffix(".") for option in own])[:, :-1]
         with torch.no_grad():
             scores = torch.log_softmax(target_logps(student.model, encoded, heads).total, 0)
         assert list(scored.logps.values()) == pytest.approx(scores.tolist(), abs=1e-4)
@@ -173,8 +174,8 @@ def test_label_log_probabilities_match_scoring_each_whole_conclusion(any_student
 def test_labels_that_begin_with_the_same_token_are_distinguished(data_dir: Path) -> None:
     settings = StudentSettings(init="scratch", sentencepiece=data_dir / "t5" / "spiece.model")
     student = scratch_student(settings, tiny_recipe(), [], 0)
-    labels = tuple(LABELS)
-    (made,) = label_logps(student, ["rain\nSummarize:"], [labels], batch_size=8)
+    question = ask("Where?", *map(str, range(len(LABELS))), gold="A")
+    (made,) = label_logps(student, ["rain\nSummarize:"], [question], batch_size=8)
     assert len(set(made.logps.values())) == 26
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.conftest import ask, tiny_recipe, tiny_student
-from tinythinker.core.records import Chain, Stage
+from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.generate.decode import Decoded, Sampling
 from tinythinker.generate.label_logps import LabelLogps
 from tinythinker.generate.think import Draws, Thought, reason, think
@@ -43,7 +43,7 @@ class Scripted:
         ]
         return [Decoded(text, 3, is_cut=len(prompt) > 120) for text, prompt in zip(texts, prompts, strict=True)]
 
-    def score_labels(self, prompts: Sequence[str], labels: Sequence[Sequence[str]]) -> list[LabelLogps]:
+    def score_labels(self, prompts: Sequence[str], questions: Sequence[Question]) -> list[LabelLogps]:
         raise AssertionError("free answers are written, not scored")
 
 

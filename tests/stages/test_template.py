@@ -5,7 +5,6 @@ from typing import Literal
 import pytest
 
 from tests.conftest import ask
-from tinythinker.stages.answer import conclusion, parse_answer
 from tinythinker.stages.template import Template, parts_of
 
 QUESTION = ask("Where does rain go?", "up", "down, mostly", gold="B")
@@ -19,7 +18,7 @@ def test_the_paper_template_matches_the_published_text_exactly() -> None:
     assert paper.summarize_prompt(QUESTION, "Rain falls.", ("no.", "yes.")) == (
         f"{ASKED}\nRecall: Rain falls.\nAnalyze: For option A, no. For option B, yes.\nSummarize:"
     )
-    assert conclusion("B") == "So the answer is option B."
+    assert paper.conclusion(QUESTION, "B") == "So the answer is option B."
 
 
 def test_the_named_template_says_the_option_in_analyze_and_summarize() -> None:
@@ -64,7 +63,7 @@ def test_a_chain_written_as_one_text_is_read_back_with_any_white_space(name: Lit
     for written in (text, " ".join(text.split())):
         recall, analyses, concluded = template.read_reasoning(question, written)
         assert (recall, analyses) == ("Rain falls.", ("no.", "For option A, maybe."))
-        assert parse_answer(concluded, question.labels) == "B"
+        assert template.read_conclusion(question, concluded) == "B"
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,9 @@ def test_a_missing_vocabulary_is_refused(tmp_path: Path) -> None:
     check(init="scratch")
 
 
-def test_only_a_folder_that_this_package_saved_is_a_student(tmp_path: Path) -> None:
-    with pytest.raises(StudentError, match=r"found no tinythinker\.json"):
-        refuse_no_student(tmp_path)
-    (tmp_path / "tinythinker.json").write_text("{}")
-    refuse_no_student(tmp_path)
+@pytest.mark.parametrize("file", ["tinythinker.json", "config.json", "adapter_config.json"])
+def test_a_folder_of_ours_or_any_pretrained_model_is_a_student(tmp_path: Path, file: str) -> None:
+    with pytest.raises(StudentError, match=r"found no config\.json in it, expected a run directory, a student"):
+        refuse_no_student(str(tmp_path))
+    (tmp_path / file).write_text("{}")
+    refuse_no_student(str(tmp_path))

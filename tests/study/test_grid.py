@@ -87,7 +87,7 @@ def test_the_settings_of_every_method_are_compatible(name: str) -> None:
         ("task: storeroom\nvary: {storeroom.train: [some]}\n", r"setting storeroom\.train: found 'some'"),
         ("task: storeroom\nsettings: {train.max_step: 3}\n", r"setting 'train\.max_step': found no such setting"),
         ("task: storeroom\nbudget: time\n", r"study\.yaml: budget"),
-        ("task: storeroom\nmethods: [zero_shot]\n", r"student\.init with method zero_shot: found 'scratch'"),
+        ("task: storeroom\nmethods: [cloze]\n", r"student\.init with method cloze: found 'scratch'"),
         ("task: storeroom\nmethods: {}\n", r"study\.yaml: methods"),
         ("- 1\n", r"study\.yaml: found \[1\], expected a mapping with task"),
         ("a: [\n", r"study\.yaml:2: found malformed YAML"),

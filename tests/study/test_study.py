@@ -11,15 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY, ask, tiny_recipe, tiny_student
+from tests.conftest import TINY
 from tinythinker.core.errors import DataError, SettingsError, StudentError, TinyThinkerError
 from tinythinker.core.files import read_json
-from tinythinker.core.records import Question
 from tinythinker.core.run import RunDirectory, StudyDirectory, alone_in
-from tinythinker.evaluate import untrained
-from tinythinker.evaluate.untrained import answer_untrained
 from tinythinker.reflect import rounds
-from tinythinker.settings.resolve import load_settings
 from tinythinker.student.student import Student
 from tinythinker.study import cells
 from tinythinker.study.grid import Grid, read_grid
@@ -81,7 +77,7 @@ def test_a_repeated_study_does_no_work_and_gives_the_same_results(
         raise AssertionError("trained again")
 
     monkeypatch.setattr("tinythinker.acquire.phase_1.fit", unexpected)
-    monkeypatch.setattr(untrained, "judge", unexpected)
+    monkeypatch.setattr("tinythinker.evaluate.untrained.judge", unexpected)
     assert study(grid, out) == results
 
 
@@ -273,45 +269,3 @@ def test_a_cell_that_cannot_work_is_found_before_anything_is_written(tmp_path: P
     with pytest.raises(TinyThinkerError, match=f"^{message}"):
         study(grid, tmp_path / "study")
     assert not (tmp_path / "study").exists()
-
-
-TRAIN = [ask("Where?", "up", "down", gold=gold, id=f"t{i}") for i, gold in enumerate("ABBA")]
-
-
-def answered(how: str, questions: list[Question]) -> list[str | None]:
-    return [verdict.answer for verdict in answer_untrained(how, questions, TRAIN, load_settings("storeroom"))]
-
-
-def test_the_majority_is_the_most_frequent_label_and_ties_go_to_the_earlier() -> None:
-    questions = [ask("Who?", "I", "you", gold="B"), ask("Who?", "I", "you", "they", gold="C", id="q2")]
-    assert answered("majority", questions) == ["A", "A"]
-    TRAIN.append(ask("Where?", "up", "down", gold="B", id="t4"))
-    assert answered("majority", questions) == ["B", "B"]
-
-
-def test_random_answers_depend_on_the_seed_and_use_every_label() -> None:
-    questions = [ask("Who?", "I", "you", "they", gold="C", id=f"q{i}") for i in range(60)]
-    assert answered("random", questions) == answered("random", questions)
-    assert set(answered("random", questions)) == {"A", "B", "C"}
-
-
-@pytest.mark.parametrize("how", ["zero_shot", "likelihood"])
-def test_a_pretrained_student_answers_untrained(how: str, tmp_path: Path) -> None:
-    tiny_student(recipe=tiny_recipe(plan="summarize")).save(tmp_path / "student")
-    settings = load_settings("csqa", [f"student.name={tmp_path / 'student'}"])
-    questions = [ask("Where does rain go?", "up", "down", "nowhere", gold="B", id=f"q{i}") for i in range(3)]
-    verdicts = answer_untrained(how, questions, [], settings)
-    assert {verdict.answer for verdict in verdicts} <= {"A", "B", "C"}
-    assert len({verdict.answer for verdict in verdicts}) == 1
-
-
-def test_the_most_likely_option_matches_a_plain_loop(tmp_path: Path) -> None:
-    student = tiny_student(dropout=0.0)
-    student.model.eval()
-    questions = [ask("Where does rain go?", "up", "down it does", "nowhere (A)", gold="B")]
-    scores = []
-    for option in questions[0].options:
-        prompt = student.tokenizer(questions[0].stem, return_tensors="pt")
-        labels = student.tokenizer(option.text, return_tensors="pt")["input_ids"]
-        scores.append(-student.model(**prompt, labels=labels).loss.item())
-    assert untrained._likelihood(student, questions) == ["ABC"[scores.index(max(scores))]]

@@ -16,7 +16,7 @@ _LETTER = r"(?:option\s+|choice\s+)?[(\[]?(?P<label>(?-i:[A-Z]))(?:[)\]]|\b)"
 _ENDED = r"(?:[.:;]|,(?!\s*(?:or\s+|and\s+)?\(?(?-i:[A-Z])\b)|\s*\((?P<text>.*)\)\W*$|\s*$)"
 _SENTENCE = re.compile(_SAID + _LETTER + _ENDED, re.IGNORECASE | re.DOTALL)
 """`The answer is option B.`, `Answer: (B)`, `the answer is B (bank).`"""
-_BARE = re.compile(r"\W*" + _LETTER + r"(?:\W*$|[.):]\s+(?P<text>.*)$)", re.IGNORECASE | re.DOTALL)
+_BARE = re.compile(r"\W*" + _LETTER + r"(?:\W*$|[.:]?\s+(?P<text>.*)$)", re.IGNORECASE | re.DOTALL)
 """`B`, `(B)`, `option B.`, `B. bank`"""
 _TEXT = re.compile(_SAID, re.IGNORECASE)
 
@@ -45,13 +45,15 @@ def parse_answer(text: str, options: Sequence[Option]) -> str | None:
     >>> [parse_answer(text, two) for text in ("So the answer is option F.", "B (river)", "a bank or a river")]
     [None, None, None]
     """
-    found = _SENTENCE.search(text) or _BARE.fullmatch(text)
-    if found is None:
+    sentence, bare = _SENTENCE.search(text), _BARE.fullmatch(text)
+    if sentence is not None:
+        found, allowed = sentence, {None, sentence["label"]}  # the text beside the letter may have been cut
+    elif bare is not None:
+        found, allowed = bare, {bare["label"]} if bare["text"] else {None}
+    else:
         return _named(_TEXT.split(text)[-1], options)
-    if found["label"] not in [option.label for option in options]:
-        return None
-    beside = _named(found["text"] or "", options)
-    return found["label"] if beside in (None, found["label"]) else None
+    is_known = found["label"] in [option.label for option in options]
+    return found["label"] if is_known and _named(found["text"] or "", options) in allowed else None
 
 
 def _named(text: str, options: Sequence[Option]) -> str | None:
