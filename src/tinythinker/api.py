@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tinythinker.session import evaluate, probe, reflect, report, run, start, teach, train, try_
+from tinythinker.session import evaluate, evaluate_untrained, probe, reflect, report, run, start, teach, train, try_
 
 if TYPE_CHECKING:
     from tinythinker.bench.bench import Bench
@@ -40,6 +40,7 @@ __all__ = [
     "check",
     "cost",
     "evaluate",
+    "evaluate_untrained",
     "load",
     "methods",
     "probe",

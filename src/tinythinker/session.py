@@ -28,7 +28,15 @@ from tinythinker.core.seeds import stream
 from tinythinker.evaluate.answered import read_answered, read_asked
 from tinythinker.evaluate.score import verdicts_name
 from tinythinker.reflect.preconditions import refuse_foreign_pairs, refuse_missing_rounds, refuse_reflection_on_nothing
-from tinythinker.settings.resolve import bound_of, chosen, load_settings, override, reopened, validate
+from tinythinker.settings.resolve import (
+    bound_of,
+    chosen,
+    load_settings,
+    override,
+    preset_of_student,
+    reopened,
+    validate,
+)
 from tinythinker.settings.schema import HUB, RunSettings
 from tinythinker.stages.plan import answering_plan
 from tinythinker.student.present import refuse_absent_student, refuse_no_student
@@ -46,6 +54,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _held: set[tuple[Path, int]] = set()
 """Run directories that a verb of this process is working in, with the thread it runs in."""
+
+_MOST_UNREADABLE = 0.2
+"""Share of unreadable answers from which on a remedy is said."""
 
 
 @contextmanager
@@ -131,6 +142,8 @@ def start(
             questions = load_task(settings)
             for line in questions.about if for_run else ():
                 say(line)
+            if followed := preset_of_student(settings):
+                say(f"student {settings.student.name}: a causal model, so its preset sets {' '.join(followed)}")
             refuse_unready_teacher(settings, questions, run)
         if for_run:
             refuse_unready(settings)
@@ -433,7 +446,15 @@ def evaluate(run: RunDirectory, *overrides: str, force: bool = False) -> dict[st
 
     settings = _open(run, "evaluate", overrides, force, check)
     questions = read_questions(run, settings.evaluate.split)
-    return {name: score(_verdicts(run, name, questions, settings)) for name in run.trainings()}
+    scores = {name: score(_verdicts(run, name, questions, settings)) for name in run.trainings()}
+    for name, one in scores.items():
+        if one.unreadable > _MOST_UNREADABLE:
+            say(
+                f"{name}: {one.unreadable:.0%} of its answers are unreadable, which count as wrong; it has not learned "
+                "how to answer: train longer, or at another rate (train.epochs, train.learning_rate), or take the most "
+                "likely option (generate.answer=constrained)"
+            )
+    return scores
 
 
 def _verdicts(run: RunDirectory, name: str, questions: Sequence[Question], settings: RunSettings) -> Sequence[Verdict]:
@@ -460,6 +481,39 @@ def _verdicts(run: RunDirectory, name: str, questions: Sequence[Question], setti
         verdicts = write_verdicts(file, student, questions, how, settings.seed, load_facts(settings))
     ranks.on_first(lambda: run.confirm(file))
     return verdicts
+
+
+def evaluate_untrained(student: str | PathLike[str], task: str, *overrides: str) -> dict[str, Score]:
+    """Let a pretrained model answer a task's test questions without any training, as the field scores such models.
+
+    It writes nothing. A method should do better than each of these figures.
+
+    Args:
+        student: a folder, or a Hugging Face name.
+        task, overrides: as for `start`.
+
+    Returns:
+        Scores by the way of answering: `cloze` (the text of an option that is the most likely after "Question: ...
+        Answer:", per character), `cloze_sum`, `cloze_token` and `letters` (see `tinythinker methods`).
+
+    Raises:
+        SettingsError, DataError: a setting is wrong, or the questions cannot be loaded.
+        StudentError: there is no such model, or it does not load.
+    """
+    settings = load_settings(task, ("student.init=pretrained", f"student.name={student}", *overrides))
+    refuse_absent_student(settings.student)
+    questions = load_task(settings).splits[settings.evaluate.split]
+    say(f"{student}: untrained, on {len(questions)} {settings.evaluate.split} questions of {task}")
+
+    from tinythinker.evaluate.score import score
+    from tinythinker.evaluate.untrained import answer_untrained
+
+    verdicts = {
+        name: some
+        for how in ("cloze", "letters")
+        for name, some in answer_untrained(how, questions, [], settings).items()
+    }
+    return {name: score(some) for name, some in verdicts.items()}
 
 
 def report(run: RunDirectory, *overrides: str) -> Path:
@@ -526,8 +580,9 @@ def probe(
     Writes `probes/NAME.SPLIT.json` into the run directory; the report shows it.
 
     Args:
-        student: a run directory (its last student), or a student's folder.
-        run: the run whose questions to ask; needed if the folder lies in no run.
+        student: a run directory (its last student), a student's folder, or any pretrained model, which recalls in
+            words of its own before it answers.
+        run: the run whose questions to ask; needed if the student lies in no run.
         split: test or valid.
         questions: ask only this many, a seeded draw in file order; None asks all.
 

@@ -51,3 +51,18 @@ def test_a_teacher_without_usable_rationales_is_an_error_unless_labels_are_enoug
         collect_rationales(load_settings("mine.jsonl", overrides), PLAIN, RunDirectory(tmp_path))
     labels_only = load_settings("mine.jsonl", [*overrides, "stages.plan=summarize"])
     assert collect_rationales(labels_only, PLAIN, RunDirectory(tmp_path)).rationales == ()
+
+
+def test_the_teacher_explains_a_seeded_share_of_the_questions_and_the_others_keep_their_labels(tmp_path: Path) -> None:
+    def explained(*more: str) -> tuple[set[str], int]:
+        settings = load_settings("storeroom", ["storeroom.train=40", "storeroom.annotated=1", *more])
+        made = collect_rationales(settings, load_task(settings), RunDirectory(tmp_path))
+        assert all(question.gold for question in made.questions) and not made.rejected
+        return {one.question_id for one in made.rationales}, len(made.questions)
+
+    every, count = explained()
+    some, still = explained("teacher.annotated=0.25")
+    assert (len(every), count) == (40, 40)
+    assert (len(some), still) == (10, 40)
+    assert explained("teacher.annotated=0.25")[0] == some < every
+    assert explained("teacher.annotated=0.25", "seed=7")[0] != some

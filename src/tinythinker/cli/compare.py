@@ -72,7 +72,9 @@ def methods() -> None:
 
 
 def probe(
-    student: Annotated[Path, typer.Argument(help="run directory (its last student), or a student's folder")],
+    student: Annotated[
+        str, typer.Argument(help="run directory (its last student), a student's folder, or any pretrained model")
+    ],
     run: Annotated[
         Path | None,
         typer.Option(help="run whose questions to ask [default: the student's own run]", show_default=False),

@@ -101,12 +101,23 @@ def reflect(
     tell(made)
 
 
-def evaluate(run: RunArgument, overrides: Overrides = None, force: Force = False) -> None:
+def evaluate(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="run directory; with --task any pretrained model")],
+    overrides: Overrides = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="let an untrained model, by folder or name, answer the questions of this task"),
+    ] = None,
+    force: Force = False,
+) -> None:
     """Answer the test questions with the student of phase 1 and of every round."""
     with friendly_errors():
         from tinythinker import api
 
-        started = open_run(run)
+        if task is not None:
+            _show(api.evaluate_untrained(run, task, *overrides or ()))
+            return
+        started = open_run(Path(run))
         _show(api.evaluate(started, *overrides or (), force=force))
     tell(started.verdicts_folder)
 

@@ -15,6 +15,9 @@ from tinythinker.stages.plan import ANSWERED_WITH
 from tinythinker.student.student import Student
 from tinythinker.tasks.benchmark import Facts, Pick
 
+_UNTRAINED_TOKENS = 32
+"""Most tokens that an untrained student recalls; it does not end by itself."""
+
 
 class _Asked(NamedTuple):
     """A question, and how the student answered it without intervention."""
@@ -55,6 +58,8 @@ def probe(
     Raises:
         StudentError: the student's plan has no reasoning between question and answer that could be changed.
     """
+    if not student.recipe.is_trained:
+        student = _thinking(student)
     stages = ANSWERED_WITH[student.recipe.stages.plan]
     if not {Stage.RECALL, Stage.ANALYZE} & set(stages):
         raise StudentError(
@@ -87,6 +92,14 @@ def probe(
         oracle=oracle,
         costs=_costs(accuracy, oracle),
     )
+
+
+def _thinking(student: Student) -> Student:
+    """An untrained student that recalls something before it answers."""
+    recipe = student.recipe
+    stages = recipe.stages.model_copy(update={"plan": "recall_summarize"})
+    generate = recipe.generate.model_copy(update={"max_recall_tokens": _UNTRAINED_TOKENS})
+    return Student(student.model, student.tokenizer, recipe.model_copy(update={"stages": stages, "generate": generate}))
 
 
 def _donors(chains: Sequence[Chain], seed: int) -> list[Chain]:

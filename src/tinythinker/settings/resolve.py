@@ -15,7 +15,8 @@ from tinythinker.core.files import read_text
 from tinythinker.core.formats import MOST_YAML_BYTES, Json, MalformedError, parse_yaml, yaml_mapping
 from tinythinker.core.progress import say
 from tinythinker.core.run import Bound, Flat
-from tinythinker.settings.describe import flatten, group_defaults, known_keys, optional_groups, unknown_setting
+from tinythinker.settings.describe import as_yaml, flatten, group_defaults, known_keys, optional_groups, unknown_setting
+from tinythinker.settings.families import family_of
 from tinythinker.settings.schema import EXTENDABLE, HUB, QUESTION_FILES, SECTIONS, TASKS, RunSettings
 
 
@@ -52,7 +53,7 @@ def _overrides(overrides: Sequence[str]) -> Json:
 
 
 def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None = None) -> RunSettings:
-    """Resolve the settings of a task: defaults < preset < config file < overrides.
+    """Resolve the settings of a task: defaults < the task's preset < the student's < config file < overrides.
 
     A preset's values for an optional group apply only if the config file or an override opens that group. The preset
     of OpenBookQA, for example, sets how many completions a language model gives, but does not choose one as teacher.
@@ -62,6 +63,7 @@ def load_settings(task: str, overrides: Sequence[str] = (), config: Path | None 
     """
     given = _given(overrides, config)
     base = _merge({"task": task}, preset(task))
+    base = _merge(base, student_preset(_merge(base, given)))
     for group in optional_groups():
         section, name = group.split(".")
         opened = given.get(section)
@@ -159,6 +161,30 @@ def preset(task: str) -> Json:
         f" (did you mean {near[0]!r}?)" if near else ""
     )
     raise SettingsError(expected("task", task, wanted))
+
+
+def student_preset(tree: Mapping[str, JsonValue]) -> Json:
+    """The preset of the kind of student that settings name.
+
+    Empty for a T5, which the tasks' presets are for, for a student with random weights, and for a model that is not on
+    this machine yet.
+
+    Args:
+        tree: all settings but the student's preset.
+    """
+    student = tree.get("student")
+    given = student if isinstance(student, Mapping) else {}
+    name = given.get("name")
+    if given.get("init", "pretrained") != "pretrained" or not isinstance(name, str) or family_of(name) != "causal":
+        return {}
+    file = resources.files("tinythinker") / "settings" / "presets" / "students" / "causal.yaml"
+    return _read_yaml(file.read_text(encoding="utf-8"), "preset of causal students")
+
+
+def preset_of_student(settings: RunSettings) -> list[str]:
+    """The settings, as `key=value`, in which a run follows the preset of its kind of student."""
+    wanted, actual = flatten(student_preset(settings.plain())), flatten(settings.plain())
+    return [f"{key}={as_yaml(value)}" for key, value in wanted.items() if actual[key] == value]
 
 
 def _read_yaml(text: str, where: str) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale
 from tinythinker.settings.schema import RunSettings
 from tinythinker.stages.examples import build_examples
@@ -11,6 +12,9 @@ from tinythinker.stages.template import Template
 from tinythinker.student.load import pretrained_student
 from tinythinker.student.scratch import scratch_student
 from tinythinker.student.student import Recipe, Student
+
+_T5_RATE = 5e-4
+"""The published learning rate, which is T5's."""
 
 
 def make_student(settings: RunSettings, questions: Sequence[Question], rationales: Sequence[Rationale]) -> Student:
@@ -25,7 +29,13 @@ def make_student(settings: RunSettings, questions: Sequence[Question], rationale
     how = settings.student
     recipe = _recipe(settings)
     if how.init == "pretrained":
-        return pretrained_student(how, recipe)
+        student = pretrained_student(how, recipe)
+        if student.is_causal and how.lora is None and settings.train.learning_rate >= _T5_RATE:
+            say(
+                f"student {how.name}: train.learning_rate={settings.train.learning_rate:g} suits a T5; a causal model "
+                "of this kind is usually spoilt by it (its preset has 1e-4)"
+            )
+        return student
     template = Template.of(settings.stages)
     examples = [
         example for plan in ("full", "summarize") for example in build_examples(plan, template, questions, rationales)

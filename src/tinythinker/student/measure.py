@@ -9,6 +9,7 @@ from pathlib import Path
 from tinythinker.core.errors import StudentError, first_line
 from tinythinker.core.formats import parse_received
 from tinythinker.core.records import Question
+from tinythinker.settings.families import file_of
 from tinythinker.settings.schema import RunSettings
 from tinythinker.stages.template import Template
 from tinythinker.tasks.tables.findings import Longest
@@ -46,24 +47,9 @@ def _vocabulary(settings: RunSettings) -> Encode | None:
     if student.init == "scratch":
         return None if student.sentencepiece is None else _sentencepiece(student.sentencepiece)
     for name, read in (("tokenizer.json", _tokenizer), ("spiece.model", _sentencepiece)):
-        if (file := _at_hand(student.name, name)) is not None:
+        if (file := file_of(student.name, name)) is not None:
             return read(file)
     return None
-
-
-def _at_hand(student: str, name: str) -> Path | None:
-    """A file of a student's folder, or of its copy in the local cache."""
-    if Path(student).is_dir():
-        return Path(student) / name if (Path(student) / name).is_file() else None
-
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(student, name)
-    except HFValidationError:  # a path, not a name
-        return None
-    return Path(found) if isinstance(found, str) else None
 
 
 def _sentencepiece(file: Path) -> Encode:

@@ -66,6 +66,8 @@ class Row(Record):
     seconds: float
     recall_facts: float | None
     analyze_facts: float | None
+    below: str | None = None
+    """The best way in which the untrained student answers better than this method; None if there is none."""
 
 
 class Comparisons(Record):
@@ -97,7 +99,7 @@ def gather(grid: Grid, directory: StudyDirectory) -> Results:
             right = {verdict.question_id: verdict.is_correct for verdict in verdicts}
             answers.setdefault((place.value, place.method), {})[place.seed] = right
     values = list(dict.fromkeys(place.value for place in grid.cells()))
-    rows = [_row([c for c in cells if (c.value, c.method) == key]) for key in answers]
+    rows = _marked(grid, [_row([c for c in cells if (c.value, c.method) == key]) for key in answers])
     comparisons = {value or "": _comparisons(grid, value, answers) for value in values}
     return Results(cells=tuple(cells), rows=tuple(rows), comparisons=comparisons)
 
@@ -182,6 +184,23 @@ def _row(cells: Sequence[Cell]) -> Row:
     )
 
 
+def _marked(grid: Grid, rows: Sequence[Row]) -> list[Row]:
+    """The rows; a method that is below the untrained student says so (`Row.below`)."""
+    best: dict[str | None, Row] = {}
+    for row in rows:
+        known = best.get(row.value)
+        if grid.method(row.method).is_pretrained and (known is None or row.accuracy.mean > known.accuracy.mean):
+            best[row.value] = row
+    return [
+        row.model_copy(update={"below": best[row.value].method})
+        if row.value in best
+        and not grid.method(row.method).is_pretrained
+        and row.accuracy.mean < best[row.value].accuracy.mean
+        else row
+        for row in rows
+    ]
+
+
 def _comparisons(
     grid: Grid, value: str | None, answers: Mapping[tuple[str | None, str], Mapping[int, Answers]]
 ) -> dict[str, Comparison]:
@@ -261,13 +280,16 @@ def _line(grid: Grid, row: Row, comparison: Comparison | None) -> str:
 
 
 def _compared(grid: Grid, row: Row, comparison: Comparison | None) -> tuple[str, str, str]:
+    below = "" if row.below is None else f"below the untrained student ({row.below})"
     if comparison is None:
-        return "", "", "the reference" if row.method == grid.compared_with else ""
+        said = "the reference" if row.method == grid.compared_with else ""
+        return "", "", "; ".join(filter(None, (said, below)))
     low, high = f"{100 * comparison.low:+.1f}", f"{100 * comparison.high:+.1f}"
     gain = f"{100 * comparison.difference:+.1f} ({low} to {high})"
     words = in_words(comparison)
     said = words if words.startswith("no") else f"{grid.compared_with} is {words}"
-    return gain, _p(comparison.p if comparison.p_holm is None else comparison.p_holm), said
+    p = comparison.p if comparison.p_holm is None else comparison.p_holm
+    return gain, _p(p), "; ".join(filter(None, (said, below)))
 
 
 def _p(p: float) -> str:

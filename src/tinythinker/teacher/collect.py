@@ -15,7 +15,7 @@ from tinythinker.tasks.registry import Task
 from tinythinker.teacher.quality import Quality, measure
 from tinythinker.teacher.rationales import Header, split_hash
 from tinythinker.teacher.select import Selected, advice, select_rationales
-from tinythinker.teacher.source import Asking, Given
+from tinythinker.teacher.source import Asking, Given, to_explain
 from tinythinker.teacher.sources import TEACHER_SOURCES
 from tinythinker.teacher.usage import Usage
 
@@ -49,12 +49,17 @@ def collect_rationales(settings: RunSettings, task: Task, run: RunDirectory) -> 
         KeyboardInterrupt: the user stopped it; the answers received so far are kept.
     """
     train = list(task.splits["train"])
-    given = TEACHER_SOURCES[settings.teacher.source](Asking(settings, task, train, run))
-    selected = select_rationales(given.answers, train, settings.teacher, settings.seed)
+    asked = to_explain(settings, train)
+    # Files are read whole, a language model is paid for every question.
+    asking = Asking(settings, task, train if settings.teacher.llm is None else asked, run)
+    given = TEACHER_SOURCES[settings.teacher.source](asking)
+    spared = {question.id for question in train} - {question.id for question in asked}
+    answers = [answer for answer in given.answers if answer.question_id not in spared]
+    selected = select_rationales(answers, asked, settings.teacher, settings.seed)
     if not selected.rationales and settings.stages.plan != "summarize":
         write_records(run.rejected, selected.rejected)
         raise TeacherError(
-            f"teacher.source={settings.teacher.source}: found no usable rationale for {len(train)} training questions"
+            f"teacher.source={settings.teacher.source}: found no usable rationale for {len(asked)} training questions"
             f"{_reasons(selected)}, expected some (all rejected answers are in {run.rejected}); "
             "stages.plan=summarize learns from labels alone"
         )
@@ -67,7 +72,7 @@ def collect_rationales(settings: RunSettings, task: Task, run: RunDirectory) -> 
         quality=measure(
             settings.teacher.source,
             selected,
-            train,
+            asked,
             settings.teacher.label_policy,
             given.usage.cost,
             dict(given.missing),

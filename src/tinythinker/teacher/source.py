@@ -11,6 +11,7 @@ from tinythinker.core.records import Question, Rationale, Rejected
 from tinythinker.core.run import RunDirectory
 from tinythinker.settings.schema import RunSettings
 from tinythinker.tasks.registry import Task
+from tinythinker.tasks.split import draw
 from tinythinker.teacher.rationales import Header
 from tinythinker.teacher.usage import Usage
 
@@ -22,7 +23,7 @@ class Asking:
     settings: RunSettings
     task: Task
     questions: Sequence[Question]
-    """Of the training split; a source is asked about no others."""
+    """Of the training split; a source is asked about no others. A language model gets those to explain alone."""
     run: RunDirectory
 
     @property
@@ -55,6 +56,11 @@ class Given:
     """Hash of what was asked (language models only)."""
     origin: Header | None = None
     """The header of a file that these were taken from."""
+
+
+def to_explain(settings: RunSettings, train: Sequence[Question]) -> list[Question]:
+    """The training questions that the teacher explains: all, or a seeded draw of them (`teacher.annotated`)."""
+    return draw(train, max(1, round(settings.teacher.annotated * len(train))), settings.seed, "annotated")
 
 
 Source = Callable[[Asking], Given]

@@ -30,6 +30,7 @@ from tinythinker.teacher.llm.ledger import Job, Ledger, Reply, read_completion
 from tinythinker.teacher.llm.prompt import WORDINGS, Prompt, llm_of, make_prompt
 from tinythinker.teacher.llm.purse import Purse
 from tinythinker.teacher.llm.tokens import limit_tokens
+from tinythinker.teacher.source import to_explain
 from tinythinker.teacher.usage import Lost, Usage, read_usage
 
 if TYPE_CHECKING:
@@ -295,7 +296,7 @@ def _in_short(plan: Estimate) -> str:
 def open_interview(settings: RunSettings, run: RunDirectory | None = None) -> Interview:
     """The interview for these settings, with all that a run has received. Raises SettingsError, DataError."""
     llm_of(settings)  # raises before the questions are read
-    return Interview(settings, list(load_task(settings).splits["train"]), run)
+    return Interview(settings, to_explain(settings, load_task(settings).splits["train"]), run)
 
 
 def estimate_cost(

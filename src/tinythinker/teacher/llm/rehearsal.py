@@ -17,6 +17,7 @@ from tinythinker.teacher.llm.interview import Interview
 from tinythinker.teacher.llm.ledger import Completion, read_completion
 from tinythinker.teacher.llm.prompt import llm_of
 from tinythinker.teacher.select import advice
+from tinythinker.teacher.source import to_explain
 
 
 class Heard(Record):
@@ -107,7 +108,7 @@ def rehearse(run: RunDirectory, settings: RunSettings, questions: int) -> Rehear
         DataError: the questions cannot be loaded.
     """
     llm = llm_of(settings)
-    train = list(load_task(settings).splits["train"])
+    train = to_explain(settings, load_task(settings).splits["train"])
     once = llm.model_copy(update={"samples": 1, "waves": 1, "concurrency": 1, "mode": "direct"})
     asking = settings.model_copy(update={"teacher": settings.teacher.model_copy(update={"llm": once})})
     interview = Interview(asking, train, run, first=questions)
