@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.generate.decode import Decoded, Sampling
 from tinythinker.generate.label_logps import LabelLogps
 from tinythinker.generate.think import Draws, Thought, reason, think
+from tinythinker.student.encode import encode_prompts, encode_targets
+from tinythinker.student.logps import target_logps
 from tinythinker.student.student import Student
 
 TWO = ask("Where does rain go?", "up", "down", gold="B")
@@ -26,8 +29,9 @@ def test_every_option_of_every_question_is_analyzed_for_any_number_of_options(st
 class Scripted:
     """A writer of fixed texts that remembers the prompts it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, recall: str = "rain is wet") -> None:
         self.seen: list[str] = []
+        self._recall = recall
 
     def write(
         self,
@@ -37,7 +41,7 @@ class Scripted:
         is_continued: Sequence[bool] | None = None,
     ) -> list[Decoded]:
         self.seen.extend(prompts)
-        said = {"Recall:": "rain is wet", "Summarize:": "So the answer is option B."}
+        said = {"Recall:": self._recall, "Summarize:": "So the answer is option B."}
         texts = [
             next((text for cue, text in said.items() if prompt.endswith(cue)), f"({len(prompt)})") for prompt in prompts
         ]
@@ -121,3 +125,38 @@ def test_texts_that_reach_their_limit_are_counted() -> None:
         student.model.lm_head.weight.zero_()  # never ends
     (chain,) = think(student, [Thought(TWO)])
     assert chain.count_stopped == 3
+
+
+@pytest.mark.parametrize("family", ["seq2seq", "causal"])
+@pytest.mark.parametrize(("template", "form"), [("named", "named"), ("paper", "text"), ("cloze", None)])
+@pytest.mark.parametrize("plan", ["full", "cot", "summarize"])
+def test_constrained_answers_in_every_form_are_the_most_likely_whole_endings(
+    family: Literal["seq2seq", "causal"], template: str, form: str | None, plan: str
+) -> None:
+    recipe = tiny_recipe(plan=plan, template=template, answer="constrained")
+    stages = recipe.stages.model_copy(update={"answer": form})
+    student = tiny_student(recipe=recipe.model_copy(update={"stages": stages}), family=family, dropout=0.0)
+    for thought, chain in zip(
+        [Thought(TWO), Thought(THREE)], think(student, [Thought(TWO), Thought(THREE)]), strict=True
+    ):
+        question, words = thought.question, student.recipe.template
+        prompt = words.summarize_prompt(question, chain.recall, chain.analyses)
+        if plan == "cot":
+            prompt = words.answer_prompt(question, words.before_answer(chain.reasoning or ""))
+        per_length = {}
+        for label in question.labels:
+            text = words.conclusion(question, label)
+            with torch.no_grad():
+                total = target_logps(
+                    student.model, encode_prompts(student, [prompt]), encode_targets(student, [text])
+                ).total.item()
+            per_length[label] = total / len(text) if words.form == "text" else total
+        assert chain.answer == max(per_length, key=per_length.__getitem__)
+        assert chain.conclusion == words.conclusion(question, chain.answer)
+
+
+def test_what_an_untrained_student_recalls_ends_with_its_line() -> None:
+    writer = Scripted("rain is wet\nAnswer: up\nQuestion:")
+    recipe = tiny_recipe(plan="recall_summarize").model_copy(update={"is_trained": False})
+    (chain,) = reason(writer, recipe, [Thought(TWO)])
+    assert chain.recall == "rain is wet"

@@ -116,3 +116,31 @@ def test_a_shorter_prompt_loses_reasoning_first_and_then_the_stem() -> None:
     assert parts.shortened(3) == f"{ASKED}{request}"
     assert parts.shortened(5) == f"rain go?\n(A) up (B) down, mostly{request}"
     assert parts.shortened(7) == f"\n(A) up (B) down, mostly{request}"
+
+
+def test_the_cloze_template_lists_no_options_and_answers_with_a_text() -> None:
+    cloze = Template("cloze")
+    assert cloze.summarize_prompt(QUESTION, None, ()) == "Question: Where does rain go?\nAnswer:"
+    assert cloze.recall_prompt(QUESTION) == "Question: Where does rain go?\nRecall:"
+    assert cloze.summarize_prompt(QUESTION, "Rain falls", ()) == (
+        "Question: Where does rain go?\nRecall: Rain falls.\nAnswer:"
+    )
+    assert cloze.analyze_prompt(QUESTION, "r.", "B") == (
+        "Question: Where does rain go?\nRecall: r.\nAnalyze: For down, mostly,"
+    )
+    assert cloze.conclusion(QUESTION, "B") == "down, mostly"
+    assert cloze.read_conclusion(QUESTION, "Down, mostly.") == "B"
+
+
+@pytest.mark.parametrize(("name", "answer"), [("paper", "named"), ("named", "text"), ("cloze", None)])
+def test_a_text_up_to_its_answer_and_an_answer_make_the_whole_text(
+    name: Literal["paper", "named", "cloze"], answer: Literal["named", "text"] | None
+) -> None:
+    template = Template(name, answer)
+    whole = template.reasoning(QUESTION, "Rain falls.", ("no.", "yes."), "B")
+    before = template.before_answer(whole)
+    assert before == template.reasoning(QUESTION, "Rain falls.", ("no.", "yes."), None)
+    assert template.with_answer(before, template.conclusion(QUESTION, "B")) == whole
+    assert template.answer_prompt(QUESTION, before) == template.summarize_prompt(
+        QUESTION, "Rain falls.", ("no.", "yes.")
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from tests.conftest import TINY
+from tests.conftest import TINY, tiny_of
 from tinythinker import api
 from tinythinker.core.errors import DataError, StudentError
 from tinythinker.core.files import read_records
@@ -57,3 +57,40 @@ def test_a_damaged_student_is_a_one_line_error(run: RunDirectory, tmp_path: Path
 def test_a_question_that_cannot_be_asked_is_refused(run: RunDirectory, question: str, options: list[str]) -> None:
     with pytest.raises(DataError, match="found"):
         api.ask(run.root, question, options)
+
+
+@pytest.mark.parametrize("architecture", ["t5", "llama"])
+def test_any_pretrained_folder_answers_with_an_option_and_says_that_it_is_untrained(
+    architecture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = tiny_of(architecture)
+    student.model.save_pretrained(tmp_path / "plain")
+    student.tokenizer.save_pretrained(tmp_path / "plain")
+    limits = "generate.max_recall_tokens generate.max_analysis_tokens generate.max_conclusion_tokens".split()
+    chain = api.ask(tmp_path / "plain", "Where does rain go?", ["up", "down"])
+    assert chain.answer in ("A", "B") and chain.conclusion in ("up", "down") and chain.recall is None
+    assert "not trained by tinythinker" in capsys.readouterr().err
+    scores = api.evaluate_untrained(
+        tmp_path / "plain",
+        "storeroom",
+        "storeroom.test=12",
+        "student.max_target_tokens=16",
+        *(f"{key}=16" for key in limits),
+    )
+    assert list(scores) == ["cloze", "cloze_sum", "cloze_token", "letters"]
+    assert all(score.n == 12 and score.unreadable == 0 for score in scores.values())
+
+
+def test_an_untrained_student_can_be_probed_on_the_questions_of_a_run(run: RunDirectory, tmp_path: Path) -> None:
+    student = tiny_of("llama")
+    student.model.save_pretrained(tmp_path / "plain")
+    student.tokenizer.save_pretrained(tmp_path / "plain")
+    found = api.probe(tmp_path / "plain", run=run.root, questions=4)
+    assert (found.student, found.n) == ("plain", 4)
+    assert {effect.part for effect in found.effects} <= {"recall"}
+
+
+def test_a_name_that_is_neither_here_nor_reachable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(StudentError, match="nobody/nothing: found it neither on this machine nor a network"):
+        api.ask("nobody/nothing", "Where?", ["up", "down"])

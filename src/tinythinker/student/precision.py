@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
+from tinythinker.student.reading import reads_trees
 from tinythinker.student.student import Student
 
 
@@ -28,7 +29,9 @@ def decoding(student: Student, *, is_sampled: bool) -> Student:
     }
     model = copy.deepcopy(student.model, halves)
     _fuse_norms(model)
-    return Student(model, student.tokenizer, student.recipe)
+    halved = Student(model, student.tokenizer, student.recipe)
+    halved.can_read_trees = reads_trees(student)  # rounding would fail the trial
+    return halved
 
 
 def _fuse_norms(model: torch.nn.Module) -> None:

@@ -134,7 +134,9 @@ class Student:
         """The same model answering with some of its stages (`evaluate.plan`); None: all. Raises SettingsError."""
         stages = self.recipe.stages
         own = stages.model_copy(update={"plan": answering_plan(stages.plan, plan)})
-        return Student(self.model, self.tokenizer, self.recipe.model_copy(update={"stages": own}))
+        other = Student(self.model, self.tokenizer, self.recipe.model_copy(update={"stages": own}))
+        other.can_read_trees = self.can_read_trees
+        return other
 
     def count_parameters(self) -> int:
         """Number of weights; shared weights count once."""
