@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import ARCHITECTURES, tiny_of, tiny_student
 from tinythinker.core.records import PreferencePair, Stage
-from tinythinker.reflect.losses import PREFERENCE_LOSSES, PairLogps, dpo_loss, dpo_margin, ipo_loss
+from tinythinker.reflect.losses import PREFERENCE_LOSSES, PairLogps, dpo_loss, dpo_margin, group_loss, ipo_loss
 from tinythinker.reflect.objective import ScoredPair, over_batch, preference_objective, score_pairs
 from tinythinker.reflect.reference import score_reference
 from tinythinker.settings.schema import ReflectSettings
@@ -75,6 +75,7 @@ def test_ipo_stops_at_the_margin_it_wants() -> None:
         ("dpo", math.log1p(math.exp(-1))),  # margin 2, β 0.5
         ("dpo_norm", math.log1p(math.exp(-0.375))),  # per token: (-0.5 + 1) - (-1 + 0.75) = 0.75
         ("ipo", 0.0625),  # (0.75 - 1)²
+        ("grpo", -0.4),  # e^-0.25 counts as 0.8, e^0.5 as 1.2
         ("none", 0.0),
     ],
 )
@@ -150,3 +151,22 @@ def test_a_fixed_reference_enters_the_margin_with_its_sign() -> None:
     figures = preference_objective(student, settings())(Scorer(student.model), [moved]).figures
     # The student now prefers the chosen text by 2 - 1 = 1 nat more than this reference does.
     assert figures["margin"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_over_every_pair_the_group_loss_is_minus_the_sum_of_advantages_times_ratios() -> None:
+    right, wrong = torch.tensor([0.05, -0.1]), torch.tensor([0.1, -0.05, 0.0])  # log ratios per token
+    rewards = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0])
+    advantages = rewards - rewards.mean()
+    plain = -(advantages * torch.cat([right, wrong]).exp()).sum()
+    every = torch.cartesian_prod(right, wrong)
+    start = torch.zeros(len(every))
+    losses = group_loss(PairLogps(every[:, 0], every[:, 1]), PairLogps(start, start), clip=0.2)
+    assert losses.sum().item() == pytest.approx(len(rewards) * plain.item(), abs=1e-6)
+
+
+def test_a_text_that_moved_past_the_clip_pulls_no_more() -> None:
+    chosen, rejected = torch.tensor([0.5], requires_grad=True), torch.tensor([-0.5], requires_grad=True)
+    start = torch.zeros(1)
+    group_loss(PairLogps(chosen, rejected), PairLogps(start, start), clip=0.2).sum().backward()
+    assert chosen.grad is not None and rejected.grad is not None
+    assert (chosen.grad.item(), rejected.grad.item()) == (0.0, 0.0)

@@ -247,3 +247,23 @@ def test_questions_of_any_size_give_pairs_for_the_gold_and_the_picked_option(cou
         (f"yes {count - 1}.", f"no {count - 1}."),
     }
     assert {pair.prompt for pair in pairs} == {PAPER.analyze_prompt(question, "r.", label) for label in ("A", last)}
+
+
+def test_over_all_every_right_recall_meets_every_wrong_one_and_the_teacher_is_left_out() -> None:
+    answers = [("r1.", "B"), ("r2.", "B"), ("w1.", "A"), ("w2.", "C"), ("w3.", None)]
+    chains = [
+        Chain(question_id="q1", sample=i, recall=recall, analyses=("a", "b", "c"), conclusion="", answer=answer)
+        for i, (recall, answer) in enumerate(answers)
+    ]
+    made = recall_pairs(QUESTION, chains, ["t."], PAPER, rng(), is_over_all=True)
+    assert {(pair.chosen, pair.rejected) for pair in made} == {
+        (r, w) for r in ("r1.", "r2.") for w in ("w1.", "w2.", "w3.")
+    }
+    assert len(made) == 6
+
+
+def test_over_all_no_backup_stands_in_for_a_right_set() -> None:
+    chains = [Chain(question_id="q1", sample=0, recall="r", analyses=("a", "b", "c"), conclusion="", answer="A")]
+    backup = [Backup(("x", "y", "z"), is_from_teacher=True)]
+    assert analyze_pairs(QUESTION, chains, PAPER, rng(), backup)
+    assert analyze_pairs(QUESTION, chains, PAPER, rng(), backup, is_over_all=True) == []

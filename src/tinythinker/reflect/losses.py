@@ -66,6 +66,28 @@ def ipo_loss(policy: PairLogps, reference: PairLogps, *, beta: float) -> Tensor:
     return (dpo_margin(policy, reference) - 1 / (2 * beta)) ** 2
 
 
+def group_loss(policy: PairLogps, reference: PairLogps, *, clip: float) -> Tensor:
+    """Loss of each pair: max(ρ⁻, 1 - ε) - min(ρ⁺, 1 + ε), with ρ = π / π₀ per token; π₀ is the round's start.
+
+    Summed over every pair of a right and a wrong text of one question, this is the group-relative objective. Of k right
+    and m wrong texts, a chain's reward less the mean is m / (k + m) or -k / (k + m), and each right text stands in m
+    pairs, each wrong one in k: the sum is k + m times -Σ advantage · ρ, clipped.
+
+    Source: Shao et al. 2024, arXiv:2402.03300 (GRPO), without the division by the standard deviation (Liu et al. 2025,
+    arXiv:2503.20783); ρ is that of whole texts, per token (Zheng et al. 2025, arXiv:2507.18071).
+
+    Args:
+        policy: per token, under the student being trained, shape (pairs,); gradients flow.
+        reference: per token, under the student at the start of the round, shape (pairs,).
+        clip: ε, dimensionless, in (0, 1).
+
+    Returns:
+        Shape (pairs,), dimensionless; 0 wherever policy and reference agree.
+    """
+    right, wrong = (policy.chosen - reference.chosen).exp(), (policy.rejected - reference.rejected).exp()
+    return wrong.clamp(min=1 - clip) - right.clamp(max=1 + clip)
+
+
 class PreferenceLoss(NamedTuple):
     """A loss that `reflect.loss` can name."""
 
@@ -73,6 +95,8 @@ class PreferenceLoss(NamedTuple):
     """Policy, reference and settings to the loss of each pair, shape (pairs,); both sides as `compared` gives them."""
     is_per_token: bool = False
     """Does it compare log-probabilities per token, and not those of whole texts?"""
+    is_over_all: bool = False
+    """Is it meant for every pair of a right and a wrong sampled text, and not for matched ones?"""
 
     def compared(self, logps: PairLogps, tokens: PairLogps) -> PairLogps:
         """Log-probabilities as this loss compares them.
@@ -94,6 +118,10 @@ def _ipo(policy: PairLogps, reference: PairLogps, settings: ReflectSettings) -> 
     return ipo_loss(policy, reference, beta=settings.beta)
 
 
+def _grpo(policy: PairLogps, reference: PairLogps, settings: ReflectSettings) -> Tensor:
+    return group_loss(policy, reference, clip=settings.clip)
+
+
 def _none(policy: PairLogps, reference: PairLogps, settings: ReflectSettings) -> Tensor:
     return torch.zeros_like(policy.chosen)
 
@@ -104,6 +132,7 @@ PREFERENCE_LOSSES: Registry[PreferenceLoss] = Registry(
         "dpo": PreferenceLoss(_dpo),
         "ipo": PreferenceLoss(_ipo, is_per_token=True),
         "dpo_norm": PreferenceLoss(_dpo, is_per_token=True),
+        "grpo": PreferenceLoss(_grpo, is_per_token=True, is_over_all=True),
         "none": PreferenceLoss(_none),
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -72,6 +73,7 @@ def recall_pairs(
     rng: np.random.Generator,
     *,
     on_policy: float = 1.0,
+    is_over_all: bool = False,
 ) -> list[PreferencePair]:
     """Pairs of recalls: one that led to the gold label, one that did not.
 
@@ -84,8 +86,15 @@ def recall_pairs(
         chains: chains with a sampled recall, greedy analyses and a greedy summary.
         teacher_recalls: the teacher's recalls of this question; empty if there are none.
         on_policy: share of the chosen texts that the student wrote; the teacher's recalls replace the others.
+        is_over_all: pair every chosen text with every rejected one, and leave the teacher out.
     """
     chosen, rejected = chosen_and_rejected(chains, question)
+    prompt = template.recall_prompt(question)
+    if is_over_all:
+        return [
+            PreferencePair(question_id=question.id, stage=Stage.RECALL, prompt=prompt, chosen=winner, rejected=loser)
+            for winner, loser in product(chosen, rejected)
+        ]
     if not rejected:
         return []
     known = dict.fromkeys(map(finished, teacher_recalls))
@@ -97,7 +106,6 @@ def recall_pairs(
     fill = [*foreign, *spare[: max(0, len(rejected) - len(chosen) - len(foreign))]]
     winners = [*chosen, *fill]
     losers = _stretched(rejected, len(winners), rng)
-    prompt = template.recall_prompt(question)
     return [
         PreferencePair(
             question_id=question.id,
@@ -141,6 +149,8 @@ def analyze_pairs(
     template: Template,
     rng: np.random.Generator,
     backups: Sequence[Backup] = (),
+    *,
+    is_over_all: bool = False,
 ) -> list[PreferencePair]:
     """Pairs of analyses under one recall: from a set that led to the gold label, and from one that did not.
 
@@ -152,19 +162,23 @@ def analyze_pairs(
     Args:
         chains: chains with sampled analyses, all under the same recall, and a greedy summary.
         backups: sets to choose from if none of these led to the gold label.
+        is_over_all: make a couple of every chosen set and every rejected one, all of them drawn.
     """
     sets = [(tuple(map(_told, chain.analyses)), chain.answer) for chain in chains if chain.answer is not None]
     right = dict.fromkeys(analyses for analyses, answer in sets if answer == question.gold)
     wrong = {analyses: answer for analyses, answer in sets if answer != question.gold}
     drawn = [Backup(analyses, is_from_teacher=False) for analyses in right if analyses not in wrong]
     spare = [Backup(tuple(map(_told, backup.analyses)), backup.is_from_teacher) for backup in backups]
-    chosen = drawn or [backup for backup in dict.fromkeys(spare) if backup.analyses not in wrong]
+    chosen = (
+        drawn if drawn or is_over_all else [backup for backup in dict.fromkeys(spare) if backup.analyses not in wrong]
+    )
     rejected = [(analyses, answer) for analyses, answer in wrong.items() if analyses not in right]
     if not chosen or not rejected:
         return []
     count = max(len(chosen), len(rejected))
+    matched = zip(_stretched(chosen, count, rng), _stretched(rejected, count, rng), strict=True)
     pairs: dict[PreferencePair, None] = {}
-    for winner, (lost, answer) in zip(_stretched(chosen, count, rng), _stretched(rejected, count, rng), strict=True):
+    for winner, (lost, answer) in product(chosen, rejected) if is_over_all else matched:
         for label in (question.gold, answer):
             i = question.labels.index(str(label))
             if winner.analyses[i] != lost[i] and winner.analyses[i] and lost[i]:

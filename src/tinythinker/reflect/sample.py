@@ -20,6 +20,7 @@ from tinythinker.core.stored import OnDemand, Stored, complete
 from tinythinker.core.text import finished
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.reflect.given import read_pairs
+from tinythinker.reflect.losses import PREFERENCE_LOSSES
 from tinythinker.reflect.pairs import (
     Backup,
     PairCounts,
@@ -374,11 +375,12 @@ def _pairs_of_recalls(
         chains: by question.
         rationales: of each question, by its id.
     """
-    template, on_policy = sampler.student.recipe.template, sampler.settings.on_policy
+    template, settings = sampler.student.recipe.template, sampler.settings
+    is_over_all = PREFERENCE_LOSSES[settings.loss].is_over_all
     for question, some in zip(questions, chains, strict=True):
         rng = stream(sampler.seed, "pairs", "recall", question.id)
         known = [rationale.recall for rationale in rationales.get(question.id, ())]
-        yield recall_pairs(question, some, known, template, rng, on_policy=on_policy)
+        yield recall_pairs(question, some, known, template, rng, on_policy=settings.on_policy, is_over_all=is_over_all)
 
 
 def _pairs_of_analyses(
@@ -386,6 +388,7 @@ def _pairs_of_analyses(
 ) -> Iterator[PreferencePair]:
     """Analyze pairs; the chains are those drawn under each recall."""
     template = sampler.student.recipe.template
+    is_over_all = PREFERENCE_LOSSES[sampler.settings.loss].is_over_all
     for i, ((question, _, backups), some) in enumerate(zip(asked, chains, strict=True)):
         rng = stream(sampler.seed, "pairs", "analyze", question.id, i)
-        yield from analyze_pairs(question, some, template, rng, backups)
+        yield from analyze_pairs(question, some, template, rng, backups, is_over_all=is_over_all)

@@ -29,7 +29,7 @@ QUESTION_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parque
 """Endings of files of questions; one that exists may have any ending."""
 SOURCES = Names("teacher.source", ("openai", "ecqa", "facts", "official", "recorded", "scripted", "none"))
 """Teacher sources; what they stand for is in `teacher.sources`."""
-LOSSES = Names("reflect.loss", ("dpo", "ipo", "dpo_norm", "none"))
+LOSSES = Names("reflect.loss", ("dpo", "ipo", "dpo_norm", "grpo", "none"))
 """Preference losses; what they stand for is in `reflect.losses`."""
 
 SHORTEST_PROMPT = 8
@@ -519,7 +519,10 @@ class ReflectSettings(OptimSettings):
     stage's pairs again once they are used up (the official code)."""
     loss: Annotated[str, LOSSES] = "dpo"
     """Preference loss on the pairs (see `reflect.losses`). dpo, ipo: the published losses; dpo_norm: dpo on
-    log-probabilities per token; none: the student only learns the chosen texts (self-training)."""
+    log-probabilities per token; grpo: every sampled text weighs by its chain's reward less its question's mean,
+    clipped against the round's start; none: the student only learns the chosen texts (self-training)."""
+    clip: float = Field(0.2, gt=0, lt=1)
+    """How far a text's probability per token may move from the round's start before it stops counting (loss grpo)."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """Share of the pairs assumed to be mislabelled, with chosen and rejected swapped (losses dpo and
     dpo_norm)."""
@@ -557,7 +560,13 @@ class ReflectSettings(OptimSettings):
             raise ValueError(expected("setting reflect.reference with reflect.loss=none", self.reference, wanted))
         if self.loss == "none" and self.alpha == 0:
             raise ValueError(expected("setting reflect.alpha with reflect.loss=none", self.alpha, "more than 0"))
-        if self.loss in ("ipo", "none") and self.label_smoothing:
+        if self.loss == "grpo" and self.on_policy < 1:
+            wanted = "1: only sampled texts have a reward"
+            raise ValueError(expected("setting reflect.on_policy with reflect.loss=grpo", self.on_policy, wanted))
+        if self.loss == "grpo" and self.pairs is not None:
+            wanted = "null: a reward is that of a sampled chain"
+            raise ValueError(expected("setting reflect.pairs with reflect.loss=grpo", str(self.pairs), wanted))
+        if self.loss in ("ipo", "grpo", "none") and self.label_smoothing:
             raise ValueError(
                 expected(f"setting reflect.label_smoothing with reflect.loss={self.loss}", self.label_smoothing, "0")
             )
