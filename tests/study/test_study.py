@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY
+from tests.conftest import TINY, tiny_student
 from tinythinker.core.errors import DataError, SettingsError, StudentError, TinyThinkerError
 from tinythinker.core.files import read_json
 from tinythinker.core.run import RunDirectory, StudyDirectory, alone_in
@@ -19,7 +19,7 @@ from tinythinker.reflect import rounds
 from tinythinker.student.student import Student
 from tinythinker.study import cells
 from tinythinker.study.grid import Grid, read_grid
-from tinythinker.study.results import Results, gather, table
+from tinythinker.study.results import Results, gather, marked_rows, table
 from tinythinker.study.study import study
 from tinythinker.train import loop
 
@@ -269,3 +269,30 @@ def test_a_cell_that_cannot_work_is_found_before_anything_is_written(tmp_path: P
     with pytest.raises(TinyThinkerError, match=f"^{message}"):
         study(grid, tmp_path / "study")
     assert not (tmp_path / "study").exists()
+
+
+def test_a_study_of_a_pretrained_student_has_the_untrained_rows_unasked_and_marks_what_is_below_them(
+    tmp_path: Path,
+) -> None:
+    student = tiny_student(family="causal")
+    student.model.save_pretrained(tmp_path / "plain")
+    student.tokenizer.save_pretrained(tmp_path / "plain")
+    words = ("student.init=pretrained", f"student.name={tmp_path / 'plain'}", "stages.template=cloze")
+    limits = ("student.max_target_tokens=16", "student.max_prompt_tokens=48")
+    settings = [*SMALL, *words, *limits, "generate.answer=constrained"]
+    grid = read_grid("storeroom", settings, methods=["label_only"], seeds=1)
+    results = study(grid, tmp_path / "study")
+    assert [row.method for row in results.rows] == ["cloze", "cloze_sum", "cloze_token", "letters", "label_only"]
+    best = max(results.rows[:4], key=lambda row: row.accuracy.mean)
+    marks = [row.below for row in results.rows]
+    assert marks[:4] == [None] * 4
+    assert marks[4] == (best.method if results.rows[4].accuracy.mean < best.accuracy.mean else None)
+    higher = [
+        row.model_copy(update={"accuracy": row.accuracy.model_copy(update={"mean": 1.0})}) for row in results.rows[:1]
+    ]
+    lower = results.rows[4].model_copy(update={"accuracy": results.rows[4].accuracy.model_copy(update={"mean": 0.5})})
+    marked = marked_rows(grid, [*higher, lower])
+    assert [row.below for row in marked] == [None, "cloze"]
+    assert "below the untrained student (cloze)" in "\n".join(
+        table(grid, results.model_copy(update={"rows": tuple(marked), "comparisons": {}}))
+    )

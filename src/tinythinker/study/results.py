@@ -99,7 +99,7 @@ def gather(grid: Grid, directory: StudyDirectory) -> Results:
             right = {verdict.question_id: verdict.is_correct for verdict in verdicts}
             answers.setdefault((place.value, place.method), {})[place.seed] = right
     values = list(dict.fromkeys(place.value for place in grid.cells()))
-    rows = _marked(grid, [_row([c for c in cells if (c.value, c.method) == key]) for key in answers])
+    rows = marked_rows(grid, [_row([c for c in cells if (c.value, c.method) == key]) for key in answers])
     comparisons = {value or "": _comparisons(grid, value, answers) for value in values}
     return Results(cells=tuple(cells), rows=tuple(rows), comparisons=comparisons)
 
@@ -184,7 +184,7 @@ def _row(cells: Sequence[Cell]) -> Row:
     )
 
 
-def _marked(grid: Grid, rows: Sequence[Row]) -> list[Row]:
+def marked_rows(grid: Grid, rows: Sequence[Row]) -> list[Row]:
     """The rows; a method that is below the untrained student says so (`Row.below`)."""
     best: dict[str | None, Row] = {}
     for row in rows:
