@@ -4,8 +4,8 @@ import pytest
 
 from tests.conftest import ask
 from tinythinker.core.records import Chain, Stage, Verdict
-from tinythinker.evaluate.score import judge, score, wilson
-from tinythinker.settings.schema import StoreroomSettings
+from tinythinker.evaluate.score import first_wrong_stage, judge, score, verdicts_name, way_of, wilson
+from tinythinker.settings.schema import EvaluateSettings, StoreroomSettings
 from tinythinker.tasks.storeroom import build_questions, build_storeroom
 
 
@@ -61,6 +61,31 @@ def test_a_wrong_answer_is_attributed_to_the_first_stage_that_went_wrong(
 ) -> None:
     chain = Chain(question_id=QUESTION.id, recall=recall, analyses=tuple(analyses), conclusion="", answer=answer)
     assert judge(QUESTION, [chain], WORLD).first_wrong_stage == stage
+
+
+def test_an_answer_without_stages_before_it_has_no_first_wrong_one() -> None:
+    chain = Chain(question_id=QUESTION.id, conclusion="", answer=WRONG_LABEL)
+    verdict = judge(QUESTION, [chain], WORLD)
+    assert verdict.first_wrong_stage is None
+    older = verdict.model_copy(update={"first_wrong_stage": Stage.SUMMARIZE})  # as version 0.1 wrote it
+    assert first_wrong_stage(older) is None
+    assert score([older]).first_wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "votes", "temperature", "plan"),
+    [
+        ({}, 1, None, None),
+        ({"votes": 10, "temperature": 0.7}, 10, "0.7", None),
+        ({"votes": 3, "temperature": 1e-5, "plan": "recall_summarize"}, 3, "1e-05", "recall_summarize"),
+        ({"plan": "summarize", "split": "valid"}, 1, None, "summarize"),
+    ],
+)
+def test_the_name_of_a_file_says_how_its_student_answered(
+    settings: dict[str, object], votes: int, temperature: str | None, plan: str | None
+) -> None:
+    how = EvaluateSettings.model_validate(settings)
+    assert way_of(verdicts_name("round-2", how)) == ("round-2", how.split, votes, temperature, plan)
 
 
 def test_facts_are_counted_over_recalls_and_over_single_analyses() -> None:

@@ -13,7 +13,8 @@ from tinythinker.core.errors import DataError
 from tinythinker.core.files import read_json, write_text
 from tinythinker.core.run import RunDirectory
 from tinythinker.reflect.pairs import PairCounts
-from tinythinker.report.page import read_rounds, write_page
+from tinythinker.report.page import write_page
+from tinythinker.report.tested import read_rounds
 
 
 class Tags(HTMLParser):
@@ -47,6 +48,12 @@ def read(run: RunDirectory) -> str:
     return page
 
 
+def rows(page: str) -> dict[str, list[str]]:
+    """The texts of the cells by the name of the row, of all tables whose rows become cards."""
+    found = re.findall(r'<th role="rowheader" scope="row">([^<]*)</th>(.*?)</tr>', page)
+    return {name: re.findall(r"<td[^>]*>([^<]*)", cells) for name, cells in found}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     run = api.start("storeroom", tmp_path_factory.mktemp("runs") / "run", *TINY)
@@ -58,20 +65,73 @@ def test_the_page_is_self_contained(finished: RunDirectory) -> None:
     page = read(finished)
     assert not re.findall(r'(?:src|href)="(?!#)', page)
     assert page.count("<svg") >= 5
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
 
 
-def test_the_page_has_a_row_per_student_and_every_stage_of_the_chains(finished: RunDirectory) -> None:
-    page = read(finished)
-    assert [name for name in ("phase-1", "round-1", "round-2") if f"<tr><td>{name}</td>" in page] == [
-        "phase-1",
-        "round-1",
-        "round-2",
-    ]
+def improved(finished: RunDirectory, root: Path, number: int) -> RunDirectory:
+    """A copy of the run in which a round was not rolled back, but got better in its second step."""
+    run = RunDirectory(root)
+    shutil.copytree(finished.root, run.root)
+    metrics = run.round(number).metrics
+    lines = '{"step": 0, "valid_accuracy": 0.25}\n{"step": 2, "valid_accuracy": 0.5}\n'
+    metrics.write_text("".join(x for x in metrics.read_text().splitlines(True) if "valid_accuracy" not in x) + lines)
+    run.forget(metrics)
+    return run
+
+
+def test_the_page_has_a_row_per_student_and_every_stage_of_the_chains(finished: RunDirectory, tmp_path: Path) -> None:
+    run = improved(finished, tmp_path / "better", 2)
+    write_page(run)
+    page = read(run)
+    assert {"phase 1", "round 1", "round 2"} <= rows(page).keys()
     assert page.count('<details class="chain') == 8
     # Eight questions, first and last student, one recall and three analyses each.
     assert page.count("<b>Recall</b>") == 16
     assert page.count("<b>Analyze ") == 48
     assert len(re.findall(r'class="step (?:right|wrong)"><b>Recall', page)) == 16
+
+
+def test_a_round_that_was_rolled_back_is_no_second_result(finished: RunDirectory, tmp_path: Path) -> None:
+    page = read(finished)
+    assert [own.outcome[-11:] for own in read_rounds(finished)] == ["rolled back"] * 2
+    assert len(rows(page)["phase 1"]) > 5
+    why = "rolled back: no step did better on the validation questions, so it is phase 1, with the same results"
+    assert rows(page)["round 1"] == rows(page)["round 2"] == [why]
+    assert "round 1" not in chart(page, "Accuracy on the test questions")
+    assert "Phase 2: self-reflection, round 1 (rolled back)" in page
+    assert page.count("<b>Recall</b>") == 8  # one student is left to show
+    run = improved(finished, tmp_path / "better", 1)
+    write_page(run)
+    assert rows(read(run))["round 2"] == [why.replace("phase 1", "round 1")]
+    assert "round 1" in chart(read(run), "Accuracy on the test questions")
+
+
+def chart(page: str, title: str) -> str:
+    """The chart with this title."""
+    return next(one for one in page.split("<svg")[1:] if f">{title}</title>" in one)
+
+
+def test_voted_answers_are_named_explained_and_counted(finished: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "voted")
+    shutil.copytree(finished.root, run.root)
+    shutil.rmtree(run.verdicts_folder)
+    api.evaluate(run, "evaluate.votes=3")
+    write_page(run)
+    page = read(run)
+    assert "vote-3" not in page
+    assert len(rows(page)["phase 1, 3 votes"]) > 5
+    assert "the student reasons 3 times about every question" in page
+    counts = [
+        re.findall(r"\d+", own) for own in re.findall(r"<p class=\"soft\">Votes: ([A-Za-z0-9, ]+)\. The first", page)
+    ]
+    assert [sum(map(int, own)) for own in counts] == [3] * 8
+
+
+def test_everything_that_scrolls_can_have_the_focus(finished: RunDirectory) -> None:
+    page = read(finished)
+    assert all('tabindex="0"' in tag for tag in re.findall(r"<(?:pre|div class=\"wide\")[^>]*>", page))
+    assert len(re.findall(r'<div class="wide" role="region" tabindex="0" aria-label="\w', page)) == page.count('"wide"')
 
 
 @pytest.mark.parametrize("left", [("questions", "teacher"), ("questions", "teacher", "phase-1"), ()])
@@ -110,8 +170,8 @@ def test_verdicts_on_a_part_of_the_questions_are_announced_and_not_shown(
     assert said in capsys.readouterr().err
     page = read(run)
     assert said in page
-    assert "<tr><td>round-1</td>" in page
-    assert "<tr><td>round-2</td>" not in page
+    assert "round 1" in rows(page)
+    assert "round 2" not in rows(page)
     assert "<b>evaluate</b> begun" in page
 
 
@@ -154,7 +214,7 @@ def test_runs_inside_the_directory_are_shown_next_to_it(finished: RunDirectory, 
     for file in (run.root / "label-only" / "verdicts").glob("round-*"):
         file.unlink()
     write_page(run)
-    assert "<tr><td>label-only</td>" in read(run)
+    assert len(rows(read(run))["label-only"]) > 5
 
 
 def test_a_folder_that_is_not_a_run_is_a_one_line_error(tmp_path: Path) -> None:
@@ -167,8 +227,9 @@ def test_the_page_shows_the_outcome_of_every_round(finished: RunDirectory) -> No
     table = page[page.index("<h2>Self-reflection") : page.index("<h2>Reasoning")]
     for number in finished.rounds():
         counts = PairCounts.model_validate(read_json(finished.round(number).counts))
-        assert f"<td>{counts.questions_with_pairs} of {counts.questions}</td>" in table
-        assert f"<td>{counts.recall_pairs}</td><td>{counts.analyze_pairs}</td>" in table
+        _, having, recall, analyze = rows(table)[str(number)][:4]
+        assert having == f"{counts.questions_with_pairs} of {counts.questions}"
+        assert (recall, analyze) == (str(counts.recall_pairs), str(counts.analyze_pairs))
     assert "chosen and rejected texts" in page
 
 

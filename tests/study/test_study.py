@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -46,7 +48,10 @@ def test_a_study_writes_its_results_tables_and_page(finished: tuple[Grid, Path, 
     assert (out / "table.md").read_text().count("\n| ") == 1 + len(METHODS)
     page = (out / "study.html").read_text()
     assert page.count("<svg") == 1
-    assert all(f">{method}</td>" in page for method in METHODS)
+    assert all(page.count(f'scope="row">{method}</th>') == 2 for method in METHODS)
+    linked = re.findall(r'<a href="([^"]+)">', page)
+    assert len(linked) == 14
+    assert all((out / unquote(href)).name == "report.html" and (out / unquote(href)).is_file() for href in linked)
     comparisons = read_json(out / "comparisons.json")
     assert comparisons["reference"] == "tinythinker"
 

@@ -97,6 +97,7 @@ class TrainingData(Record):
     cut_prompts: int = 0
     """Prompts longer than `max_prompt_tokens`, which lose part of the reasoning (`student.encode`)."""
     cut_targets: int = 0
+    """Targets longer than `max_target_tokens`, which lose their end."""
     unknown_tokens: int = 0
     """Tokens of the prompts that the vocabulary does not have; they all look the same to the student."""
     first_unknown: str | None = None
@@ -105,7 +106,6 @@ class TrainingData(Record):
     """Training questions with options of the same text, of which one at most is right."""
     first_equal_options: str | None = None
     """Id of the first of them."""
-    """Targets longer than `max_target_tokens`, which lose their end."""
     max_prompt_tokens: int | None
     """None: there is no limit."""
     max_target_tokens: int

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import scipy
 from pydantic import Field
@@ -69,6 +71,33 @@ def verdicts_name(student: str, settings: EvaluateSettings) -> str:
     return f"{student}.{settings.split}.{how}" + (f".{settings.plan}" if settings.plan else "")
 
 
+class Way(NamedTuple):
+    """Which student answered which questions, and how."""
+
+    student: str
+    split: str
+    votes: int
+    temperature: str | None
+    """Of the sampling; None if it answered greedily."""
+    plan: str | None
+    """The stages it answered with; None: all of its own."""
+
+
+_HOW = re.compile(r"(?:greedy|vote-(\d+)-at-([\d.e+-]+?))(?:\.([a-z_]+))?")
+
+
+def way_of(name: str) -> Way:
+    """What the name of a verdicts file says.
+
+    >>> way_of("round-1.test.vote-10-at-0.7.summarize")
+    Way(student='round-1', split='test', votes=10, temperature='0.7', plan='summarize')
+    """
+    student, split, how = name.split(".", 2)
+    found = _HOW.fullmatch(how)
+    votes, temperature, plan = found.groups() if found else (None, None, how)
+    return Way(student, split, int(votes or 1), temperature, plan)
+
+
 def judge(question: Question, chains: Sequence[Chain], facts: Facts | None = None) -> Verdict:
     """The verdict on one question.
 
@@ -104,13 +133,24 @@ def _judged(question: Question, analyses: Sequence[str], facts: Facts) -> tuple[
     return tuple(facts.analysis_is_fact(question, label, analysis) for label, analysis in by_label)
 
 
-def _first_wrong(recall_is_fact: bool | None, analyses_are_facts: Sequence[bool] | None) -> Stage:
-    """The first stage that went wrong on the way to a wrong answer."""
+def _first_wrong(recall_is_fact: bool | None, analyses_are_facts: Sequence[bool] | None) -> Stage | None:
+    """The first stage that went wrong on the way to a wrong answer; None for an answer without stages before it."""
+    if recall_is_fact is None and analyses_are_facts is None:
+        return None
     if recall_is_fact is False:
         return Stage.RECALL
     if analyses_are_facts is not None and not all(analyses_are_facts):
         return Stage.ANALYZE
     return Stage.SUMMARIZE
+
+
+def first_wrong_stage(verdict: Verdict) -> Stage | None:
+    """The first stage that went wrong; None if the answer is right, or no stage before it could be checked.
+
+    Version 0.1 named a stage also for students that have only one.
+    """
+    has_stages = verdict.recall_is_fact is not None or verdict.analyses_are_facts is not None
+    return verdict.first_wrong_stage if has_stages else None
 
 
 def score(verdicts: Sequence[Verdict]) -> Score:
@@ -123,7 +163,7 @@ def score(verdicts: Sequence[Verdict]) -> Score:
     accuracy = wilson(sum(verdict.is_correct for verdict in verdicts), n)
     recalls = [verdict.recall_is_fact for verdict in verdicts if verdict.recall_is_fact is not None]
     analyses = [fact for verdict in verdicts for fact in verdict.analyses_are_facts or ()]
-    wrong = [verdict.first_wrong_stage for verdict in verdicts if verdict.first_wrong_stage is not None]
+    wrong = [stage for verdict in verdicts if (stage := first_wrong_stage(verdict)) is not None]
     return Score(
         accuracy=accuracy.share,
         low=accuracy.low,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from tinythinker.core.errors import SettingsError, expected
 from tinythinker.core.records import Chain, Question, Verdict
 from tinythinker.core.seeds import stream
+from tinythinker.evaluate.guessing import majority_answers
 from tinythinker.evaluate.score import judge
 from tinythinker.generate.endings import Ending, ending_logps, normalized
 from tinythinker.settings.schema import Normalize, RunSettings
@@ -30,7 +30,7 @@ def answer_untrained(
         StudentError: the student cannot be loaded.
     """
     if how == "majority":
-        answers = {how: _majority(questions, train)}
+        answers = {how: majority_answers(questions, train)}
     elif how == "random":
         answers = {how: _random(questions, settings.seed)}
     else:
@@ -46,12 +46,6 @@ def answer_untrained(
         ]
         for name, chosen in answers.items()
     }
-
-
-def _majority(questions: Sequence[Question], train: Sequence[Question]) -> list[str]:
-    """The most frequent gold label of `train` among the labels of each question; ties: the earlier label."""
-    counts = Counter(question.gold for question in train)
-    return [max(question.labels, key=lambda label: counts[label]) for question in questions]
 
 
 def _random(questions: Sequence[Question], seed: int) -> list[str]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 import yaml
-from jinja2 import Environment
 
 from tinythinker.core.files import iterate_records, read_record
-from tinythinker.core.metrics import TrainingData, Validation, read_metrics
+from tinythinker.core.metrics import TrainingData, read_metrics
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected, Verdict
 from tinythinker.core.run import VERBS, Manifest, RunDirectory
-from tinythinker.evaluate.answered import Answered, read_results, student_order
+from tinythinker.evaluate.answered import read_results, student_order
 from tinythinker.evaluate.faithfulness import Faithfulness
-from tinythinker.evaluate.score import Score, score
-from tinythinker.reflect.pairs import PairCounts
+from tinythinker.evaluate.guessing import Guessing, guessing
+from tinythinker.evaluate.score import Score, first_wrong_stage
+from tinythinker.report.cards import Cards, interval, percent
 from tinythinker.report.charts import (
     accuracy_bars,
     first_wrong_bars,
@@ -26,6 +26,8 @@ from tinythinker.report.charts import (
     training_curves,
     vote_curves,
 )
+from tinythinker.report.html import render
+from tinythinker.report.tested import Results, Round, Tested, in_plain, read_rounds, read_tested
 from tinythinker.settings.resolve import validate
 from tinythinker.teacher.quality import read_quality
 from tinythinker.teacher.rationales import read_header
@@ -51,64 +53,6 @@ class Shown:
         return list(self.verdicts.values())[-1].is_correct
 
 
-@dataclass(frozen=True)
-class Round:
-    """One round of self-reflection as the page shows it."""
-
-    number: int
-    counts: PairCounts
-    start: Validation | None
-    """Validation of the student that the round started from; None if it does not compete (no rollback)."""
-    best: Validation | None
-    is_finished: bool
-
-    @property
-    def outcome(self) -> str:
-        """The result in words."""
-        if self.best is None:
-            return "nothing to learn from" if self.is_finished else "under way"
-        if self.start is None:
-            return f"{100 * self.best.valid_accuracy:.1f}% (step {self.best.step})"
-        start, best = f"{100 * self.start.valid_accuracy:.1f}%", f"{100 * self.best.valid_accuracy:.1f}%"
-        if self.best.step:
-            return f"{start} → {best} (step {self.best.step})"
-        return f"{start}, " + ("rolled back" if self.is_finished else "nothing better yet")
-
-
-def read_rounds(run: RunDirectory) -> list[Round]:
-    """The rounds that have their pairs, in order."""
-    shown = []
-    for number in run.begun_rounds():
-        folder = run.round(number)
-        if not folder.counts.exists():
-            continue
-        metrics = read_metrics(folder.metrics)
-        start = next((validation for validation in metrics.validations if validation.step == 0), None)
-        counts = read_record(folder.counts, PairCounts)
-        shown.append(Round(number, counts, start, metrics.best, folder.is_finished))
-    return shown
-
-
-Results = Mapping[str, Answered]
-"""The verdicts of a run by file name, finished or not."""
-
-
-def scores_of(beside: Mapping[str, Results], own: Results) -> dict[str, Score]:
-    """Scores of the finished verdicts.
-
-    Args:
-        beside: of the runs inside the run's directory, by their names.
-        own: of the run itself.
-    """
-    scores = {
-        f"{inner} ({name})": score(answered.verdicts)
-        for inner, results in beside.items()
-        for name, answered in results.items()
-        if answered.is_finished
-    }
-    return _short(scores | {name: score(some.verdicts) for name, some in own.items() if some.is_finished})
-
-
 def _unfinished(run: RunDirectory, results: Results) -> list[str]:
     """One line on every unfinished file of verdicts."""
     return [
@@ -117,15 +61,6 @@ def _unfinished(run: RunDirectory, results: Results) -> list[str]:
         for name, answered in results.items()
         if not answered.is_finished
     ]
-
-
-def _short(scores: Mapping[str, Score]) -> dict[str, Score]:
-    """Shorter names if all students answered the test questions greedily; the names unchanged otherwise."""
-    if all(name.rstrip(")").endswith(".test.greedy") for name in scores):
-        plain = {name: name.replace(".test.greedy", "").replace(" (phase-1)", "") for name in scores}
-        if len(set(plain.values())) == len(plain):
-            return {plain[name]: found for name, found in scores.items()}
-    return dict(scores)
 
 
 def write_page(run: RunDirectory) -> None:
@@ -137,29 +72,30 @@ def write_page(run: RunDirectory) -> None:
     manifest = run.manifest()
     run.refuse_damage(*run.final("teach", "train", "reflect"))
     beside, own = {inner.root.name: read_results(inner) for inner in run.inner_runs()}, read_results(run)
-    scores = scores_of(beside, own)
     unfinished = _unfinished(run, own)
     for inner in run.inner_runs():
         unfinished += _unfinished(inner, beside[inner.root.name])
     for line in unfinished:
         say(f"report: {line}")
-    template = resources.files("tinythinker") / "report" / "page.jinja"
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        template.read_text(encoding="utf-8")
-    )
+    tested, rounds = read_tested(run, beside, own), read_rounds(run)
     run.write_report(
-        page.render(
+        render(
+            "report/page.jinja",
             manifest=manifest,
             name=run.root.resolve().name,
             task=manifest.settings["task"],
             progress=_progress(run, manifest, own),
-            scores=scores,
+            results=_results_table(tested) if tested else None,
+            votes=sorted({one.way.votes for one in tested if one.way.votes > 1}),
             unfinished=unfinished,
-            has_facts=any(found.analyze_facts is not None for found in scores.values()),
-            figures=[figure for figure in _figures(run, scores) if figure],
-            shown=_chains(run, own),
-            rounds=read_rounds(run),
+            has_facts=any(one.score.analyze_facts is not None for one in tested),
+            figures=[figure for figure in _figures(run, tested, rounds) if figure],
+            shown=_chains(run, tested),
+            first_wrong_stage=first_wrong_stage,
+            votes_of=_votes_of,
+            rounds=_rounds_table(rounds) if rounds else None,
             probes=_probes(run),
+            in_plain=in_plain,
             quality=read_quality(run.quality) if run.quality.exists() else None,
             usage=read_usage(run.usage),
             header=read_header(run.rationales) if run.rationales.exists() else None,
@@ -168,6 +104,62 @@ def write_page(run: RunDirectory) -> None:
             settings=yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True),
         ),
     )
+
+
+def _results_table(tested: Sequence[Tested]) -> Cards:
+    """A row per student and way of answering; of one that is an earlier student, only that it is."""
+    has_facts = any(one.score.analyze_facts is not None for one in tested)
+    facts = ("recalled facts right", "analyzed facts right") if has_facts else ()
+    columns = ("student", "accuracy", "95% interval", "questions", "unreadable", "tokens per answer", *facts)
+    rows = []
+    for one in tested:
+        s = one.score
+        if one.same_as is not None:
+            why = "rolled back: no step did better on the validation questions" if one.is_rolled_back else "no pairs"
+            rows.append((one.name, f"{why}, so it is {one.same_as}, with the same results"))
+            continue
+        shares = (percent(s.recall_facts), percent(s.analyze_facts)) if has_facts else ()
+        answers = (percent(s.accuracy), interval(s.low, s.high), f"{s.n:,}", percent(s.unreadable))
+        tokens = (f"{s.tokens_per_answer:.1f}", *shares, percent(s.cut), percent(s.stopped))
+        rows.append((one.name, *answers, *tokens))
+    return Cards("Results of every student", (*columns, "prompts cut", "texts stopped"), tuple(rows))
+
+
+def _rounds_table(rounds: Sequence[Round]) -> Cards:
+    """A row per round of self-reflection."""
+    has_replayed = any(own.counts.replayed for own in rounds)
+    columns = (
+        "round",
+        "validation accuracy",
+        "questions with pairs",
+        "recall pairs",
+        "analyze pairs",
+        "chosen from the teacher",
+        *(("pairs of earlier rounds",) if has_replayed else ()),
+        "samples",
+        "repeated",
+        "unreadable",
+        "tokens: chosen, rejected",
+    )
+    rows = []
+    for own in rounds:
+        c = own.counts
+        pairs = c.recall_pairs + c.analyze_pairs
+        cells = (
+            str(own.number),
+            own.outcome,
+            f"{c.questions_with_pairs:,} of {c.questions:,}",
+            f"{c.recall_pairs:,}",
+            f"{c.analyze_pairs:,}",
+            percent(c.from_teacher / pairs if pairs else None),
+            *((f"{c.replayed:,}",) if has_replayed else ()),
+            f"{c.samples:,}",
+            percent(c.repeated / c.samples if c.samples else None),
+            percent(c.unreadable / c.samples if c.samples else None),
+            f"{c.chosen_tokens:.1f}, {c.rejected_tokens:.1f}",
+        )
+        rows.append(cells)
+    return Cards("Rounds of self-reflection", columns, tuple(rows))
 
 
 def _progress(run: RunDirectory, manifest: Manifest, results: Results) -> list[tuple[str, str]]:
@@ -189,36 +181,65 @@ def _progress(run: RunDirectory, manifest: Manifest, results: Results) -> list[t
     return lines
 
 
-def _figures(run: RunDirectory, scores: Mapping[str, Score]) -> list[str | None]:
+def _figures(run: RunDirectory, tested: Sequence[Tested], rounds: Sequence[Round]) -> list[str | None]:
     figures: list[str | None] = []
-    if scores:
-        figures += [accuracy_bars(scores), token_bars(scores), first_wrong_bars(scores), vote_curves(scores)]
-    figures.append(training_curves(read_metrics(run.phase_1.metrics), "Phase 1: reasoning acquisition"))
-    rounds = {number: read_metrics(run.round(number).metrics) for number in run.begun_rounds()}
-    figures.append(preference_curves(rounds))
-    for number, lines in rounds.items():
-        figures.append(training_curves(lines, f"Phase 2: self-reflection, round {number}"))
+    results = [one for one in tested if one.same_as is None]
+    scores = _by_name(results)
+    guesses = _guesses(run, {*(one.way.split for one in results), "valid"})
+    for split in sorted({one.way.split for one in results}):
+        some = _by_name([one for one in results if one.way.split == split])
+        figures.append(accuracy_bars(some, f"Accuracy on the {in_plain(split)} questions", guesses.get(split)))
+    if results:
+        split = results[-1].way.split
+        figures += [token_bars(scores), first_wrong_bars(scores), vote_curves(scores, guesses.get(split))]
+    on_valid = guesses.get("valid")
+    figures.append(training_curves(read_metrics(run.phase_1.metrics), "Phase 1: reasoning acquisition", on_valid))
+    metrics = {number: read_metrics(run.round(number).metrics) for number in run.begun_rounds()}
+    figures.append(preference_curves(metrics))
+    rolled_back = {own.number for own in rounds if own.is_rolled_back}
+    for number, lines in metrics.items():
+        end = " (rolled back)" if number in rolled_back else ""
+        figures.append(training_curves(lines, f"Phase 2: self-reflection, round {number}{end}", on_valid))
     return figures
 
 
-def _chains(run: RunDirectory, results: Results) -> list[Shown]:
-    """A sample of test questions, some answered wrong, with the chains of the first and the last student."""
-    verdicts = {name: found.verdicts for name, found in results.items() if found.is_finished}
-    questions = {
-        question.id: question
-        for split in sorted({name.split(".")[1] for name in verdicts})
-        for question in read_questions(run, split)
-    }
-    how = [name.partition(".")[2] for name in verdicts]
-    usual = "test.greedy" if "test.greedy" in how else how[-1] if how else ""
-    names = [name for name in verdicts if name.partition(".")[2] == usual]
-    names = names if len(names) < 3 else [names[0], names[-1]]
-    by_name = {name: {verdict.question_id: verdict for verdict in verdicts[name]} for name in names}
-    shown = [
-        Shown(questions[id_], {name.split(".")[0]: by_id[id_] for name, by_id in by_name.items() if id_ in by_id})
-        for id_ in (by_name[names[-1]] if names else {})
-    ]
-    return _mixed(shown)
+def _by_name(tested: Sequence[Tested]) -> dict[str, Score]:
+    return {one.name: one.score for one in tested}
+
+
+def _guesses(run: RunDirectory, splits: Collection[str]) -> dict[str, Guessing]:
+    """What guessing scores on every split; nothing before `teach` has left the questions."""
+    if not run.quality.exists():
+        return {}
+    train = read_questions(run, "train")
+    return {split: guessing(read_questions(run, split), train) for split in splits}
+
+
+def _chains(run: RunDirectory, tested: Sequence[Tested]) -> list[Shown]:
+    """A sample of questions, some answered wrong, with the chains of the run's first and its last student.
+
+    Of students that answered in several ways, greedy answers to the test questions are preferred.
+    """
+    own = [one for one in tested if one.is_own and one.same_as is None]
+    if not own:
+        return []
+    greedy = [one for one in own if (one.way.split, one.way.temperature, one.way.plan) == ("test", None, None)]
+    last = (greedy or own)[-1]
+    alike = [one for one in own if one.way[1:] == last.way[1:]]
+    ends = alike if len(alike) < 3 else [alike[0], alike[-1]]
+    by_name = {one.name: {verdict.question_id: verdict for verdict in one.verdicts} for one in ends}
+    return _mixed(
+        [
+            Shown(question, {name: by_id[question.id] for name, by_id in by_name.items()})
+            for question in read_questions(run, last.way.split)
+        ]
+    )
+
+
+def _votes_of(verdict: Verdict) -> str:
+    """How many chains gave each answer: `B 7, A 2, unreadable 1`."""
+    counts = Counter(chain.answer or "unreadable" for chain in verdict.chains)
+    return ", ".join(f"{answer} {count}" for answer, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def _probes(run: RunDirectory) -> list[Faithfulness]:

@@ -120,6 +120,7 @@ def _do_group(grid: Grid, directory: StudyDirectory, group: Sequence[Place]) -> 
             else:
                 _do_cell(grid, place, run, done)
                 done.append(run)
+            _report(run)
         except TinyThinkerError as error:
             raise type(error)(f"{name}: {error}") from None
 
@@ -132,6 +133,13 @@ def _do_cell(grid: Grid, place: Place, run: RunDirectory, done: Sequence[RunDire
     session.train(run, *(kept_budget(run) or _budget(grid, place, run)))
     session.reflect(run)
     session.evaluate(run)
+
+
+def _report(run: RunDirectory) -> None:
+    """Write the report of a finished cell, unless it is there and newer than the verdicts."""
+    answered = max(file.stat().st_mtime for file in run.verdicts_files())
+    if not run.report.exists() or run.report.stat().st_mtime < answered:
+        session.report(run)
 
 
 def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:

@@ -10,6 +10,7 @@ from tinythinker.core.metrics import TrainingData, Weights, read_metrics
 from tinythinker.core.records import Record, Verdict
 from tinythinker.core.run import RunDirectory, StudyDirectory
 from tinythinker.evaluate.answered import read_answered
+from tinythinker.evaluate.guessing import guessing
 from tinythinker.evaluate.score import Interval, score, verdicts_name
 from tinythinker.evaluate.statistics import Answers, Comparison, OverSeeds, compare, corrected, in_words, over_seeds
 from tinythinker.settings.resolve import validate
@@ -47,6 +48,10 @@ class Cell(Record):
     analyze_facts: float | None
     votes: tuple[Interval, ...] = ()
     """Accuracy of the vote over the first 1, 2, ..., evaluate.votes chains; empty for a single chain."""
+    chance: float
+    """Expected accuracy of an option drawn at random."""
+    majority: float
+    """Accuracy of always giving the gold label that is most common in training."""
     run: str
     """Its run directory, relative to the study's directory."""
 
@@ -121,6 +126,8 @@ def _verdicts(grid: Grid, run: RunDirectory, place: Place) -> list[Verdict]:
 
 def _cell(run: RunDirectory, place: Place, verdicts: Sequence[Verdict], folder: str) -> Cell:
     scored = score(verdicts)
+    split = validate(run.manifest().settings).evaluate.split
+    guess = guessing(read_questions(run, split), read_questions(run, "train"))
     steps, prompts, targets = _spent(run)
     data = run.phase_1.data
     weights = Weights(per_prompt_token=0, per_target_token=0)
@@ -145,6 +152,8 @@ def _cell(run: RunDirectory, place: Place, verdicts: Sequence[Verdict], folder: 
         recall_facts=scored.recall_facts,
         analyze_facts=scored.analyze_facts,
         votes=scored.votes,
+        chance=guess.chance,
+        majority=guess.majority,
         run=folder,
     )
 
@@ -274,12 +283,13 @@ def _line(grid: Grid, row: Row, comparison: Comparison | None) -> str:
         f"{row.target_tokens:,.0f}",
         f"{row.flops:.2e}",
         f"{row.seconds:.0f}",
-        *_compared(grid, row, comparison),
+        *compared(grid, row, comparison),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _compared(grid: Grid, row: Row, comparison: Comparison | None) -> tuple[str, str, str]:
+def compared(grid: Grid, row: Row, comparison: Comparison | None) -> tuple[str, str, str]:
+    """How the reference compares with a method: the difference with its interval, p, and a verdict in words."""
     below = "" if row.below is None else f"below the untrained student ({row.below})"
     if comparison is None:
         said = "the reference" if row.method == grid.compared_with else ""
