@@ -15,6 +15,8 @@ ONLY_IN_PYTHON = {
 OTHER_WORDS = {
     "json": "prints; Python has the record itself",
     "show_prompt": "`show_request` in Python",
+    "once": "the first that `watch` gives in Python",
+    "show": "prints; `lines(show)` of the record in Python",
     "out": "`start` in Python, for commands that open a run",
     "config": "`start` in Python, for commands that open a run",
     "option": "`options` in Python: the shell gives it several times",

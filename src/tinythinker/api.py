@@ -10,7 +10,7 @@ finished and does the rest. Importing this module loads no torch; the verbs that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tinythinker.core.records import Chain
     from tinythinker.core.run import RunDirectory
     from tinythinker.quickstart import Summary
+    from tinythinker.report.standing import Standing
+    from tinythinker.report.versus import Versus
     from tinythinker.settings.describe import FieldLine
     from tinythinker.student.student import Student
     from tinythinker.study.methods import Method
@@ -38,6 +40,7 @@ __all__ = [
     "batch_import",
     "bench",
     "check",
+    "compare",
     "cost",
     "evaluate",
     "evaluate_untrained",
@@ -55,6 +58,7 @@ __all__ = [
     "teach",
     "train",
     "try_",
+    "watch",
 ]
 
 
@@ -166,6 +170,26 @@ def ask(student: str | PathLike[str] | Student, question: str, options: Sequence
     return ask_one(student, question, options)
 
 
+def watch(run: RunDirectory, *, every: float = 2.0, page: bool = False) -> Iterator[Standing]:
+    """Where a run stands, again and again, until every verb is done and nobody is at work in it.
+
+    Args:
+        every: seconds between two looks.
+        page: also keep `report.html` up to date, which then loads itself again in a browser.
+
+    Raises:
+        DataError: it is no run, or a file in it is damaged.
+    """
+    from tinythinker.report.standing import watch as look_at
+
+    seen = look_at(run, every=every)
+    if page:
+        from tinythinker.report.page import keep_page
+
+        return keep_page(run, seen)
+    return seen
+
+
 def study(
     source: str,
     *overrides: str,
@@ -200,6 +224,25 @@ def study(
 
     grid = read_grid(source, overrides, methods=methods, seeds=seeds, budget=budget, vary=vary, reference=reference)
     return do_study(grid, Path(out), workers=workers)
+
+
+def compare(*runs: str | PathLike[str], page: str | PathLike[str] | None = None) -> Versus:
+    """Compare finished runs on the same questions: figures, paired tests, and both chains where answers differ.
+
+    Args:
+        runs: two or more, each a run directory (its last student) or one of its files of verdicts.
+        page: an HTML file to write the comparison into.
+
+    Raises:
+        SettingsError: fewer than two students, or one twice.
+        DataError: there are no finished verdicts, they are damaged, or the questions are not the same.
+    """
+    from tinythinker.report.versus import compare_runs, write_comparison
+
+    found = compare_runs([Path(run) for run in runs])
+    if page is not None:
+        write_comparison(found, Path(page))
+    return found
 
 
 def methods() -> Mapping[str, Method]:

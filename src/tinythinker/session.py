@@ -28,6 +28,7 @@ from tinythinker.core.seeds import stream
 from tinythinker.evaluate.answered import read_answered, read_asked
 from tinythinker.evaluate.score import verdicts_name
 from tinythinker.reflect.preconditions import refuse_foreign_pairs, refuse_missing_rounds, refuse_reflection_on_nothing
+from tinythinker.report.trackers import refuse_missing_trackers, tracked
 from tinythinker.settings.resolve import (
     bound_of,
     chosen,
@@ -191,6 +192,7 @@ def refuse_unready(settings: RunSettings) -> None:
     """Raise SettingsError or StudentError if a verb after `teach` could not work with these settings."""
     refuse_reflection_on_nothing(settings)
     refuse_absent_student(settings.student)
+    refuse_missing_trackers(settings.trackers)
 
 
 def settings_of(run: RunDirectory) -> RunSettings:
@@ -320,6 +322,7 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
 
     def check(settings: RunSettings) -> None:
         questions, rationales = _taught(run)
+        refuse_missing_trackers(settings.trackers)
         if force or not folder.is_finished:
             refuse_absent_student(settings.student)
             curriculum_of(settings, questions, rationales).epoch(0)
@@ -337,7 +340,7 @@ def train(run: RunDirectory, *overrides: str, force: bool = False) -> Path:
     from tinythinker.evaluate.verdicts import greedy_accuracy
 
     questions, valid = read_questions(run, "train"), read_questions(run, "valid")
-    with _at_work(run, "train"):
+    with _at_work(run, "train"), tracked(run, settings.trackers):
         rationales = read_taught(run, questions)
         acquire(settings, questions, rationales, lambda student: greedy_accuracy(student, valid), folder)
     ranks.on_first(lambda: run.confirm(*run.final_of(folder)))
@@ -381,6 +384,7 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False, pairs_only:
         run.student(run.phase_1.name)
         run.confirm(*run.final("train"))
         refuse_reflection_on_nothing(settings)
+        refuse_missing_trackers(settings.trackers)
         questions, _ = _taught(run)
         if not force:
             refuse_missing_rounds(run)
@@ -395,7 +399,7 @@ def reflect(run: RunDirectory, *overrides: str, force: bool = False, pairs_only:
         from tinythinker.reflect.rounds import reflect_rounds
 
         questions, valid = read_questions(run, "train"), read_questions(run, "valid")
-        with _at_work(run, "reflect"):
+        with _at_work(run, "reflect"), tracked(run, settings.trackers):
             reflect_rounds(
                 run,
                 questions,

@@ -22,6 +22,7 @@ from tinythinker.report.charts import (
 
 SCORE = Score(accuracy=0.5, low=0.4, high=0.6, n=100, unreadable=0.0, tokens_per_answer=12.0, cut=0.0, stopped=0.0)
 
+HALF = Interval(share=0.5, low=0.4, high=0.6)
 VALIDATION = Validation(step=2, valid_accuracy=0.5)
 
 
@@ -55,7 +56,7 @@ def test_first_wrong_stages_are_stacked_by_stage() -> None:
 
 
 def test_the_same_scores_give_the_same_bytes() -> None:
-    assert accuracy_bars({"a": SCORE}, "Test") == accuracy_bars({"a": SCORE}, "Test")
+    assert accuracy_bars({"a": HALF}, "Test") == accuracy_bars({"a": HALF}, "Test")
 
 
 def test_preference_curves_cover_all_rounds() -> None:
@@ -83,7 +84,7 @@ SEVERAL = {
     f"student {i}": SCORE.model_copy(update={"votes": VOTES, "first_wrong": dict.fromkeys(Stage, 5)}) for i in range(9)
 }
 WITH_ACCURACY = {
-    "bars": accuracy_bars(SEVERAL, "Accuracy", GUESSING),
+    "bars": accuracy_bars(dict.fromkeys(SEVERAL, HALF), "Accuracy", GUESSING),
     "training": training_curves(Metrics(STEPS, [VALIDATION]), "Phase 1", GUESSING),
     "votes": vote_curves(SEVERAL, GUESSING),
     "dots": method_dots({"cot": [0.5, 0.75]}, {"cot": (0.4, 0.9)}, "Methods", GUESSING),
@@ -140,7 +141,7 @@ def test_every_colour_stands_out_from_the_page(name: str) -> None:
 
 
 def test_an_interval_stands_out_from_its_bar() -> None:
-    bars = {*re.findall(r"fill: (#\w{6})", accuracy_bars({"a": SCORE}, "Test"))} - {"#ffffff", "#222222"}
+    bars = {*re.findall(r"fill: (#\w{6})", accuracy_bars({"a": HALF}, "Test"))} - {"#ffffff", "#222222"}
     assert min(contrast(colour, "#222222") for colour in bars) >= 3
 
 
@@ -161,7 +162,7 @@ def test_losses_of_one_size_have_a_linear_axis_and_others_plain_powers() -> None
 
 
 def test_a_long_name_takes_a_second_line() -> None:
-    drawn = accuracy_bars({"round 1, 10 votes, recall and summarize only": SCORE}, "Test")
+    drawn = accuracy_bars({"round 1, 10 votes, recall and summarize only": HALF}, "Test")
     assert "recall and summarize only" not in re.sub(r"<desc.*</desc>", "", drawn)
 
 

@@ -1,4 +1,4 @@
-"""Commands that measure: study, methods, probe, bench."""
+"""Commands that measure: study, methods, compare, probe, bench."""
 
 from __future__ import annotations
 
@@ -69,6 +69,25 @@ def methods() -> None:
         for name, method in api.methods().items():
             shown = f"    [{' '.join(method.settings)}]" if method.settings else ""
             typer.echo(f"{name}: {method.meaning}{shown}")
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN RUN...", help="run directories (their last students), or their files of verdicts"),
+    ],
+    show: Annotated[int, typer.Option(help="print the chains on this many of the questions that differ", min=0)] = 3,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="write the comparison as a page, too", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print everything, with all chains, as JSON")] = False,
+) -> None:
+    """Compare finished runs on the same questions: figures, paired tests, and both chains where answers differ."""
+    with friendly_errors():
+        from tinythinker import api
+
+        found = api.compare(*runs, page=page)
+        typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(found.lines(show)))
 
 
 def probe(

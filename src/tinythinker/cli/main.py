@@ -5,14 +5,14 @@ from __future__ import annotations
 import typer
 
 from tinythinker.cli.asking import batch_export, batch_import, cost, try_
-from tinythinker.cli.compare import bench, methods, probe, study
+from tinythinker.cli.compare import bench, compare, methods, probe, study
 from tinythinker.cli.look import ask, check, settings
-from tinythinker.cli.runs import evaluate, quickstart, reflect, report, run, teach, train
+from tinythinker.cli.runs import evaluate, quickstart, reflect, report, run, teach, train, watch
 from tinythinker.cli.shared import Commands, every
 
 HANDLERS = (
-    *(quickstart, run, teach, train, reflect, evaluate, report),
-    *(check, ask, probe, study, methods, bench, settings),
+    *(quickstart, run, teach, train, reflect, evaluate, report, watch),
+    *(check, ask, probe, study, methods, compare, bench, settings),
     *(cost, try_, batch_export, batch_import),
 )
 """Every command, in the order of the help."""

@@ -1,8 +1,10 @@
-"""Commands that make or continue a run: run, teach, train, reflect, evaluate, report, quickstart."""
+"""Commands that make, continue or watch a run: run, teach, train, reflect, evaluate, report, watch, quickstart."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,6 +27,10 @@ from tinythinker.core import ranks
 if TYPE_CHECKING:
     from tinythinker.core.run import RunDirectory
     from tinythinker.evaluate.score import Score
+
+
+_SECONDS_BETWEEN_LOOKS = 15.0
+"""At least, where `watch` adds to a log instead of drawing over what it drew."""
 
 
 def quickstart(
@@ -129,6 +135,34 @@ def report(run: RunArgument, overrides: Overrides = None) -> None:
 
         page = api.report(open_run(run), *overrides or ())
     tell(page)
+
+
+def watch(
+    run: RunArgument,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="seconds between two looks", min=0.1)] = 2.0,
+    page: Annotated[
+        bool, typer.Option("--page", help="keep report.html up to date, too; a browser loads it again")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="look once")] = False,
+) -> None:
+    """Watch a run under way: stage, loss, validation, pairs, time left. Ends with the run; Ctrl-C leaves it alone."""
+    with friendly_errors():
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        from tinythinker import api
+
+        console = Console()
+        is_log = once or not console.is_terminal
+        seen = api.watch(open_run(run), every=max(every, _SECONDS_BETWEEN_LOOKS) if is_log else every, page=page)
+        if is_log:
+            for standing in itertools.islice(seen, 1) if once else seen:
+                tell("\n".join(standing.lines()))
+            return
+        with Live(console=console, auto_refresh=False) as live, suppress(KeyboardInterrupt):
+            for standing in seen:
+                live.update(Text("\n".join(standing.lines())), refresh=True)
 
 
 def open_run(path: Path) -> RunDirectory:

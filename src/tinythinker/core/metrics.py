@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from tinythinker.core.errors import DataError
-from tinythinker.core.files import describe, read_objects
+from tinythinker.core.errors import DataError, expected
+from tinythinker.core.files import Json, describe, file_errors, read_objects
 from tinythinker.core.records import Record, Stage
 
 FLOPS_PER_WEIGHT = 6
@@ -42,6 +44,8 @@ class StepMetrics(Record):
     """Tokens learned, without padding."""
     learning_rate: float | None = None
     seconds: float | None = None
+    total_steps: int | None = None
+    """Of the whole training, unless its patience ends it. None in runs of version 0.1."""
 
 
 class Validation(Record):
@@ -65,9 +69,40 @@ class Metrics(NamedTuple):
 
 def read_metrics(path: Path) -> Metrics:
     """The lines so far, also of a training under way; empty if there is no file. Raises DataError."""
+    return _sorted(path, read_objects(path, is_growing=True) if path.exists() else ())
+
+
+class GrowingMetrics:
+    """A `metrics.jsonl` of a training under way, read on from where the last reading ended."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file, self._read = 0, 0
+        """Number of the file on its disk, and bytes read of it."""
+
+    def more(self) -> Metrics:
+        """The whole lines that are new; all of them if the file was replaced. Raises DataError."""
+        if not self._path.exists():
+            return Metrics([], [])
+        with file_errors(self._path), self._path.open("rb") as file:
+            now = os.fstat(file.fileno())
+            if now.st_ino != self._file or now.st_size < self._read:
+                self._file, self._read = now.st_ino, 0
+            file.seek(self._read)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read += len(whole)
+        try:
+            lines = [json.loads(line) for line in whole.splitlines()]
+        except ValueError:
+            raise DataError(expected(str(self._path), "a line that is no JSON", "one object per line")) from None
+        return _sorted(self._path, enumerate(lines, start=1))
+
+
+def _sorted(path: Path, lines: Iterable[tuple[int, Json]]) -> Metrics:
     steps: list[StepMetrics] = []
     validations: list[Validation] = []
-    for number, line in read_objects(path, is_growing=True) if path.exists() else ():
+    for number, line in lines:
         try:
             if "valid_accuracy" in line:
                 validations.append(Validation.model_validate(line))

@@ -110,6 +110,17 @@ class Worker(Record):
     def __str__(self) -> str:
         return f"`{self.verb}`, process {self.pid} on {self.host}, since {self.since}"
 
+    @property
+    def is_alive(self) -> bool:
+        """Is its process still there, as far as this machine can tell?"""
+        if self.host != socket.gethostname() or os.name != "posix":
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except OSError as error:
+            return not isinstance(error, ProcessLookupError)
+        return True
+
 
 def note_of(lock: Path) -> Path:
     """The file that says who holds a lock."""
@@ -269,6 +280,8 @@ class RunDirectory:
         self.phase_1 = TrainingFolder(root / "phase-1")
         self.verdicts_folder = root / "verdicts"
         self.probes = root / "probes"
+        self.trackers = root / "trackers"
+        """What experiment trackers keep on disk, and what they have been sent."""
         self.report = root / "report.html"
 
     def __fspath__(self) -> str:
@@ -457,6 +470,14 @@ class RunDirectory:
         """
         with alone_in(self.root, self.lock, verb):
             yield
+
+    def worker(self) -> Worker | None:
+        """Who is at work here; None if nobody is, or whoever was has been killed."""
+        try:
+            who = read_record(note_of(self.lock), Worker)
+        except DataError:
+            return None
+        return who if who.is_alive else None
 
     def write_report(self, page: str) -> None:
         """Write `report.html`. Of several processes that do so at once, each waits for its turn. Raises DataError."""

@@ -51,6 +51,11 @@ class Score(Record):
     first_wrong: dict[Stage, int] = Field(default_factory=dict)
     """Count of wrong answers by the first stage that went wrong; empty if truth cannot be checked."""
 
+    @property
+    def interval(self) -> Interval:
+        """The accuracy with its interval."""
+        return Interval(share=self.accuracy, low=self.low, high=self.high)
+
 
 def wilson(count: int, n: int) -> Interval:
     """Share `count / n` with its 95% Wilson score interval (Wilson 1927; scipy's, without continuity correction).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from tinythinker.core.records import Chain
@@ -25,3 +26,9 @@ def vote(chains: Sequence[Chain]) -> str | None:
         return len(votes), math.fsum(math.exp(chain.answer_logp) for chain in votes if chain.answer_logp is not None)
 
     return max(labels, key=weight, default=None)
+
+
+def tally(chains: Sequence[Chain]) -> str:
+    """How many chains gave each answer, the most common first: `B 7, A 2, unreadable 1`."""
+    counts = Counter(chain.answer or "unreadable" for chain in chains)
+    return ", ".join(f"{answer} {count}" for answer, count in counts.most_common())

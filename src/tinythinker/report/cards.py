@@ -60,3 +60,12 @@ def large(number: float) -> str:
         return f"{number:,.0f}"
     digits, _, power = f"{number:.2e}".partition("e")
     return f"{digits} × 10{str(int(power)).translate(_RAISED)}"
+
+
+def p_value(p: float) -> str:
+    """The p of a test.
+
+    >>> p_value(0.0123), p_value(0.00002)
+    ('0.012', '2.0e-05')
+    """
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"

@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from tinythinker.core.metrics import Metrics, StepMetrics
 from tinythinker.core.records import Stage
 from tinythinker.evaluate.guessing import Guessing
-from tinythinker.evaluate.score import Score
+from tinythinker.evaluate.score import Interval, Score
 
 COLOURS: Mapping[str, str] = {
     Stage.RECALL: "#3b6fb6",
@@ -250,27 +250,27 @@ def _thinned(points: Sequence[tuple[float, float]], most: int = 150) -> list[tup
     return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
 
 
-def accuracy_bars(scores: Mapping[str, Score], title: str, guessing: Guessing | None = None) -> str:
+def accuracy_bars(accuracies: Mapping[str, Interval], title: str, guessing: Guessing | None = None) -> str:
     """Accuracy of every student with its 95% interval.
 
     Args:
         guessing: on the same questions.
     """
     with matplotlib.rc_context(_STYLE):
-        names = list(scores)
+        names = list(accuracies)
         figure, axes = _axes(1.3 + _rows_height(names), title)
-        for i, found in enumerate(scores.values()):
-            axes.barh(i, 100 * found.accuracy, color=_ACCURACY, height=0.6)
+        for i, found in enumerate(accuracies.values()):
+            axes.barh(i, 100 * found.share, color=_ACCURACY, height=0.6)
             interval = axes.plot([100 * found.low, 100 * found.high], [i, i], color=_INK, linewidth=1.6)[0]
             interval.set_path_effects([withStroke(linewidth=3.5, foreground="white")])
-            axes.text(max(100 * found.high, 1) + 1.5, i, _percent(found.accuracy), va="center", zorder=5)
+            axes.text(max(100 * found.high, 1) + 1.5, i, _percent(found.share), va="center", zorder=5)
         _name_rows(axes, names)
         axes.set_xlim(0, 116)
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("accuracy (%), 95% Wilson interval")
         _draw_guessing(axes, guessing, is_upright=True)
         _legend(figure)
-        about = [f"{n} {_percent(s.accuracy)} ({_percent(s.low)} to {_percent(s.high)})" for n, s in scores.items()]
+        about = [f"{n} {_percent(s.share)} ({_percent(s.low)} to {_percent(s.high)})" for n, s in accuracies.items()]
         return _svg(figure, title, "Percent. " + _said(about, guessing))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+import math
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -12,11 +13,12 @@ from tinythinker.core.files import iterate_records, read_record
 from tinythinker.core.metrics import TrainingData, read_metrics
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Rejected, Verdict
-from tinythinker.core.run import VERBS, Manifest, RunDirectory
+from tinythinker.core.run import RunDirectory
 from tinythinker.evaluate.answered import read_results, student_order
 from tinythinker.evaluate.faithfulness import Faithfulness
 from tinythinker.evaluate.guessing import Guessing, guessing
-from tinythinker.evaluate.score import Score, first_wrong_stage
+from tinythinker.evaluate.score import first_wrong_stage
+from tinythinker.evaluate.vote import tally
 from tinythinker.report.cards import Cards, interval, percent
 from tinythinker.report.charts import (
     accuracy_bars,
@@ -27,8 +29,8 @@ from tinythinker.report.charts import (
     vote_curves,
 )
 from tinythinker.report.html import render
+from tinythinker.report.standing import Standing, progress_of
 from tinythinker.report.tested import Results, Round, Tested, in_plain, read_rounds, read_tested
-from tinythinker.settings.resolve import validate
 from tinythinker.teacher.quality import read_quality
 from tinythinker.teacher.rationales import read_header
 from tinythinker.teacher.taught import read_questions, read_taught
@@ -63,8 +65,11 @@ def _unfinished(run: RunDirectory, results: Results) -> list[str]:
     ]
 
 
-def write_page(run: RunDirectory) -> None:
+def write_page(run: RunDirectory, *, reload_every: int | None = None) -> None:
     """Write `report.html`; says which verdicts are unfinished, and shows only finished ones.
+
+    Args:
+        reload_every: seconds after which a browser loads the page again; None: it does not.
 
     Raises:
         DataError: the directory is not a run, or a file in it is damaged.
@@ -81,10 +86,11 @@ def write_page(run: RunDirectory) -> None:
     run.write_report(
         render(
             "report/page.jinja",
+            reload_every=reload_every,
             manifest=manifest,
             name=run.root.resolve().name,
             task=manifest.settings["task"],
-            progress=_progress(run, manifest, own),
+            progress=progress_of(run, manifest, own),
             results=_results_table(tested) if tested else None,
             votes=sorted({one.way.votes for one in tested if one.way.votes > 1}),
             unfinished=unfinished,
@@ -92,7 +98,7 @@ def write_page(run: RunDirectory) -> None:
             figures=[figure for figure in _figures(run, tested, rounds) if figure],
             shown=_chains(run, tested),
             first_wrong_stage=first_wrong_stage,
-            votes_of=_votes_of,
+            tally=tally,
             rounds=_rounds_table(rounds) if rounds else None,
             probes=_probes(run),
             in_plain=in_plain,
@@ -162,32 +168,13 @@ def _rounds_table(rounds: Sequence[Round]) -> Cards:
     return Cards("Rounds of self-reflection", columns, tuple(rows))
 
 
-def _progress(run: RunDirectory, manifest: Manifest, results: Results) -> list[tuple[str, str]]:
-    """The state of every verb (`done`, `begun` or `not yet`) and its seconds."""
-    wanted = validate(manifest.settings).reflect.rounds
-    tested = [answered for name, answered in results.items() if ".test." in name]
-    done = {
-        "teach": run.quality.exists(),
-        "train": run.phase_1.is_finished,
-        "reflect": "reflect" in manifest.begun and len(run.rounds()) >= wanted,
-        "evaluate": bool(tested) and all(answered.is_finished for answered in tested),
-    }
-    lines = []
-    for verb in VERBS:
-        state = "done" if done[verb] else "begun" if verb in manifest.begun else "not yet"
-        if verb == "reflect" and wanted:
-            state += f", {min(len(run.rounds()), wanted)} of {wanted} rounds"
-        lines.append((verb, f"{state}, {manifest.seconds[verb]:.0f} s" if verb in manifest.seconds else state))
-    return lines
-
-
 def _figures(run: RunDirectory, tested: Sequence[Tested], rounds: Sequence[Round]) -> list[str | None]:
     figures: list[str | None] = []
     results = [one for one in tested if one.same_as is None]
-    scores = _by_name(results)
+    scores = {one.name: one.score for one in results}
     guesses = _guesses(run, {*(one.way.split for one in results), "valid"})
     for split in sorted({one.way.split for one in results}):
-        some = _by_name([one for one in results if one.way.split == split])
+        some = {one.name: one.score.interval for one in results if one.way.split == split}
         figures.append(accuracy_bars(some, f"Accuracy on the {in_plain(split)} questions", guesses.get(split)))
     if results:
         split = results[-1].way.split
@@ -201,10 +188,6 @@ def _figures(run: RunDirectory, tested: Sequence[Tested], rounds: Sequence[Round
         end = " (rolled back)" if number in rolled_back else ""
         figures.append(training_curves(lines, f"Phase 2: self-reflection, round {number}{end}", on_valid))
     return figures
-
-
-def _by_name(tested: Sequence[Tested]) -> dict[str, Score]:
-    return {one.name: one.score for one in tested}
 
 
 def _guesses(run: RunDirectory, splits: Collection[str]) -> dict[str, Guessing]:
@@ -236,12 +219,6 @@ def _chains(run: RunDirectory, tested: Sequence[Tested]) -> list[Shown]:
     )
 
 
-def _votes_of(verdict: Verdict) -> str:
-    """How many chains gave each answer: `B 7, A 2, unreadable 1`."""
-    counts = Counter(chain.answer or "unreadable" for chain in verdict.chains)
-    return ", ".join(f"{answer} {count}" for answer, count in sorted(counts.items(), key=lambda item: -item[1]))
-
-
 def _probes(run: RunDirectory) -> list[Faithfulness]:
     """Results of probing the run's students, in the order of the students."""
     files = sorted(run.probes.glob("*.json"), key=lambda path: student_order(path.stem))
@@ -270,3 +247,24 @@ def _mixed(shown: Sequence[Shown]) -> list[Shown]:
     wrong = [i for i, one in enumerate(shown) if not one.is_correct][: MOST_CHAINS // 2]
     right = [i for i, one in enumerate(shown) if one.is_correct][: MOST_CHAINS - len(wrong)]
     return [shown[i] for i in sorted([*wrong, *right])]
+
+
+def keep_page(run: RunDirectory, seen: Iterable[Standing], *, every: int = 15) -> Iterator[Standing]:
+    """Hand on where a run stands, and meanwhile keep `report.html` up to date; at the end it stops loading itself.
+
+    Args:
+        seen: as `standing.watch` gives it.
+        every: seconds between two pages, and after which a browser loads the page again.
+
+    Raises:
+        DataError: a file of the run is damaged, or the page cannot be written.
+    """
+    written = -math.inf
+    try:
+        for standing in seen:
+            if time.monotonic() - written >= every:
+                write_page(run, reload_every=every)
+                written = time.monotonic()
+            yield standing
+    finally:
+        write_page(run)

@@ -627,6 +627,9 @@ class RunSettings(Settings):
     """Folder with the benchmark's official files; null downloads them from the Hugging Face Hub."""
     seed: int = Field(42, ge=0)
     """Seed of every random stream: splits, draws, weights, dropout, samples."""
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
+    """Experiment trackers that get the figures of both phases while they train; each needs its library. They change
+    nothing, so a run that has begun may change them."""
     limit: LimitSettings = LimitSettings()
     split: SplitSettings = SplitSettings()
     data: DataSettings = DataSettings()
@@ -646,7 +649,7 @@ class RunSettings(Settings):
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "teach": ("task", "data_dir", "seed", "limit", "split", "data", "storeroom", "teacher"),
-    "train": ("stages", "student", "train", "generate"),
+    "train": ("trackers", "stages", "student", "train", "generate"),
     "reflect": ("reflect",),
     "evaluate": ("evaluate",),
 }
@@ -658,5 +661,5 @@ _HOW_TO_ASK = (
 )
 MAPPINGS = frozenset({"teacher.llm.request"})
 """Settings that are mappings themselves, not groups of settings."""
-EXTENDABLE = frozenset({"reflect.rounds", *(f"teacher.llm.{name}" for name in _HOW_TO_ASK.split())})
+EXTENDABLE = frozenset({"reflect.rounds", "trackers", *(f"teacher.llm.{name}" for name in _HOW_TO_ASK.split())})
 """Settings that may change after a run has begun: they add work or say how to do it, and undo nothing."""

@@ -13,6 +13,7 @@ from tinythinker.evaluate.answered import read_answered
 from tinythinker.evaluate.guessing import guessing
 from tinythinker.evaluate.score import Interval, score, verdicts_name
 from tinythinker.evaluate.statistics import Answers, Comparison, OverSeeds, compare, corrected, in_words, over_seeds
+from tinythinker.report.cards import p_value
 from tinythinker.settings.resolve import validate
 from tinythinker.study.folders import cell_of
 from tinythinker.study.grid import Grid, Place
@@ -299,11 +300,7 @@ def compared(grid: Grid, row: Row, comparison: Comparison | None) -> tuple[str, 
     words = in_words(comparison)
     said = words if words.startswith("no") else f"{grid.compared_with} is {words}"
     p = comparison.p if comparison.p_holm is None else comparison.p_holm
-    return gain, _p(p), "; ".join(filter(None, (said, below)))
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+    return gain, p_value(p), "; ".join(filter(None, (said, below)))
 
 
 def _percent(share: float) -> str:

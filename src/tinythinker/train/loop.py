@@ -235,6 +235,7 @@ class _Fit(Generic[Item]):
             target_tokens=int(targets),
             learning_rate=engine.scheduler.get_last_lr()[0],
             seconds=round(time.perf_counter() - started, 4),
+            total_steps=self._total,
             **{name: value / weight for name, value in sums.items()},
         )
 
