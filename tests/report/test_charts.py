@@ -27,9 +27,7 @@ VALIDATION = Validation(step=2, valid_accuracy=0.5)
 
 
 def test_bars_name_every_student_and_its_accuracy() -> None:
-    drawn = accuracy_bars(
-        {"phase 1": SCORE, "round 1": SCORE.model_copy(update={"accuracy": 0.75, "high": 0.8})}, "Test"
-    )
+    drawn = accuracy_bars({"phase 1": HALF, "round 1": Interval(share=0.75, low=0.7, high=0.8)}, "Test")
     assert all(text in drawn for text in ("phase 1", "round 1", ">50.0<", ">75.0<"))
 
 

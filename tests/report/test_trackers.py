@@ -137,10 +137,9 @@ def test_tensorboard_reads_back_what_both_phases_wrote(tmp_path: Path) -> None:
         return [(one.step, one.value) for one in events.Scalars(tag)]
 
     lines = [json.loads(line) for line in run.phase_1.metrics.read_text().splitlines()]
-    losses = [(line["step"], pytest.approx(line["loss"])) for line in lines if "loss" in line]
-    assert read("phase-1", "loss") == losses
-    accuracies = [(line["step"], pytest.approx(line["valid_accuracy"])) for line in lines if "valid_accuracy" in line]
-    assert read("phase-1", "valid_accuracy") == accuracies
+    for tag in ("loss", "learning_rate", "valid_accuracy"):
+        written = {line["step"]: line[tag] for line in lines if tag in line}
+        assert dict(read("phase-1", tag)) == pytest.approx(written)
     counts = json.loads(run.round(1).counts.read_text())
     assert read("round-1", "pairs/recall_pairs") == [(0, counts["recall_pairs"])]
     assert [step for step, _ in read("round-1", "margin")] == [1, 2, 3, 4]

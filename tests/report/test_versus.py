@@ -55,13 +55,13 @@ def test_figures_and_tests_match_values_worked_by_hand(run: RunDirectory) -> Non
     first = answering(run, "phase-1.test.greedy", "A" * 8)  # right on one
     second = answering(run, "round-1.test.greedy", GOLD[:7] + "A")  # right on seven
     found = compare_runs([first, second])
-    assert [own.name for own in found.contenders] == ["a, phase 1", "a, round 1"]
+    assert [own.name for own in found.contenders] == ["a (phase 1)", "a (round 1)"]
     assert [own.accuracy.share for own in found.contenders] == [1 / 8, 7 / 8]
     (duel,) = found.duels
-    assert (duel.name, duel.other) == ("a, round 1", "a, phase 1")
+    assert (duel.name, duel.other) == ("a (round 1)", "a (phase 1)")
     assert (duel.comparison.difference, duel.comparison.better, duel.comparison.worse) == (6 / 8, 6, 0)
     assert duel.comparison.p_holm == pytest.approx(2 / 2**6)  # McNemar: six of six
-    assert duel.verdict() == "a, round 1 is better"
+    assert duel.verdict() == "a (round 1) is better"
     assert len(found.differences) == 6
     assert all(own.is_decisive for own in found.differences)
 
@@ -73,8 +73,8 @@ def test_decisive_questions_come_first_and_both_chains_are_printed(run: RunDirec
     assert [own.is_decisive for own in found.differences] == [True, False]
     printed = "\n".join(found.lines(show=1))
     assert "their answers differ on 2 of 8 questions, on 1 of these some are right and some wrong" in printed
-    assert "  a, phase 1: A, wrong\n    Recall: fact A\n" in printed
-    assert "  a, round 1: B, right\n    Recall: fact B\n" in printed
+    assert "  a (phase 1): A, wrong\n    Recall: fact A\n" in printed
+    assert "  a (round 1): B, right\n    Recall: fact B\n" in printed
     assert printed.count("<- gold") == 1
     assert "1 more" in printed
     assert "no significant difference" in printed
@@ -105,7 +105,7 @@ def test_runs_with_the_same_folder_name_are_told_apart_by_their_parents(run: Run
     for parent in ("cot", "phase_1"):
         shutil.copytree(run.root, run.root.parent / parent / "seed-0")
     paths = [run.root.parent / parent / "seed-0" for parent in ("cot", "phase_1")]
-    assert [own.name for own in compare_runs(paths).contenders] == ["cot/seed-0, round 1", "phase_1/seed-0, round 1"]
+    assert [own.name for own in compare_runs(paths).contenders] == ["cot/seed-0 (round 1)", "phase_1/seed-0 (round 1)"]
 
 
 def test_the_page_holds_the_table_the_tests_and_every_difference(run: RunDirectory, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_page_holds_the_table_the_tests_and_every_difference(run: RunDirecto
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count('<details class="chain"') == 7
     assert page.count("<b>Recall</b>") == 14
-    assert "a, round 1 is better" in page
+    assert "a (round 1) is better" in page
     assert "<svg" in page
     assert not re.findall(r'(?:src|href)="(?!#)', page)
 

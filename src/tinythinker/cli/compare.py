@@ -74,7 +74,9 @@ def methods() -> None:
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN RUN...", help="run directories (their last students), or their files of verdicts"),
+        typer.Argument(
+            metavar="RUN", help="two or more run directories (their last students), or their files of verdicts"
+        ),
     ],
     show: Annotated[int, typer.Option(help="print the chains on this many of the questions that differ", min=0)] = 3,
     page: Annotated[

@@ -30,7 +30,7 @@ class Contender(Record):
     """One student in the comparison. Shares are in [0, 1]."""
 
     name: str
-    """Its run and what it is called there, such as `first, round 3`."""
+    """Its run and what it is called there, such as `first (round 3)`."""
     file: str
     """Its verdicts."""
     accuracy: Interval
@@ -105,9 +105,9 @@ class Versus(Record):
         yield f"{self.questions} {self.split} questions; {guesses}"
         yield ""
         for duel in self.duels:
-            own = duel.comparison
+            better, worse = duel.comparison.better, duel.comparison.worse
             yield f"{duel.name} minus {duel.other}: {duel.difference()} points, p = {duel.p()}: {duel.verdict()}"
-            yield f"    right only in {duel.name}: {own.better}; only in {duel.other}: {own.worse}"
+            yield f"    right only in {duel.name}: {better}; only in {duel.other}: {worse}"
         decisive = sum(own.is_decisive for own in self.differences)
         yield ""
         yield (
@@ -256,14 +256,11 @@ def _refuse_other_questions(one: _Answers, other: _Answers) -> None:
 def _names(answers: Sequence[_Answers]) -> list[str]:
     """Each student's run, by as few folders as tell the runs apart, and what it is called there."""
     roots = [own.run.root.resolve() for own in answers]
-    count = next(
-        (n for n in range(1, 99) if len({root.parts[-n:] for root in roots}) == len(set(roots))),
-        99,
-    )
+    deepest = max(len(root.parts) for root in roots)
+    count = next(n for n in range(1, deepest + 1) if len({root.parts[-n:] for root in roots}) == len(set(roots)))
     ways = [own.way for own in answers]
-    return [
-        f"{'/'.join(root.parts[-count:])}, {called(own.way, ways)}" for root, own in zip(roots, answers, strict=True)
-    ]
+    folders = ["/".join(root.parts[-count:]) for root in roots]
+    return [f"{folder} ({called(way, ways)})" for folder, way in zip(folders, ways, strict=True)]
 
 
 def _contender(name: str, answers: _Answers) -> Contender:
