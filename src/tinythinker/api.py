@@ -39,6 +39,7 @@ __all__ = [
     "batch_export",
     "batch_import",
     "bench",
+    "card",
     "check",
     "compare",
     "cost",
@@ -188,6 +189,27 @@ def watch(run: RunDirectory, *, every: float = 2.0, page: bool = False) -> Itera
 
         return keep_page(run, seen)
     return seen
+
+
+def card(run: RunDirectory | str | PathLike[str], *, licence: str | None = None, base_model: str | None = None) -> Path:
+    """Write a model card for a run's last student into the run directory: `card.md`.
+
+    It says what the student is, what it learned from, how well it answers, and how to use it in plain `transformers`.
+    No path and no key of this machine stands in it.
+
+    Args:
+        licence: the licence that you publish the student under, as the Hub spells it (`mit`).
+        base_model: name on the Hub of the model that training began with; None takes `student.name` if it is one.
+
+    Raises:
+        DataError: the directory is no run, `teach` is not finished, or a file is damaged.
+        StudentError: there is no student yet.
+        SettingsError: a name does not have the Hub's form.
+    """
+    from tinythinker.core.run import RunDirectory as Directory
+    from tinythinker.publish.card import write_card
+
+    return write_card(Directory(Path(run)), licence=licence, base_model=base_model)
 
 
 def study(

@@ -35,6 +35,7 @@ VERBS = (
     "study",
     "methods",
     "report",
+    "card",
     "check",
     "ask",
     "settings",

@@ -283,6 +283,8 @@ class RunDirectory:
         self.trackers = root / "trackers"
         """What experiment trackers keep on disk, and what they have been sent."""
         self.report = root / "report.html"
+        self.card = root / "card.md"
+        self.exports = root / "exports"
 
     def __fspath__(self) -> str:
         """The folder, so that a run stands wherever a path may stand."""
@@ -361,7 +363,7 @@ class RunDirectory:
             "teach": [self.root / "questions", self.rationales, self.rejected, self.quality],
             "train": [self.phase_1.root],
             "reflect": [self.round(number).root for number in self.begun_rounds()],
-            "evaluate": [self.verdicts_folder, self.probes, self.report],
+            "evaluate": [self.verdicts_folder, self.probes, self.report, self.card],
         }
         return made[verb]
 

@@ -12,8 +12,9 @@ from tinythinker.core.text import finished
 from tinythinker.settings.schema import StageSettings
 from tinythinker.stages.answer import Form, conclusion, parse_answer
 
-_RECALL, _ANALYZE, _SUMMARIZE, _ANSWER = "Recall:", "Analyze:", "Summarize:", "Answer:"
-_REQUEST = re.compile(rf"\n(?:{_RECALL}|{_ANALYZE}|{_SUMMARIZE}|{_ANSWER})")
+RECALL, ANALYZE, SUMMARIZE, ANSWER = "Recall:", "Analyze:", "Summarize:", "Answer:"
+"""Each begins a part of a prompt, on a line of its own after the question."""
+_REQUEST = re.compile(rf"\n(?:{RECALL}|{ANALYZE}|{SUMMARIZE}|{ANSWER})")
 """Begins a part of a prompt after the question."""
 
 
@@ -59,11 +60,11 @@ class Template:
 
     def recall_prompt(self, question: Question) -> str:
         """What the student reads before it recalls."""
-        return f"{self._question(question)}\n{_RECALL}"
+        return f"{self._question(question)}\n{RECALL}"
 
     def analyze_prompt(self, question: Question, recall: str | None, label: str) -> str:
         """What the student reads before it analyzes one option."""
-        return f"{self._known(question, recall)}\n{_ANALYZE} {self._opening(question, label)}"
+        return f"{self._known(question, recall)}\n{ANALYZE} {self._opening(question, label)}"
 
     def summarize_prompt(self, question: Question, recall: str | None, analyses: Sequence[str]) -> str:
         """What the student reads before it answers.
@@ -78,7 +79,7 @@ class Template:
                 f"{self._opening(question, label)} {finished(analysis)}"
                 for label, analysis in zip(question.labels, analyses, strict=True)
             ]
-            known += f"\n{_ANALYZE} " + " ".join(said)
+            known += f"\n{ANALYZE} " + " ".join(said)
         return f"{known}\n{self._last}"
 
     def reasoning(self, question: Question, recall: str, analyses: Sequence[str], label: str | None) -> str:
@@ -110,22 +111,26 @@ class Template:
         A part that is missing or misplaced is None (recall) or empty (analyses, conclusion).
         """
         known, _, concluded = " ".join(text.split()).partition(f" {self._last} ")
-        recall, _, analyzed = known.partition(f" {_ANALYZE} ")
+        recall, _, analyzed = known.partition(f" {ANALYZE} ")
         openings = [" ".join(self._opening(question, label).split()) for label in question.labels]
         pattern = " ".join(f"{re.escape(opening)} (.+?)" for opening in openings)
         match = re.fullmatch(pattern, analyzed)
         return Reasoning(recall or None, match.groups() if match else (), concluded)
 
+    @property
+    def opening(self) -> str:
+        """How the analysis of an option begins; `{label}` and `{text}` stand for the option."""
+        if self.name == "cloze":
+            return "For {text},"
+        return "For option {label}," if self.name == "paper" else "For option {label} ({text}),"
+
     def _opening(self, question: Question, label: str) -> str:
-        text = question.options[question.labels.index(label)].text
-        return {"paper": f"For option {label},", "cloze": f"For {text},"}.get(
-            self.name, f"For option {label} ({text}),"
-        )
+        return self.opening.format(label=label, text=question.options[question.labels.index(label)].text)
 
     @property
     def _last(self) -> str:
         """What asks for the answer."""
-        return _ANSWER if self.name == "cloze" else _SUMMARIZE
+        return ANSWER if self.name == "cloze" else SUMMARIZE
 
     def _question(self, question: Question) -> str:
         if self.name == "cloze":
@@ -133,7 +138,7 @@ class Template:
         return f"{question.stem}\n" + " ".join(f"({option.label}) {option.text}" for option in question.options)
 
     def _known(self, question: Question, recall: str | None) -> str:
-        return self._question(question) + ("" if recall is None else f"\n{_RECALL} {finished(recall)}")
+        return self._question(question) + ("" if recall is None else f"\n{RECALL} {finished(recall)}")
 
 
 class Parts(NamedTuple):

@@ -10,6 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tinythinker.core.errors import StudentError
+from tinythinker.core.files import read_json
 from tinythinker.settings.schema import StudentSettings
 
 RECIPE_FILE = "tinythinker.json"
@@ -54,6 +55,23 @@ def _refuse_absent_model(name: str, wanted: str, hint: str) -> None:
     raise StudentError(f"student {name}: found {found}, expected {wanted}; {hint}")
 
 
+def is_causal_folder(folder: Path) -> bool:
+    """Does a student's folder hold a causal model, or adapters for one? Raises DataError."""
+    whole, adapters = (folder / name for name in _MODEL_FILES)
+    if whole.is_file():
+        return not read_json(whole).get("is_encoder_decoder", False)
+    return read_json(adapters).get("task_type") == "CAUSAL_LM"
+
+
+def is_in_hub_cache(name: str) -> bool:
+    """Is a model of this name in the local cache of the Hugging Face Hub, and no folder of this name here?"""
+    from huggingface_hub import try_to_load_from_cache
+
+    if _is_path(name) or Path(name).exists():
+        return False
+    return any(isinstance(try_to_load_from_cache(name, file), str) for file in _MODEL_FILES)
+
+
 def refuse_absent_peft() -> None:
     """Raise StudentError if the optional package peft is not installed."""
     if find_spec("peft") is None:
@@ -75,9 +93,9 @@ def _is_path(name: str) -> bool:
 
 def _is_at_hand(name: str) -> bool:
     """Is a model of the Hub in the cache, or can the Hub be reached? The library itself would try for half a minute."""
-    from huggingface_hub import hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import hf_hub_url
 
-    if any(isinstance(try_to_load_from_cache(name, file), str) for file in _MODEL_FILES):
+    if is_in_hub_cache(name):
         return True
     if any(os.environ.get(word, "0").upper() in ("1", "TRUE", "YES", "ON") for word in _OFFLINE):
         return False

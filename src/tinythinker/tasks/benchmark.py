@@ -79,6 +79,11 @@ class Benchmark(ABC):
     The knowledge of an entry becomes the recall that `teacher.source=facts` teaches.
     """
 
+    title = ""
+    """Its name in a model card; empty: it has none of its own."""
+    dataset: str | None = None
+    """Its data set on the Hugging Face Hub; None: it is not there."""
+
     @abstractmethod
     def read(self, settings: RunSettings) -> Entries:
         """Read or make all questions.

@@ -12,11 +12,14 @@ from tinythinker.tasks.split import divide
 
 VALID_QUESTIONS = 1221
 """Official training questions that become validation (METHOD section 2)."""
-_TITLE, _TRAIN, _DEV = "CommonsenseQA", "train_rand_split.jsonl", "dev_rand_split.jsonl"
+_TITLE, _HUB = "CommonsenseQA", "tau/commonsense_qa"
+_TRAIN, _DEV = "train_rand_split.jsonl", "dev_rand_split.jsonl"
 
 
 class CommonsenseQA(Benchmark):
     """Validation is drawn from the official training questions; the official dev set is the test set."""
+
+    title, dataset = _TITLE, _HUB
 
     def read(self, settings: RunSettings) -> Entries:
         """See `Benchmark.read`: parts `train` and `dev`."""
@@ -29,7 +32,7 @@ class CommonsenseQA(Benchmark):
             _TITLE,
             f"{_TRAIN} and {_DEV}",
             "https://www.tau-nlp.org/commonsenseqa",
-            lambda: hub_splits("tau/commonsense_qa", None, ("train", "validation")),
+            lambda: hub_splits(_HUB, None, ("train", "validation")),
         )
         return Entries({"train": train, "dev": dev})
 

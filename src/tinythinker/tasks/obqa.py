@@ -9,11 +9,13 @@ from tinythinker.settings.schema import RunSettings
 from tinythinker.tasks.benchmark import Benchmark, Entries, Entry, questions_of
 from tinythinker.tasks.official import fetch, files_in, hub_splits, read_official
 
-_TITLE = "OpenBookQA"
+_TITLE, _HUB = "OpenBookQA", "allenai/openbookqa"
 
 
 class OpenBookQA(Benchmark):
     """The official splits; core facts where the `_complete` files are there."""
+
+    title, dataset = _TITLE, _HUB
 
     def read(self, settings: RunSettings) -> Entries:
         """See `Benchmark.read`: parts `train`, `valid` and `test`."""
@@ -26,7 +28,7 @@ class OpenBookQA(Benchmark):
             _TITLE,
             "train_complete.jsonl, dev_complete.jsonl and test_complete.jsonl",
             "https://allenai.org/data/open-book-qa",
-            lambda: hub_splits("allenai/openbookqa", "additional", ("train", "validation", "test")),
+            lambda: hub_splits(_HUB, "additional", ("train", "validation", "test")),
         )
         return Entries(dict(zip(SPLITS, parts, strict=True)))
 

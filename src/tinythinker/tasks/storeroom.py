@@ -132,6 +132,8 @@ class Storeroom:
 class StoreroomBenchmark(Benchmark):
     """Questions and facts made from `storeroom.*` and the seed; nothing is read."""
 
+    title = "Storeroom"
+
     def read(self, settings: RunSettings) -> Entries:
         """See `Benchmark.read`: parts `train`, `valid` and `test`."""
         world = build_storeroom(settings.storeroom, settings.seed)

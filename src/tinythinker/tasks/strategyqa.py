@@ -10,11 +10,13 @@ from tinythinker.tasks.benchmark import Benchmark, Entries, Entry, questions_of
 from tinythinker.tasks.official import fetch, files_in, hub_file, read_official
 from tinythinker.tasks.split import divide
 
-_TITLE, _FILE = "StrategyQA", "strategyqa_train.json"
+_TITLE, _HUB, _FILE = "StrategyQA", "voidful/StrategyQA", "strategyqa_train.json"
 
 
 class StrategyQA(Benchmark):
     """The labelled questions, shuffled 80/10/10; A is yes and B is no (METHOD section 2)."""
+
+    title, dataset = _TITLE, _HUB
 
     def read(self, settings: RunSettings) -> Entries:
         """See `Benchmark.read`: one part, `train`."""
@@ -26,7 +28,7 @@ class StrategyQA(Benchmark):
             _TITLE,
             _FILE,
             "https://allenai.org/data/strategyqa",
-            lambda: read_official(hub_file("voidful/StrategyQA", _FILE)),
+            lambda: read_official(hub_file(_HUB, _FILE)),
         )
         return Entries({"train": entries})
 
