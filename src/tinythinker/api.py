@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tinythinker.core.files import Json
     from tinythinker.core.records import Chain
     from tinythinker.core.run import RunDirectory
+    from tinythinker.publish.push import Pushed
     from tinythinker.quickstart import Summary
     from tinythinker.report.standing import Standing
     from tinythinker.report.versus import Versus
@@ -45,9 +46,11 @@ __all__ = [
     "cost",
     "evaluate",
     "evaluate_untrained",
+    "export",
     "load",
     "methods",
     "probe",
+    "push",
     "quickstart",
     "reflect",
     "report",
@@ -210,6 +213,66 @@ def card(run: RunDirectory | str | PathLike[str], *, licence: str | None = None,
     from tinythinker.publish.card import write_card
 
     return write_card(Directory(Path(run)), licence=licence, base_model=base_model)
+
+
+def export(
+    run: RunDirectory | str | PathLike[str],
+    kind: Literal["sft", "pairs", "chains"],
+    form: Literal["trl", "llamafactory", "jsonl"] = "trl",
+    out: str | PathLike[str] | None = None,
+) -> Path:
+    """Write what a run learned from for another trainer. Lines that say the same are written once.
+
+    Args:
+        kind: sft: the stage examples of phase 1; pairs: the preference pairs of all rounds; chains: what the student
+            sampled in all rounds, with whether the answer was right.
+        form: for TRL, for LLaMA-Factory, or jsonl: our own records, every one of them.
+        out: the folder; None takes `exports/FORM` in the run directory.
+
+    Returns:
+        The file: `sft.jsonl`, `pairs.jsonl` or `chains.jsonl`.
+
+    Raises:
+        DataError: the directory is no run, a file is damaged, or there is nothing of that kind yet.
+    """
+    from tinythinker.core.run import RunDirectory as Directory
+    from tinythinker.publish.export import export as hand_over
+
+    return hand_over(Directory(Path(run)), kind, form, None if out is None else Path(out))
+
+
+def push(
+    run: RunDirectory | str | PathLike[str],
+    name: str,
+    *,
+    card_file: str | PathLike[str] | None = None,
+    licence: str | None = None,
+    base_model: str | None = None,
+    private: bool = False,
+    dry_run: bool = False,
+) -> Pushed:
+    """Send a run's last student, with a model card, to the Hugging Face Hub, in one commit.
+
+    Nothing is sent if a file names a folder or holds a key of this machine. The token comes from HF_TOKEN or from
+    `hf auth login`.
+
+    Args:
+        name: OWNER/NAME; the repository is made if it is not there.
+        card_file: your own card; None writes one (see `card` for `licence` and `base_model`).
+        private: make a repository that only you see.
+        dry_run: send nothing; the result says what would go.
+
+    Raises:
+        SettingsError: the name does not have the Hub's form, there is no token, or the Hub refuses it.
+        StudentError: there is no student yet.
+        DataError: a file cannot be read or holds something private, or the Hub cannot be reached.
+    """
+    from tinythinker.core.run import RunDirectory as Directory
+    from tinythinker.publish.push import push as send
+
+    own = None if card_file is None else Path(card_file)
+    how = {"licence": licence, "base_model": base_model}
+    return send(Directory(Path(run)), name, card_file=own, **how, private=private, dry_run=dry_run)
 
 
 def study(

@@ -36,6 +36,8 @@ VERBS = (
     "methods",
     "report",
     "card",
+    "push",
+    "export",
     "check",
     "ask",
     "settings",

@@ -1,8 +1,9 @@
-"""Commands that hand a student over: card."""
+"""Commands that hand a student over: card, push, export."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,3 +29,47 @@ def card(run: RunArgument, licence: Licence = None, base_model: BaseModel = None
 
         written = api.card(open_run(run), licence=licence, base_model=base_model)
     typer.echo(written)
+
+
+def export(
+    run: RunArgument,
+    kind: Annotated[
+        Literal["sft", "pairs", "chains"],
+        typer.Argument(help="stage examples, preference pairs, or the chains that the student sampled"),
+    ],
+    form: Annotated[
+        Literal["trl", "llamafactory", "jsonl"],
+        typer.Option("--format", help="for TRL, for LLaMA-Factory, or our own records"),
+    ] = "trl",
+    out: Annotated[Path | None, typer.Option(help="folder [default: RUN/exports/FORMAT]", show_default=False)] = None,
+) -> None:
+    """Write what a run learned from for another trainer."""
+    with friendly_errors():
+        from tinythinker import api
+
+        written = api.export(open_run(run), kind, form, out)
+    typer.echo(written)
+
+
+def push(
+    run: RunArgument,
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="repository on the Hugging Face Hub")],
+    card_file: Annotated[
+        Path | None, typer.Option("--card", help="your own card [default: a new one]", show_default=False)
+    ] = None,
+    licence: Licence = None,
+    base_model: BaseModel = None,
+    private: Annotated[bool, typer.Option("--private", help="make a repository that only you see")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would go; send nothing")] = False,
+) -> None:
+    """Send the last student, with a model card, to the Hugging Face Hub."""
+    with friendly_errors():
+        from tinythinker import api
+
+        pushed = api.push(
+            open_run(run), name, card_file=card_file, licence=licence, base_model=base_model, private=private,
+            dry_run=dry_run,
+        )  # fmt: skip
+        typer.echo("\n".join(pushed.lines()), err=not dry_run)
+        if pushed.url is not None:
+            typer.echo(pushed.url)

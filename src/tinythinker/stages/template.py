@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from tinythinker.core.records import Question
+from tinythinker.core.records import Chain, Question
 from tinythinker.core.text import finished
 from tinythinker.settings.schema import StageSettings
 from tinythinker.stages.answer import Form, conclusion, parse_answer
@@ -104,6 +104,19 @@ class Template:
     def with_answer(self, reasoning: str, concluded: str) -> str:
         """The text of `before_answer` with an answer, in the form of `reasoning`."""
         return f"{reasoning}\n{self._last} {concluded}"
+
+    def told(self, question: Question, chain: Chain) -> tuple[str, str]:
+        """A student's chain as one text, in two parts: the prompt of its first stage, and all that it wrote after that.
+
+        What the student wrote of its answer stands at the end, readable or not.
+        """
+        prompt = self.recall_prompt(question)
+        if chain.reasoning is not None:
+            return prompt, chain.reasoning
+        if chain.recall is None:
+            prompt = f"{_question(question)}\n{ANALYZE if chain.analyses else SUMMARIZE}"
+        whole = f"{self.summarize_prompt(question, chain.recall, chain.analyses)} {chain.conclusion}"
+        return prompt, whole.removeprefix(prompt).strip()
 
     def read_reasoning(self, question: Question, text: str) -> Reasoning:
         """Split a student's text in the form of `reasoning` into its parts; white space does not matter.
