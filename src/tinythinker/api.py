@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tinythinker.teacher.llm.batch import Taken
     from tinythinker.teacher.llm.cost import Estimate
     from tinythinker.teacher.llm.interview import Exported
+    from tinythinker.use.harness import TaskScores
 
 __all__ = [
     "ask",
@@ -47,6 +48,7 @@ __all__ = [
     "evaluate",
     "evaluate_untrained",
     "export",
+    "lm_eval",
     "load",
     "methods",
     "probe",
@@ -239,6 +241,34 @@ def export(
     from tinythinker.publish.export import export as hand_over
 
     return hand_over(Directory(Path(run)), kind, form, None if out is None else Path(out))
+
+
+def lm_eval(
+    student: str | PathLike[str] | Student,
+    *tasks: str,
+    limit: int | None = None,
+    include_path: str | PathLike[str] | None = None,
+) -> TaskScores:
+    """Let a student answer tasks of lm-evaluation-harness with its whole chain of stages. Needs the extra `lm-eval`.
+
+    Question and options are read from a task's records; worked examples (few-shot) do not reach the student. Read
+    `acc`: metrics that divide by the length of an option make no sense for the likelihood of a label.
+
+    Args:
+        student: a loaded student, its folder, or a run directory (its last student).
+        tasks: names of multiple-choice tasks.
+        limit: the first so many questions of each task; None takes all.
+        include_path: a folder with task files of your own.
+
+    Raises:
+        SettingsError: the package is not installed, or there is no such task.
+        StudentError: there is no such student.
+        DataError: a task cannot be loaded, or does not ask questions with options.
+    """
+    from tinythinker.use.harness import score_tasks
+
+    where = None if include_path is None else Path(include_path)
+    return score_tasks(student, tasks, limit=limit, include_path=where)
 
 
 def push(

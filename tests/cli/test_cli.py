@@ -38,6 +38,7 @@ VERBS = (
     "card",
     "push",
     "export",
+    "lm-eval",
     "check",
     "ask",
     "settings",

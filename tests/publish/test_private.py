@@ -33,6 +33,12 @@ def test_a_folder_of_this_machine_is_found_in_every_spelling(tmp_path: Path) -> 
     assert private_in('{"name": "student"}', link) is None
 
 
+def test_a_short_home_directory_is_no_private_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/root")
+    assert private_in('{"vocab": {"/root": 7, "/rooted": 8}}') is None
+    assert private_in('{"name": "/root/models"}') == "the folder /root"
+
+
 def test_a_key_of_the_environment_is_found_and_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "0123456789abcdef")
     assert private_in("see 0123456789abcdef") == "a key (not shown)"

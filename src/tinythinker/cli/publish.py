@@ -1,4 +1,4 @@
-"""Commands that hand a student over: card, push, export."""
+"""Commands that hand a student over: card, push, export, lm-eval."""
 
 from __future__ import annotations
 
@@ -73,3 +73,23 @@ def push(
         typer.echo("\n".join(pushed.lines()), err=not dry_run)
         if pushed.url is not None:
             typer.echo(pushed.url)
+
+
+def lm_eval(
+    student: Annotated[Path, typer.Argument(help="run directory (its last student answers), or a student's folder")],
+    tasks: Annotated[list[str], typer.Argument(metavar="TASK...", help="multiple-choice tasks of the harness")],
+    limit: Annotated[
+        int | None,
+        typer.Option(help="the first so many questions of each task [default: all]", min=1, show_default=False),
+    ] = None,
+    include_path: Annotated[
+        Path | None, typer.Option(help="folder with task files of your own", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the scores as JSON")] = False,
+) -> None:
+    """Let a student answer tasks of lm-evaluation-harness with its whole chain (needs the extra lm-eval)."""
+    with friendly_errors():
+        from tinythinker import api
+
+        found = api.lm_eval(student, *tasks, limit=limit, include_path=include_path)
+        typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(found.lines()))

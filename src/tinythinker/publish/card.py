@@ -82,8 +82,8 @@ class CardFacts:
     header: Header | None
     data: TrainingData | None
     results: Sequence[CardResult]
-    chance: Interval
-    """Of the right option of a test question, drawn blindly; without an interval of its own."""
+    chance: float
+    """Share of right answers to the test questions if the option is drawn blindly."""
     majority: Interval
     """Accuracy of always giving the most frequent training label."""
     is_causal: bool
@@ -202,9 +202,8 @@ def _how(how: str) -> str:
     return f"{way}, only {plan.replace('_', ' and ')}" if plan else way
 
 
-def _chance(questions: Sequence[Question]) -> Interval:
-    share = sum(1 / len(question.options) for question in questions) / len(questions)
-    return Interval(share=share, low=share, high=share)
+def _chance(questions: Sequence[Question]) -> float:
+    return sum(1 / len(question.options) for question in questions) / len(questions)
 
 
 def _majority(train: Sequence[Question], test: Sequence[Question]) -> Interval:

@@ -34,6 +34,11 @@ def _homes(*folders: Path) -> list[str]:
     return sorted((one for one in every if len(Path(one).parts) > 1), key=len, reverse=True)
 
 
+def _pattern(home: str) -> str:
+    """Finds a folder in a text. A short one, such as /root, counts only with something in it: it may be a word."""
+    return re.escape(home) + (r"(?!\w)" if len(Path(home).parts) > 2 else r"[/\\]\w")
+
+
 def private_in(text: str, *folders: Path) -> str | None:
     """The first key (masked) or folder of this machine in a text; None if there is none.
 
@@ -43,7 +48,7 @@ def private_in(text: str, *folders: Path) -> str | None:
     if _KEYS.search(text) or any(key in text for key in _keys()):
         return "a key (not shown)"
     plain = text.replace("\\\\", "\\")
-    return next((f"the folder {home}" for home in _homes(*folders) if home in plain), None)
+    return next((f"the folder {home}" for home in _homes(*folders) if re.search(_pattern(home), plain)), None)
 
 
 def without_private(text: str, *folders: Path) -> str:
@@ -55,6 +60,7 @@ def without_private(text: str, *folders: Path) -> str:
     for key in _keys():
         text = text.replace(key, "[key]")
     text = _KEYS.sub("[key]", without_secrets(text))
+    text = _PATHS.sub("[path]", text)
     for home in _homes(*folders):
-        text = text.replace(home, "[path]")
-    return _PATHS.sub("[path]", text)
+        text = re.sub(_pattern(home), "[path]", text)
+    return text

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tinythinker.core.errors import DataError, SettingsError, TinyThinkerError, expected, first_line
-from tinythinker.core.files import read_text
+from tinythinker.core.files import read_json, read_text
 from tinythinker.core.records import Record
 from tinythinker.core.run import RunDirectory
 from tinythinker.publish.card import card, refuse_no_hub_name
@@ -19,6 +19,7 @@ CARD_FILE = "README.md"
 _WEIGHTS = (".safetensors", ".bin", ".model")
 """Endings of files that hold no readable text."""
 _REFUSED = (401, 403)
+_ADAPTERS = "adapter_config.json"
 
 
 class SentFile(Record):
@@ -81,12 +82,12 @@ def push(
 
 def _refuse_private(run: RunDirectory, files: list[Path], own_card: str) -> None:
     """Raise DataError if a text that would be sent names a folder of this machine or holds a key."""
-    folders = [run.root, *_folders(validate(run.manifest().settings))]
+    folders = [run.root, *_folders(validate(run.manifest().settings)), *_base_folders(files)]
     texts = {str(file): file for file in files if file.suffix not in _WEIGHTS}
     for name, text in [*((name, read_text(file)) for name, file in texts.items()), ("the card", own_card)]:
         if found := private_in(text, *folders):
             remedy = "take it out"
-            if name.endswith("adapter_config.json"):
+            if name.endswith(_ADAPTERS):
                 remedy = "adapters need their base model there; train with student.lora.save=merged"
             raise DataError(f"{name}: found {found}, expected nothing of this machine; nothing was sent; {remedy}")
 
@@ -95,6 +96,14 @@ def _folders(settings: RunSettings) -> Iterator[Path]:
     """Absolute paths among the settings."""
     paths = [settings.data_dir, settings.teacher.path, Path(settings.student.name), Path(settings.task)]
     yield from (path for path in paths if path is not None and path.is_absolute())
+
+
+def _base_folders(files: list[Path]) -> Iterator[Path]:
+    """The folder of the base model that adapters lie on, if it is one."""
+    for file in files:
+        if file.name == _ADAPTERS:
+            base = Path(str(read_json(file).get("base_model_name_or_path")))
+            yield from [base] if base.is_absolute() else []
 
 
 def _send(name: str, files: list[Path], told: str, *, private: bool) -> str:
