@@ -30,6 +30,7 @@ NEEDS_TORCH = {
     *("acquire.phase_1", "acquire.sft"),
     *(f"reflect.{name}" for name in "losses objective reference rounds sample".split()),
     *(f"evaluate.{name}" for name in "probe untrained verdicts".split()),
+    "use.answering",
     "study.cells",
     *(f"bench.{name}" for name in "baseline bench counting machine workload".split()),
 }

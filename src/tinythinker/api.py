@@ -10,7 +10,7 @@ finished and does the rest. Importing this module loads no torch; the verbs that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +20,6 @@ from tinythinker.session import evaluate, probe, reflect, report, run, start, te
 if TYPE_CHECKING:
     from tinythinker.bench.bench import Bench
     from tinythinker.core.files import Json
-    from tinythinker.core.records import Chain
     from tinythinker.core.run import RunDirectory
     from tinythinker.quickstart import Summary
     from tinythinker.settings.describe import FieldLine
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
     from tinythinker.teacher.llm.batch import Taken
     from tinythinker.teacher.llm.cost import Estimate
     from tinythinker.teacher.llm.interview import Exported
+    from tinythinker.use.answering import LoadedStudent
+    from tinythinker.use.predict import Predicted
+    from tinythinker.use.prediction import Prediction
 
 __all__ = [
     "ask",
@@ -42,6 +44,7 @@ __all__ = [
     "evaluate",
     "load",
     "methods",
+    "predict",
     "probe",
     "quickstart",
     "reflect",
@@ -134,8 +137,12 @@ def batch_import(run: RunDirectory, file: str | PathLike[str]) -> Taken:
     return take_in(run, Path(file))
 
 
-def load(student: str | PathLike[str]) -> Student:
+def load(student: str | PathLike[str]) -> LoadedStudent:
     """Load a student to ask it many questions: its folder, or a run directory (its last student).
+
+        student = api.load("runs/first")
+        student.answer("Which is heavier?", ["cow", "fox"]).text
+        student.answer_all([("Which is heavier?", ["cow", "fox"]), ("Which flies?", ["hen", "pig"])])
 
     Raises:
         StudentError: there is no such student.
@@ -145,7 +152,7 @@ def load(student: str | PathLike[str]) -> Student:
     return load_one(student)
 
 
-def ask(student: str | PathLike[str] | Student, question: str, options: Sequence[str]) -> Chain:
+def ask(student: str | PathLike[str] | Student, question: str, options: Sequence[str]) -> Prediction:
     """A student's answer to one question, with its whole reasoning.
 
     Args:
@@ -159,6 +166,38 @@ def ask(student: str | PathLike[str] | Student, question: str, options: Sequence
     from tinythinker.use.ask import ask as ask_one
 
     return ask_one(student, question, options)
+
+
+def predict(
+    student: str | PathLike[str],
+    file: str | PathLike[str],
+    *overrides: str,
+    out: str | PathLike[str] | None = None,
+    config: Path | None = None,
+    each: Callable[[Prediction], None] | None = None,
+) -> Predicted:
+    """Answer a file of questions, with or without right answers, in any form that `check` knows.
+
+    Answers are written as they come, in the order of the file. A call that was stopped is resumed by the same call; a
+    file of answers that were made otherwise is refused.
+
+    Args:
+        student: as for `load`.
+        file: the file, or `hub:OWNER/NAME[/CONFIG]` for the training split of a data set.
+        overrides: `data.*` (how the file is read), `evaluate.votes`, `evaluate.temperature`, `evaluate.plan`, `seed`.
+        out: a new file, .jsonl (one `Prediction` per line) or .csv (written once all are answered); None writes none.
+        config: a YAML file of settings.
+        each: gets every prediction, if there is no `out`.
+
+    Raises:
+        SettingsError: a setting is wrong, or `out` holds something else.
+        StudentError: there is no such student.
+        DataError: the file cannot be read, or `out` cannot be written.
+    """
+    from tinythinker.use.predict import predict as predict_file
+
+    where = None if out is None else Path(out)
+    return predict_file(student, str(file), overrides, config=config, out=where, each=each)
 
 
 def study(

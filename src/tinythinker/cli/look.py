@@ -1,8 +1,10 @@
-"""Commands to look and ask: ask, settings."""
+"""Commands to look and ask: ask, predict, check, settings."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,33 +13,91 @@ import typer
 from tinythinker.cli.shared import Config, Overrides, friendly_errors
 
 if TYPE_CHECKING:
-    from tinythinker.core.records import Chain
+    from tinythinker.core.records import Question
+    from tinythinker.use.prediction import Prediction
+
+Student = Annotated[
+    str, typer.Argument(metavar="STUDENT", help="run directory (its last student answers), or a student's folder")
+]
 
 
 def ask(
-    student: Annotated[Path, typer.Argument(help="run directory (its last student answers), or a student's folder")],
-    question: Annotated[str, typer.Argument(help="the question")],
-    option: Annotated[list[str], typer.Option("--option", "-o", help="one answer option; use 2 to 26 times")],
-    as_json: Annotated[bool, typer.Option("--json", help="print the chain as JSON")] = False,
+    student: Student,
+    question: Annotated[
+        str | None, typer.Argument(help="the question; none or `-` reads from standard input", show_default=False)
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="one answer option; use 2 to 26 times", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print everything as JSON, one line per question")] = False,
 ) -> None:
-    """Ask a student a question. See what it recalls, how it analyzes every option, and what it answers."""
+    """Ask a student a question. See what it recalls, how it analyzes every option, and what it answers.
+
+    Standard input holds questions as JSON, one per line, or one as text with its options below it: A) ..., B) ...
+    """
+    with friendly_errors():
+        from tinythinker import api
+        from tinythinker.use.ask import find
+
+        find(student)
+        asked = _asked(question, option)
+        first = next(asked)
+        loaded = api.load(student)
+        for number, one in enumerate(chain([first], asked)):
+            (made,) = loaded.answer_all([one])
+            shown = made.model_dump_json() if as_json else ("\n" if number else "") + "\n".join(_lines(made))
+            typer.echo(shown)
+            sys.stdout.flush()
+
+
+def _asked(question: str | None, options: Sequence[str] | None) -> Iterator[Question]:
+    """What is asked: at least one question. Raises DataError."""
+    from tinythinker.use.questions import as_question, questions_in
+
+    if question not in (None, "-"):
+        yield as_question(str(question), options or ())
+    elif options:
+        yield as_question(sys.stdin.read().strip(), options)
+    else:
+        yield from questions_in(sys.stdin, "standard input")
+
+
+def _lines(made: Prediction) -> Iterator[str]:
+    from tinythinker.core.records import LABELS
+
+    if made.recall is not None:
+        yield f"Recall:    {made.recall}"
+    for label, text, analysis in zip(LABELS, made.options, made.analyses, strict=False):
+        yield f"Analyze {label}: {analysis}    ({text})"
+    yield f"Summarize: {made.conclusion}"
+    yield f"Answer:    {'unreadable' if made.answer is None else f'{made.answer} ({made.text})'}"
+
+
+def predict(
+    student: Student,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a file of questions, or hub:OWNER/NAME")],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="new file for the answers, .jsonl or .csv [default: lines of JSON to standard output]"),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Answer a file of questions: one line per question, in the order of the file. Can be stopped and resumed.
+
+    Settings: data.* (how the file is read), evaluate.votes, evaluate.temperature, evaluate.plan, seed.
+    """
     with friendly_errors():
         from tinythinker import api
 
-        chain = api.ask(student, question, option)
-        typer.echo(chain.model_dump_json() if as_json else "\n".join(_lines(chain, option)))
+        def show(made: Prediction) -> None:
+            typer.echo(made.model_dump_json())
 
-
-def _lines(chain: Chain, options: Sequence[str]) -> Iterator[str]:
-    from tinythinker.core.records import LABELS
-
-    if chain.recall is not None:
-        yield f"Recall:    {chain.recall}"
-    for label, text, analysis in zip(LABELS, options, chain.analyses, strict=False):
-        yield f"Analyze {label}: {analysis}    ({text})"
-    yield f"Summarize: {chain.conclusion}"
-    said = "unreadable" if chain.answer is None else f"{chain.answer} ({options[LABELS.index(chain.answer)]})"
-    yield f"Answer:    {said}"
+        found = api.predict(student, file, *overrides or (), out=out, config=config, each=show)
+        typer.echo(found.line(), err=True)
+        if out is not None:
+            typer.echo(out)
 
 
 def check(
