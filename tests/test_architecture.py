@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "tinythinker"
 ROOMS = (
-    "core settings tasks stages teacher student generate train acquire reflect evaluate report use session study "
+    "core settings tasks stages teacher student generate train acquire reflect evaluate report use serve session study "
     "bench quickstart api cli __main__"
 ).split()
 """From left to right: a module imports only from its own room and those to its left."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tinythinker.core.files import Json
     from tinythinker.core.run import RunDirectory
     from tinythinker.quickstart import Summary
+    from tinythinker.serve.limits import Limits
     from tinythinker.settings.describe import FieldLine
     from tinythinker.student.student import Student
     from tinythinker.study.methods import Method
@@ -50,6 +51,7 @@ __all__ = [
     "reflect",
     "report",
     "run",
+    "serve",
     "settings",
     "show_request",
     "start",
@@ -198,6 +200,35 @@ def predict(
 
     where = None if out is None else Path(out)
     return predict_file(student, str(file), overrides, config=config, out=where, each=each)
+
+
+def serve(
+    student: str | PathLike[str],
+    *compared: str | PathLike[str],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    key_env: str | None = None,
+    limits: Limits | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Answer questions over HTTP, with a playground at `/`, until Ctrl-C or SIGTERM; needs the extra `serve`.
+
+    Args:
+        student: as for `load`; the other students of its run can be asked too.
+        compared: more students that can be asked.
+        host: where to listen. Any other address than a loopback one needs a key.
+        port: 0 takes any that is free.
+        key_env: environment variable with the key that requests must bring; None asks for none.
+        limits: how requests are gathered, and how many may wait how long; None takes the usual ones.
+        ready: hears the address once requests are answered; None says it on stderr.
+
+    Raises:
+        SettingsError: a package or the key is missing, or the address cannot be used.
+        StudentError: there is no such student.
+    """
+    from tinythinker.serve.service import serve as serve_students
+
+    serve_students(student, compared, host=host, port=port, key_env=key_env, limits=limits, ready=ready)
 
 
 def study(

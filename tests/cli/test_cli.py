@@ -38,6 +38,7 @@ VERBS = (
     "check",
     "ask",
     "predict",
+    "serve",
     "settings",
 )
 GOOD = '{"id": "q%d", "question": "Where %d?", "options": ["up", "down"], "answer": 0}\n'

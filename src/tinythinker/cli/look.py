@@ -1,4 +1,4 @@
-"""Commands to look and ask: ask, predict, check, settings."""
+"""Commands to look and ask: ask, predict, serve, check, settings."""
 
 from __future__ import annotations
 
@@ -98,6 +98,48 @@ def predict(
         typer.echo(found.line(), err=True)
         if out is not None:
             typer.echo(out)
+
+
+def serve(
+    student: Student,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(help="another student that can be asked; may be given several times", show_default=False),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="address to listen on; any but this machine's own needs a key")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on; 0 takes a free one", min=0, max=65535)] = 8000,
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="environment variable with the key that requests must bring", show_default=False
+        ),
+    ] = None,
+    window_ms: Annotated[
+        float, typer.Option(help="how long a question waits for others to be thought about with it", min=0, max=10_000)
+    ] = 10,
+    together: Annotated[int, typer.Option(help="most questions thought about together", min=1, max=4096)] = 64,
+    queue: Annotated[int, typer.Option(help="most questions that wait; beyond, requests get 429", min=1)] = 256,
+    timeout: Annotated[float, typer.Option(help="most seconds from question to answer", min=0.1)] = 60,
+) -> None:
+    """Answer questions over HTTP, with a playground to try them by hand. Ctrl-C ends it; needs the extra [serve].
+
+    Paths: / (playground), /v1/answer, /v1/chat/completions, /healthz, /metrics; /docs tells about them all.
+    """
+    with friendly_errors():
+        from tinythinker import api
+        from tinythinker.serve.limits import Limits
+
+        limits = Limits(window_seconds=window_ms / 1000, together=together, queue=queue, timeout_seconds=timeout)
+        others = compare or ()
+        api.serve(student, *others, host=host, port=port, key_env=key_env, limits=limits, ready=_show_address)
+
+
+def _show_address(address: str) -> None:
+    typer.echo("serve: ready; Ctrl-C ends it", err=True)
+    typer.echo(address)
+    sys.stdout.flush()
 
 
 def check(

@@ -6,13 +6,13 @@ import typer
 
 from tinythinker.cli.asking import batch_export, batch_import, cost, try_
 from tinythinker.cli.compare import bench, methods, probe, study
-from tinythinker.cli.look import ask, check, predict, settings
+from tinythinker.cli.look import ask, check, predict, serve, settings
 from tinythinker.cli.runs import evaluate, quickstart, reflect, report, run, teach, train
 from tinythinker.cli.shared import Commands, every
 
 HANDLERS = (
     *(quickstart, run, teach, train, reflect, evaluate, report),
-    *(check, ask, predict, probe, study, methods, bench, settings),
+    *(check, ask, predict, serve, probe, study, methods, bench, settings),
     *(cost, try_, batch_export, batch_import),
 )
 """Every command, in the order of the help."""
