@@ -91,24 +91,19 @@ class Thinker:
 
     async def events(self, ticket: Ticket) -> AsyncIterator[SoFar | Prediction]:
         """What happens to a question, to its answer. Raises RefusedError if there is none, or none in time."""
+        event: Event | None = None
         try:
-            async with asyncio.timeout_at(self._deadline(ticket)):
-                while True:
+            while not isinstance(event, Prediction):
+                async with asyncio.timeout(ticket.since + self._limits.timeout_seconds - time.monotonic()):
                     event = await ticket.events.get()
-                    if isinstance(event, RefusedError):
-                        raise event
-                    yield event
-                    if isinstance(event, Prediction):
-                        return
+                if isinstance(event, RefusedError):
+                    raise event
+                yield event
         except TimeoutError:
             wanted = f"an answer within {self._limits.timeout_seconds:g} seconds"
             raise RefusedError(504, Fault(f"time: found no answer yet, expected {wanted}", "server_error")) from None
         finally:
             ticket.is_dropped = True
-
-    def _deadline(self, ticket: Ticket) -> float:
-        passed = time.monotonic() - ticket.since
-        return asyncio.get_running_loop().time() - passed + self._limits.timeout_seconds
 
     async def _work(self) -> None:
         while True:
