@@ -142,6 +142,8 @@ def batch_import(run: RunDirectory, file: str | PathLike[str]) -> Taken:
 def load(student: str | PathLike[str]) -> LoadedStudent:
     """Load a student to ask it many questions: its folder, or a run directory (its last student).
 
+    Such as::
+
         student = api.load("runs/first")
         student.answer("Which is heavier?", ["cow", "fox"]).text
         student.answer_all([("Which is heavier?", ["cow", "fox"]), ("Which flies?", ["hen", "pig"])])

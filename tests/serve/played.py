@@ -17,6 +17,9 @@ from tinythinker.serve.roster import Roster
 from tinythinker.use.prediction import Prediction, prediction_of
 from tinythinker.use.questions import Posed, SoFar
 
+PATIENCE_SECONDS = 600
+"""What no step takes, not even on a busy machine."""
+
 
 def played_answer(posed: Posed, usual: str = "A") -> Prediction:
     """Whoever recalls that rain falls answers B; whose analysis of an option says `yes` answers it; else `usual`."""
@@ -70,7 +73,7 @@ class Played(Roster):
         for place, one in enumerate(made):
             tell(place, SoFar(one.recall, None))
             tell(place, SoFar(one.recall, one.analyses))
-        assert self.may_go_on.wait(30)
+        assert self.may_go_on.wait(PATIENCE_SECONDS)
         return made
 
 
@@ -82,11 +85,11 @@ def serving(application: Application) -> Iterator[str]:
     thread = threading.Thread(target=_serve, args=(server, is_up))
     thread.start()
     try:
-        assert is_up.wait(30)
+        assert is_up.wait(PATIENCE_SECONDS)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
 
 
 def _serve(server: uvicorn.Server, is_up: threading.Event) -> None:

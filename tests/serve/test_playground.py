@@ -23,6 +23,8 @@ pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api", reason="no package playwright: pip install '.[dev]'")
 EXAMPLES = [ask("Where does rain go?", "up", "down", gold="B", id="test-1"), ask("When?", "now", "then", id="test-2")]
 WIDTHS = (390, 1280)
+PATIENCE_MS = 600_000
+"""What no step takes, not even on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +60,8 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 def opened(browser: Browser, address: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Page]:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    context.set_default_timeout(60_000)
-    sync_api.expect.set_options(timeout=60_000)
+    context.set_default_timeout(PATIENCE_MS)
+    sync_api.expect.set_options(timeout=PATIENCE_MS)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -210,6 +212,7 @@ def test_a_full_queue_is_told_with_the_seconds_to_wait(browser: Browser, played:
 def test_a_key_is_asked_for_where_one_is_needed(browser: Browser, played: Played) -> None:
     with serving(make_application(played, EXAMPLES, key="hush")) as address:
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE_MS)
         page.goto(address)
         page.get_by_label("Key of this service").fill("hush")
         fill(page)

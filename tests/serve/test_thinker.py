@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.conftest import ask
-from tests.serve.played import Played
+from tests.serve.played import PATIENCE_SECONDS, Played
 from tinythinker.serve.limits import Limits, RefusedError
 from tinythinker.serve.thinker import Thinker
 from tinythinker.use.prediction import Prediction
@@ -42,7 +42,7 @@ async def answer_of(thinker: Thinker, one: Posed, student: str = "round-1") -> P
 
 async def begun(played: Played) -> None:
     """Wait until a batch has begun."""
-    assert await asyncio.get_running_loop().run_in_executor(None, played.began.acquire, True, 30)
+    assert await asyncio.get_running_loop().run_in_executor(None, played.began.acquire, True, PATIENCE_SECONDS)
 
 
 def test_questions_that_come_while_others_are_thought_about_are_answered_together() -> None:

@@ -57,7 +57,10 @@ def _asked(question: str | None, options: Sequence[str] | None) -> Iterator[Ques
 
     if question not in (None, "-"):
         yield as_question(str(question), options or ())
-    elif options:
+        return
+    if sys.stdin.isatty():
+        typer.echo("ask: reads the question from standard input; Ctrl-D ends it", err=True)
+    if options:
         yield as_question(sys.stdin.read().strip(), options)
     else:
         yield from questions_in(sys.stdin, "standard input")

@@ -238,16 +238,16 @@ async def _last(events: AsyncIterator[SoFar | Prediction]) -> Prediction:
 
 async def _streamed(events: AsyncIterator[SoFar | Prediction]) -> AsyncIterator[str]:
     """Server-sent events: each stage once, then the answer."""
-    is_recalled = False
+    told: set[str] = set()
     try:
         async for event in events:
             if isinstance(event, Prediction):
                 yield f"event: answer\ndata: {event.model_dump_json()}\n\n"
-            elif event.analyses is not None:
-                yield f"event: analyses\ndata: {json.dumps({'analyses': event.analyses}, ensure_ascii=False)}\n\n"
-            elif not is_recalled:
-                is_recalled = True
-                yield f"event: recall\ndata: {json.dumps({'recall': event.recall}, ensure_ascii=False)}\n\n"
+                continue
+            for stage, written in event._asdict().items():
+                if written is not None and stage not in told:
+                    told.add(stage)
+                    yield f"event: {stage}\ndata: {json.dumps({stage: written}, ensure_ascii=False)}\n\n"
     except RefusedError as refusal:
         yield f"event: error\ndata: {json.dumps(refusal.body)}\n\n"
 
