@@ -12,7 +12,7 @@ import uvicorn
 
 from tinythinker.core.records import Chain
 from tinythinker.serve.gate import Application
-from tinythinker.serve.limits import Fault, RefusedError
+from tinythinker.serve.limits import ResponseError
 from tinythinker.serve.roster import Roster
 from tinythinker.use.prediction import Prediction, prediction_of
 from tinythinker.use.questions import Posed, SoFar
@@ -68,7 +68,7 @@ class Played(Roster):
             if "bad" in one.question.stem:
                 raise RuntimeError("this one is bad")
             if one.recall == "foreign.":
-                raise RefusedError(422, Fault("recall: found a given text, expected none", "invalid_request_error"))
+                raise ResponseError(422, "recall: found a given text, expected none")
         made = [played_answer(one, "B" if name == "late" else "A") for one in posed]
         for place, one in enumerate(made):
             tell(place, SoFar(one.recall, None))

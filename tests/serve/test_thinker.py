@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ask
 from tests.serve.played import PATIENCE_SECONDS, Played
-from tinythinker.serve.limits import Limits, RefusedError
+from tinythinker.serve.limits import Limits, ResponseError
 from tinythinker.serve.thinker import Thinker
 from tinythinker.use.prediction import Prediction
 from tinythinker.use.questions import Posed, SoFar
@@ -86,7 +86,7 @@ def test_a_full_queue_is_429_and_says_when_to_try_again() -> None:
         await begun(played)
         for _ in range(2):
             thinker.submit("round-1", posed())
-        with pytest.raises(RefusedError, match="queue: found 2 questions waiting") as refused:
+        with pytest.raises(ResponseError, match="queue: found 2 questions waiting") as refused:
             thinker.submit("round-1", posed())
         assert (refused.value.status, refused.value.headers) == (429, {"retry-after": "1"})
         played.may_go_on.set()
@@ -104,7 +104,7 @@ def test_a_question_that_is_not_answered_in_time_is_504_and_not_thought_about_la
         await begun(played)
         second = asyncio.create_task(answer_of(thinker, posed("second?")))
         for task in (first, second):
-            with pytest.raises(RefusedError, match=r"expected an answer within 0\.05 seconds") as refused:
+            with pytest.raises(ResponseError, match=r"expected an answer within 0\.05 seconds") as refused:
                 await task
             assert refused.value.status == 504
         played.may_go_on.set()
@@ -121,7 +121,7 @@ def test_a_question_that_cannot_be_answered_spoils_no_other() -> None:
         await asyncio.wait(tasks)
         assert [task.exception() is None for task in tasks] == [True, False, True]
         error = tasks[1].exception()
-        assert isinstance(error, RefusedError)
+        assert isinstance(error, ResponseError)
         assert (error.status, str(error)) == (
             500,
             "student: found that it could not answer (RuntimeError: this one is bad)",

@@ -23,7 +23,7 @@ from tinythinker.core.records import LABELS, Question
 from tinythinker.serve.chat import ChatRequest, chunks, completion
 from tinythinker.serve.gate import Application, Gate
 from tinythinker.serve.gauges import Gauges
-from tinythinker.serve.limits import LONGEST_OPTION, LONGEST_QUESTION, Fault, Limits, RefusedError
+from tinythinker.serve.limits import LONGEST_OPTION, LONGEST_QUESTION, Limits, ResponseError
 from tinythinker.serve.manual import manual
 from tinythinker.serve.roster import Roster
 from tinythinker.serve.thinker import Thinker
@@ -56,15 +56,15 @@ class AnswerRequest(BaseModel):
     """Send server-sent events: `recall` and `analyses` as soon as they are written, then `answer`, or `error`."""
 
     def posed(self) -> Posed:
-        """The question as a student takes it. Raises RefusedError."""
+        """The question as a student takes it. Raises ResponseError."""
         given = None if self.analyses is None else tuple(self.analyses)
         try:
             return Posed(as_question(self.question, self.options, self.id), self.recall, given)
         except DataError as error:
-            raise RefusedError(422, Fault(str(error), "invalid_request_error")) from None
+            raise ResponseError(422, str(error)) from None
 
 
-class Example(BaseModel):
+class ExampleQuestion(BaseModel):
     """A test question of the student's run."""
 
     id: str
@@ -82,14 +82,14 @@ class _Service:
         self.gauges = Gauges(PATHS, lambda: self.thinker.count_waiting)
 
     def student(self, name: str | None) -> str:
-        """The name of a student. Raises RefusedError if there is none of that name."""
+        """The name of a student. Raises ResponseError if there is none of that name."""
         if name is not None and name not in self.roster.names:
             found = f"student: found {shortened(name)}, expected one of {', '.join(self.roster.names)}"
-            raise RefusedError(404, Fault(found, "not_found"))
+            raise ResponseError(404, found)
         return name or self.roster.first
 
     def events(self, student: str | None, posed: Posed) -> AsyncIterator[SoFar | Prediction]:
-        """What happens to a question. Raises RefusedError, at once or on the way."""
+        """What happens to a question. Raises ResponseError, at once or on the way."""
         return self.thinker.events(self.thinker.submit(self.student(student), posed))
 
 
@@ -127,7 +127,7 @@ def make_application(
         docs_url=None,
         redoc_url=None,
     )
-    application.add_exception_handler(RefusedError, _refused)
+    application.add_exception_handler(ResponseError, _refused)
     application.add_exception_handler(RequestValidationError, _misread)
     application.add_exception_handler(HTTPException, _not_there)
     _add_answers(application, service)
@@ -174,10 +174,12 @@ def _add_looks(application: FastAPI, service: _Service) -> None:
     @application.get("/v1/examples", summary="Test questions of the student's run")
     async def examples(
         start: Annotated[int, Query(ge=0)] = 0, count: Annotated[int, Query(ge=1, le=100)] = 20
-    ) -> list[Example]:
+    ) -> list[ExampleQuestion]:
         """Some of them, in a shuffled order that stays; none if the student lies in no run."""
         return [
-            Example(id=one.id, question=one.stem, options=[option.text for option in one.options], answer=one.gold)
+            ExampleQuestion(
+                id=one.id, question=one.stem, options=[option.text for option in one.options], answer=one.gold
+            )
             for one in service.examples[start : start + count]
         ]
 
@@ -233,7 +235,7 @@ async def _last(events: AsyncIterator[SoFar | Prediction]) -> Prediction:
     async for event in events:
         if isinstance(event, Prediction):
             return event
-    raise RefusedError(500, Fault("student: found no answer, expected one", "server_error"))
+    raise ResponseError(500, "student: found no answer, expected one")
 
 
 async def _streamed(events: AsyncIterator[SoFar | Prediction]) -> AsyncIterator[str]:
@@ -248,12 +250,12 @@ async def _streamed(events: AsyncIterator[SoFar | Prediction]) -> AsyncIterator[
                 if written is not None and stage not in told:
                     told.add(stage)
                     yield f"event: {stage}\ndata: {json.dumps({stage: written}, ensure_ascii=False)}\n\n"
-    except RefusedError as refusal:
+    except ResponseError as refusal:
         yield f"event: error\ndata: {json.dumps(refusal.body)}\n\n"
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    refusal = cast(RefusedError, error)  # what it is registered for
+    refusal = cast(ResponseError, error)  # what it is registered for
     return JSONResponse(refusal.body, refusal.status, refusal.headers)
 
 
@@ -263,13 +265,13 @@ async def _misread(request: Request, error: Exception) -> Response:
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
     if not where or first["type"] == "json_invalid":
         wanted = "a JSON object, sent with content-type: application/json"
-        fault = Fault(f"body: found something else, expected {wanted}", "invalid_request_error")
-        return await _refused(request, RefusedError(422, fault))
+        fault = f"body: found something else, expected {wanted}"
+        return await _refused(request, ResponseError(422, fault))
     found = "" if first["type"] == "missing" else f" (found {shortened(first.get('input'))})"
-    return await _refused(request, RefusedError(422, Fault(f"{where}: {first['msg']}{found}", "invalid_request_error")))
+    return await _refused(request, ResponseError(422, f"{where}: {first['msg']}{found}"))
 
 
 async def _not_there(request: Request, error: Exception) -> Response:
     raised = cast(HTTPException, error)
     found = f"{request.method} {request.url.path}: {raised.detail.lower()}; /docs lists all paths"
-    return await _refused(request, RefusedError(raised.status_code, Fault(found, "not_found")))
+    return await _refused(request, ResponseError(raised.status_code, found))

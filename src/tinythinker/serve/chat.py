@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import Json
 from tinythinker.core.records import LABELS, Question
-from tinythinker.serve.limits import LONGEST_OPTION, LONGEST_QUESTION, Fault, RefusedError
+from tinythinker.serve.limits import LONGEST_OPTION, LONGEST_QUESTION, ResponseError
 from tinythinker.use.prediction import Prediction
 from tinythinker.use.questions import SoFar, spoken_question
 
@@ -63,17 +63,15 @@ class ChatRequest(_Loose):
     """Number of answers; there is only one."""
 
     def question(self) -> Question:
-        """What is asked. Raises RefusedError."""
+        """What is asked. Raises ResponseError."""
         said = [message.text for message in self.messages if message.role == "user"]
         if not said:
             wanted = "one with the role user: a question with its options"
-            raise RefusedError(
-                422, Fault(f"messages: found none by the user, expected {wanted}", "invalid_request_error")
-            )
+            raise ResponseError(422, f"messages: found none by the user, expected {wanted}")
         try:
             return spoken_question(said[-1])
         except DataError as error:
-            raise RefusedError(422, Fault(f"messages: {error}", "invalid_request_error")) from None
+            raise ResponseError(422, f"messages: {error}") from None
 
 
 def completion(made: Prediction, model: str) -> Json:
@@ -104,7 +102,7 @@ async def chunks(events: AsyncIterator[SoFar | Prediction], question: Question, 
             sent = max(sent, len(lines))
             if isinstance(event, Prediction):
                 yield chunk({}, "stop", tinythinker=event.model_dump(mode="json"))
-    except RefusedError as refusal:
+    except ResponseError as refusal:
         yield f"data: {json.dumps(refusal.body)}\n\n"
     yield "data: [DONE]\n\n"
 

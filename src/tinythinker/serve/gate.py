@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from tinythinker.serve.limits import BODY_SECONDS, MOST_BYTES, Fault, RefusedError, is_loopback
+from tinythinker.serve.limits import BODY_SECONDS, MOST_BYTES, ResponseError, is_loopback
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,7 +43,7 @@ class Gate:
             headers = {name.decode("latin-1").lower(): value for name, value in scope["headers"]}
             self._refuse_stranger(headers, scope["path"])
             body = await _whole_body(headers, receive)
-        except RefusedError as refusal:
+        except ResponseError as refusal:
             response = JSONResponse(refusal.body, refusal.status, refusal.headers)
             await response(scope, receive, send)
             return
@@ -54,21 +54,19 @@ class Gate:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         if self._is_local and not is_loopback(name):
             wanted = "localhost or a loopback address"
-            raise RefusedError(421, Fault(f"host: found {host!r}, expected {wanted}", "invalid_request_error"))
+            raise ResponseError(421, f"host: found {host!r}, expected {wanted}")
         if self._key is None or path in _OPEN:
             return
         given = headers.get("authorization", b"")
         if not hmac.compare_digest(given, f"Bearer {self._key}".encode()):
             found = "another key" if given else "none"
             wanted = "`Authorization: Bearer KEY` with the service's key"
-            raise RefusedError(401, Fault(f"key: found {found}, expected {wanted}", "authentication_error"))
+            raise ResponseError(401, f"key: found {found}, expected {wanted}")
 
 
 async def _whole_body(headers: dict[str, bytes], receive: Receive) -> bytes:
-    """The body of a request. Raises RefusedError if it is too large, or too slow to arrive."""
-    too_large = RefusedError(
-        413, Fault(f"body: found more than {MOST_BYTES:,} bytes, expected fewer", "invalid_request_error")
-    )
+    """The body of a request. Raises ResponseError if it is too large, or too slow to arrive."""
+    too_large = ResponseError(413, f"body: found more than {MOST_BYTES:,} bytes, expected fewer")
     declared = headers.get("content-length", b"0")
     if declared.isdigit() and int(declared) > MOST_BYTES:
         raise too_large
@@ -84,9 +82,7 @@ async def _whole_body(headers: dict[str, bytes], receive: Receive) -> bytes:
                     return bytes(body)
     except TimeoutError:
         wanted = f"a body within {BODY_SECONDS:g} seconds"
-        raise RefusedError(
-            408, Fault(f"body: found an unfinished one, expected {wanted}", "invalid_request_error")
-        ) from None
+        raise ResponseError(408, f"body: found an unfinished one, expected {wanted}") from None
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

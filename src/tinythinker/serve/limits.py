@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Literal, NamedTuple
 
 from tinythinker.core.records import Record
 
@@ -38,26 +37,29 @@ class Limits(Record):
     """From a question's arrival to its answer."""
 
 
-class Fault(NamedTuple):
-    """What is said of a request that is refused."""
+class ResponseError(Exception):
+    """A request that is not answered; becomes a response in the shape of OpenAI's errors.
 
-    message: str
-    type: Literal["invalid_request_error", "authentication_error", "not_found", "rate_limit", "server_error"]
+    Args:
+        message: one line.
+        retry_seconds: when it may be tried again; None says nothing.
+    """
 
-
-class RefusedError(Exception):
-    """A request that is not answered; becomes a response."""
-
-    def __init__(self, status: int, fault: Fault, *, retry_seconds: int | None = None) -> None:
-        super().__init__(fault.message)
-        self.status, self.fault, self.retry_seconds = status, fault, retry_seconds
+    def __init__(self, status: int, message: str, *, retry_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self._retry_seconds = status, retry_seconds
 
     @property
     def body(self) -> dict[str, dict[str, str]]:
-        """In the shape of OpenAI's errors."""
-        return {"error": dict(self.fault._asdict())}
+        """What is sent."""
+        kind = "server_error" if self.status >= 500 else _KINDS.get(self.status, "invalid_request_error")
+        return {"error": {"message": str(self), "type": kind}}
 
     @property
     def headers(self) -> dict[str, str]:
         """Those of the response."""
-        return {} if self.retry_seconds is None else {"retry-after": str(self.retry_seconds)}
+        return {} if self._retry_seconds is None else {"retry-after": str(self._retry_seconds)}
+
+
+_KINDS = {401: "authentication_error", 404: "not_found", 405: "not_found", 429: "rate_limit"}
+"""What OpenAI calls an error with this status."""

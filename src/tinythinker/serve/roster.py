@@ -13,7 +13,7 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import Question
 from tinythinker.core.run import RunDirectory, run_around
 from tinythinker.core.seeds import stream
-from tinythinker.serve.limits import Fault, RefusedError
+from tinythinker.serve.limits import ResponseError
 from tinythinker.teacher.taught import read_questions
 from tinythinker.use.ask import find, load
 from tinythinker.use.prediction import Prediction
@@ -54,7 +54,7 @@ class Roster:
         """A student's answers to some questions, thought together; `tell` hears what has been written.
 
         Raises:
-            RefusedError: a question brings reasoning that the student never reads.
+            ResponseError: a question brings reasoning that the student never reads.
             StudentError, DataError: the student cannot be loaded.
         """
         student = self.get(name)
@@ -62,7 +62,7 @@ class Roster:
             try:
                 one.refuse_foreign(student.stages)
             except DataError as error:
-                raise RefusedError(422, Fault(str(error), "invalid_request_error")) from None
+                raise ResponseError(422, str(error)) from None
         return student.answer_together(posed, tell)
 
 

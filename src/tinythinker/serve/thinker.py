@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from tinythinker.core.errors import TinyThinkerError, first_line
 from tinythinker.core.progress import say
-from tinythinker.serve.limits import Fault, Limits, RefusedError
+from tinythinker.serve.limits import Limits, ResponseError
 from tinythinker.use.prediction import Prediction
 from tinythinker.use.questions import Posed, SoFar
 
-Event = SoFar | Prediction | RefusedError
+Event = SoFar | Prediction | ResponseError
 """What happens to a question on its way: it is written on, answered, or not answered."""
 Answer = Callable[[str, Sequence[Posed], Callable[[int, SoFar], None]], list[Prediction]]
 """Answers questions with the student of a name, and tells by place what has been written; called in a thread."""
@@ -75,13 +75,11 @@ class Thinker:
         self._pool.shutdown(wait=True)
 
     def submit(self, student: str, posed: Posed) -> Ticket:
-        """Let a question wait for its turn. Raises RefusedError if too many are waiting."""
+        """Let a question wait for its turn. Raises ResponseError if too many are waiting."""
         if len(self._waiting) >= self._limits.queue:
             batches = math.ceil(len(self._waiting) / self._limits.together)
             found = f"queue: found {len(self._waiting)} questions waiting, expected fewer; try again later"
-            raise RefusedError(
-                429, Fault(found, "rate_limit"), retry_seconds=max(1, round(batches * self._batch_seconds))
-            )
+            raise ResponseError(429, found, retry_seconds=max(1, round(batches * self._batch_seconds)))
         ticket = Ticket(student, posed, time.monotonic())
         self._waiting.append(ticket)
         self._arrived.set()
@@ -90,18 +88,18 @@ class Thinker:
         return ticket
 
     async def events(self, ticket: Ticket) -> AsyncIterator[SoFar | Prediction]:
-        """What happens to a question, to its answer. Raises RefusedError if there is none, or none in time."""
+        """What happens to a question, to its answer. Raises ResponseError if there is none, or none in time."""
         event: Event | None = None
         try:
             while not isinstance(event, Prediction):
                 async with asyncio.timeout(ticket.since + self._limits.timeout_seconds - time.monotonic()):
                     event = await ticket.events.get()
-                if isinstance(event, RefusedError):
+                if isinstance(event, ResponseError):
                     raise event
                 yield event
         except TimeoutError:
             wanted = f"an answer within {self._limits.timeout_seconds:g} seconds"
-            raise RefusedError(504, Fault(f"time: found no answer yet, expected {wanted}", "server_error")) from None
+            raise ResponseError(504, f"time: found no answer yet, expected {wanted}") from None
         finally:
             ticket.is_dropped = True
 
@@ -153,10 +151,10 @@ class Thinker:
             tickets[0].events.put_nowait(_refusal_of(error))
 
 
-def _refusal_of(error: BaseException) -> RefusedError:
+def _refusal_of(error: BaseException) -> ResponseError:
     """What is said of a question that could not be thought about."""
-    if isinstance(error, RefusedError):
+    if isinstance(error, ResponseError):
         return error
     said = str(error) if isinstance(error, TinyThinkerError) else f"{type(error).__name__}: {first_line(error)}"
     say(f"serve: a question was not answered: {said}")
-    return RefusedError(500, Fault(f"student: found that it could not answer ({said})", "server_error"))
+    return ResponseError(500, f"student: found that it could not answer ({said})")
