@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow campaign docs reference clean
+.PHONY: quickstart test test-slow test-browser campaign docs reference clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinythinker needs Python 3.11 or newer")'
@@ -21,6 +21,10 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m 'slow'
+
+# The playground in a headless Chromium: Playwright's own (`playwright install chromium`), or the system's.
+test-browser: .venv/installed
+	$(BIN)/pytest -m browser
 
 # Kills, damage, several writers, full disks ...: docs/RELIABILITY.md tells what each proves.
 campaign: .venv/installed

@@ -14,8 +14,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "tinythinker"
 ROOMS = (
-    "core settings tasks stages teacher student generate train acquire reflect evaluate report use publish session "
-    "study bench quickstart api cli __main__"
+    "core settings tasks stages teacher student generate train acquire reflect evaluate report use publish serve "
+    "session study bench quickstart api cli __main__"
 ).split()
 """From left to right: a module imports only from its own room and those to its left."""
 LOOSE = {"session", "quickstart", "api", "__main__"}
@@ -31,6 +31,7 @@ NEEDS_TORCH = {
     *(f"reflect.{name}" for name in "losses objective reference rounds sample".split()),
     *(f"evaluate.{name}" for name in "probe untrained verdicts".split()),
     "use.student_model",
+    "use.answering",
     "study.cells",
     *(f"bench.{name}" for name in "baseline bench counting machine workload".split()),
 }

@@ -10,7 +10,7 @@ finished and does the rest. Importing this module loads no torch; the verbs that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,12 +20,12 @@ from tinythinker.session import evaluate, evaluate_untrained, probe, reflect, re
 if TYPE_CHECKING:
     from tinythinker.bench.bench import Bench
     from tinythinker.core.files import Json
-    from tinythinker.core.records import Chain
     from tinythinker.core.run import RunDirectory
     from tinythinker.publish.push import Pushed
     from tinythinker.quickstart import Summary
     from tinythinker.report.standing import Standing
     from tinythinker.report.versus import Versus
+    from tinythinker.serve.limits import Limits
     from tinythinker.settings.describe import FieldLine
     from tinythinker.student.student import Student
     from tinythinker.study.methods import Method
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from tinythinker.teacher.llm.batch import Taken
     from tinythinker.teacher.llm.cost import Estimate
     from tinythinker.teacher.llm.interview import Exported
+    from tinythinker.use.answering import LoadedStudent
     from tinythinker.use.harness import TaskScores
+    from tinythinker.use.predict import Predicted
+    from tinythinker.use.prediction import Prediction
 
 __all__ = [
     "ask",
@@ -51,12 +54,14 @@ __all__ = [
     "lm_eval",
     "load",
     "methods",
+    "predict",
     "probe",
     "push",
     "quickstart",
     "reflect",
     "report",
     "run",
+    "serve",
     "settings",
     "show_request",
     "start",
@@ -145,12 +150,18 @@ def batch_import(run: RunDirectory, file: str | PathLike[str]) -> Taken:
     return take_in(run, Path(file))
 
 
-def load(student: str | PathLike[str]) -> Student:
+def load(student: str | PathLike[str]) -> LoadedStudent:
     """Load a student to ask it many questions.
 
     Args:
         student: a run directory (its last student), a student's folder, or any pretrained model, by folder or Hugging
             Face name; that one is untrained and answers with the option that is the most likely text.
+
+    Such as::
+
+        student = api.load("runs/first")
+        student.answer("Which is heavier?", ["cow", "fox"]).text
+        student.answer_all([("Which is heavier?", ["cow", "fox"]), ("Which flies?", ["hen", "pig"])])
 
     Raises:
         StudentError: there is no such student.
@@ -160,7 +171,7 @@ def load(student: str | PathLike[str]) -> Student:
     return load_one(student)
 
 
-def ask(student: str | PathLike[str] | Student, question: str, options: Sequence[str]) -> Chain:
+def ask(student: str | PathLike[str] | Student, question: str, options: Sequence[str]) -> Prediction:
     """A student's answer to one question, with its whole reasoning.
 
     Args:
@@ -303,6 +314,67 @@ def push(
     own = None if card_file is None else Path(card_file)
     how = {"licence": licence, "base_model": base_model}
     return send(Directory(Path(run)), name, card_file=own, **how, private=private, dry_run=dry_run)
+
+
+def predict(
+    student: str | PathLike[str],
+    file: str | PathLike[str],
+    *overrides: str,
+    out: str | PathLike[str] | None = None,
+    config: Path | None = None,
+    each: Callable[[Prediction], None] | None = None,
+) -> Predicted:
+    """Answer a file of questions, with or without right answers, in any form that `check` knows.
+
+    Answers are written as they come, in the order of the file. A call that was stopped is resumed by the same call; a
+    file of answers that were made otherwise is refused.
+
+    Args:
+        student: as for `load`.
+        file: the file, or `hub:OWNER/NAME[/CONFIG]` for the training split of a data set.
+        overrides: `data.*` (how the file is read), `evaluate.votes`, `evaluate.temperature`, `evaluate.plan`, `seed`.
+        out: a new file, .jsonl (one `Prediction` per line) or .csv (written once all are answered); None writes none.
+        config: a YAML file of settings.
+        each: gets every prediction, if there is no `out`.
+
+    Raises:
+        SettingsError: a setting is wrong, or `out` holds something else.
+        StudentError: there is no such student.
+        DataError: the file cannot be read, or `out` cannot be written.
+    """
+    from tinythinker.use.predict import predict as predict_file
+
+    where = None if out is None else Path(out)
+    return predict_file(student, str(file), overrides, config=config, out=where, each=each)
+
+
+def serve(
+    student: str | PathLike[str],
+    *compared: str | PathLike[str],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    key_env: str | None = None,
+    limits: Limits | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Answer questions over HTTP, with a playground at `/`, until Ctrl-C or SIGTERM; needs the extra `serve`.
+
+    Args:
+        student: as for `load`; the other students of its run can be asked too.
+        compared: more students that can be asked.
+        host: where to listen. Any other address than a loopback one needs a key.
+        port: 0 takes any that is free.
+        key_env: environment variable with the key that requests must bring; None asks for none.
+        limits: how requests are gathered, and how many may wait how long; None takes the usual ones.
+        ready: hears the address once requests are answered; None says it on stderr.
+
+    Raises:
+        SettingsError: a package or the key is missing, or the address cannot be used.
+        StudentError: there is no such student.
+    """
+    from tinythinker.serve.service import serve as serve_students
+
+    serve_students(student, compared, host=host, port=port, key_env=key_env, limits=limits, ready=ready)
 
 
 def study(

@@ -41,14 +41,16 @@ VERBS = (
     "lm-eval",
     "check",
     "ask",
+    "predict",
+    "serve",
     "settings",
 )
 GOOD = '{"id": "q%d", "question": "Where %d?", "options": ["up", "down"], "answer": 0}\n'
 
 
-def call(*words: str | Path) -> tuple[int, str, str]:
+def call(*words: str | Path, stdin: str | None = None) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command."""
-    result = CliRunner().invoke(build(), [str(word) for word in words])
+    result = CliRunner().invoke(build(), [str(word) for word in words], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
@@ -97,7 +99,35 @@ def test_ask_shows_recall_every_analysis_and_the_answer(run: Path) -> None:
         "Answer",
     ]
     _, out, _ = call("ask", run / "round-1" / "student", *words, "--json")
-    assert len(json.loads(out)["analyses"]) == 3
+    said = json.loads(out)
+    assert (said["question"], said["options"]) == (words[0], ["box", "jar", "bag"])
+    assert (len(said["analyses"]), "text" in said) == (3, True)
+
+
+def test_ask_reads_questions_from_standard_input(run: Path) -> None:
+    spoken = "What should you keep a thing in?\nA) box\nB) jar\nC) bag\n"
+    given = call("ask", run, "What should you keep a thing in?", "-o", "box", "-o", "jar", "-o", "bag")
+    assert call("ask", run, stdin=spoken) == call("ask", run, "-", stdin=spoken) == given
+    assert call("ask", run, "-", "-o", "box", "-o", "jar", "-o", "bag", stdin=spoken.split("\n")[0]) == given
+    lines = '{"id": "a", "question": "Where?", "options": ["up", "down"]}\n' * 2
+    code, out, _ = call("ask", run, "--json", stdin=lines)
+    assert (code, [json.loads(line)["id"] for line in out.splitlines()]) == (0, ["a", "a"])
+    assert call("ask", run, stdin="")[2] == "error: standard input: found nothing, expected a question\n"
+
+
+def test_predict_writes_a_line_for_every_question_and_says_how_many_are_right(run: Path, tmp_path: Path) -> None:
+    questions = run / "questions" / "test.jsonl"
+    code, out, err = call("predict", run, questions)
+    assert code == 0, err
+    made = [json.loads(line) for line in out.splitlines()]
+    verdicts = (run / "verdicts" / "round-2.test.greedy.jsonl").read_text().splitlines()
+    assert [one["answer"] for one in made] == [json.loads(line)["answer"] for line in verdicts]
+    assert f"{len(made)} answers, " in err
+    assert "; accuracy " in err
+    file = tmp_path / "answers.csv"
+    code, out, _ = call("predict", run, questions, "--out", file)
+    assert (code, out.strip()) == (0, str(file))
+    assert file.read_text().count("\n") == len(made) + 1
 
 
 def test_check_shows_what_is_recognised_and_ends_with_the_code_of_its_problems(tmp_path: Path) -> None:
@@ -483,6 +513,9 @@ except SystemExit as end:
         (3, "run TMP/none.jsonl --out TMP/r student.init=scratch"),
         (5, "run storeroom --out TMP/r student.init=pretrained student.name=./none"),
         (5, "ask none where? -o up -o down"),
+        (3, "ask RUN where? -o up"),
+        (5, "predict none RUN/questions/test.jsonl"),
+        (2, "predict RUN RUN/questions/test.jsonl --out TMP/a.txt"),
         (5, "probe none"),
         (2, "evaluate RUN evaluate.split=train"),
         (5, "train RUN student.init=pretrained student.name=./none --force"),

@@ -80,8 +80,33 @@ def base(folder: Path, *, is_chat: bool) -> Path:
             f"student.name={base(folder / 'base', is_chat=True)}",
             "student.chat_template=true",
         ),
+        lambda folder: ("stages.template=cloze", "generate.answer=constrained"),
+        lambda folder: ("student.family=causal", "stages.answer=named", "generate.answer=constrained"),
+        lambda folder: (
+            "student.init=pretrained",
+            f"student.name={base(folder / 'base', is_chat=False)}",
+            "generate.answer=constrained",
+            "stages.plan=summarize",
+        ),
+        lambda folder: (
+            "student.init=pretrained",
+            f"student.name={base(folder / 'base', is_chat=True)}",
+            "student.chat_template=true",
+            "generate.answer=constrained",
+        ),
     ],
-    ids=["t5", "t5 recall and answer", "t5 one text", "causal", "causal pretrained", "causal chat"],
+    ids=[
+        "t5",
+        "t5 recall and answer",
+        "t5 one text",
+        "causal",
+        "causal pretrained",
+        "causal chat",
+        "t5 cloze",
+        "causal named",
+        "causal pretrained cloze",
+        "causal chat cloze",
+    ],
 )
 def test_the_lines_of_the_card_answer_as_ask_does(
     overrides: Callable[[Path], tuple[str, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -94,11 +119,14 @@ def test_the_lines_of_the_card_answer_as_ask_does(
 
     question = read_records(run.questions("test"), Question)[0]
     chain = api.ask(run, question.stem, [option.text for option in question.options])
-    template = Template(validate(run.manifest().settings).stages.template)
+    settings = validate(run.manifest().settings)
+    template = Template.of(settings.stages)
     if chain.reasoning is not None:
         wanted = f"{template.recall_prompt(question)} {finished(chain.reasoning)}"
     else:
-        wanted = f"{template.summarize_prompt(question, chain.recall, chain.analyses)} {finished(chain.conclusion)}"
+        is_written = settings.generate.answer == "free"
+        said = finished(chain.conclusion) if is_written else chain.conclusion
+        wanted = f"{template.summarize_prompt(question, chain.recall, chain.analyses)} {said}"
     assert printed == wanted + "\n"
 
 

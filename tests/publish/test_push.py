@@ -84,7 +84,7 @@ def push(url: str, folder: Path, *words: str | os.PathLike[str], token: str | No
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     own = {"HF_ENDPOINT": url, "HF_HOME": str(folder / "home"), "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "tinythinker", "push", *map(os.fspath, words)],
+        [sys.executable, "-m", "tinythinker", "push", *(str(word) for word in words)],
         env=kept | own | ({} if token is None else {"HF_TOKEN": token}),
         capture_output=True,
         text=True,

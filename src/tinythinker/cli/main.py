@@ -6,14 +6,14 @@ import typer
 
 from tinythinker.cli.asking import batch_export, batch_import, cost, try_
 from tinythinker.cli.compare import bench, compare, methods, probe, study
-from tinythinker.cli.look import ask, check, settings
+from tinythinker.cli.look import ask, check, predict, serve, settings
 from tinythinker.cli.publish import card, export, lm_eval, push
 from tinythinker.cli.runs import evaluate, quickstart, reflect, report, run, teach, train, watch
 from tinythinker.cli.shared import Commands, every
 
 HANDLERS = (
     *(quickstart, run, teach, train, reflect, evaluate, report, watch),
-    *(check, ask, probe, study, methods, compare, bench, settings),
+    *(check, ask, predict, serve, probe, study, methods, compare, bench, settings),
     *(card, push, export, lm_eval),
     *(cost, try_, batch_export, batch_import),
 )

@@ -1,9 +1,10 @@
-"""Progress messages on stderr: a bar in a terminal, an occasional line elsewhere."""
+"""Progress messages on stderr: a bar in a terminal, an occasional line elsewhere; both with rate and time left."""
 
 from __future__ import annotations
 
 import sys
 import time
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -27,19 +28,20 @@ class Progress:
     """A progress bar with figures and time left, for work of known length."""
 
     def __init__(self, name: str, total: int, done: int = 0) -> None:
-        self._name, self._total, self._done = name, total, done
+        self._name, self._total, self._done, self._first = name, total, done, done
         self._console = Console(stderr=True)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal or not ranks.is_first(),
         )
-        self._task = self._bar.add_task(name, total=total, completed=done, note="")
-        self._spoke = time.monotonic()
+        self._task = self._bar.add_task(name, total=total, completed=done, note="", rate="")
+        self._began = self._spoke = time.monotonic()
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -54,8 +56,15 @@ class Progress:
         """Count more steps as done and show the current figures, except negative ones (not known yet)."""
         self._done += steps
         note = "  ".join(f"{name} {value:.3f}" for name, value in figures.items() if value >= 0)
-        self._bar.update(self._task, completed=self._done, note=note)
         now = time.monotonic()
+        per_second = (self._done - self._first) / max(now - self._began, 1e-6)
+        self._bar.update(self._task, completed=self._done, note=note, rate=f"{per_second:.3g}/s")
         if not self._console.is_terminal and (now - self._spoke > _SECONDS_BETWEEN_LINES or self._done == self._total):
             self._spoke = now
-            say(f"{self._name}: {self._done}/{self._total}  {note}".rstrip())
+            left = self._total - self._done
+            pace = (
+                f"  {per_second:.3g}/s, {timedelta(seconds=round(left / per_second))} left"
+                if left and per_second
+                else ""
+            )
+            say(f"{self._name}: {self._done}/{self._total}{pace}  {note}".rstrip())

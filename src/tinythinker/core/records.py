@@ -174,6 +174,9 @@ class Chain(Record):
     """Label read from the conclusion; None if unreadable."""
     answer_logp: float | None = None
     """Log-probability of the answer's label given the summarize prompt, in nats; None if not requested."""
+    option_logps: dict[str, float] | None = Field(None, exclude=True)
+    """Log-probability of every label given the summarize prompt, nats, normalised over the question's labels; None if
+    not requested. Files do not hold it."""
     count_tokens: int = Field(0, ge=0)
     """Tokens generated for this chain, all stages together."""
     count_cut: int = Field(0, ge=0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinythinker.core import ranks
-from tinythinker.core.records import Question, Stage, Verdict
+from tinythinker.core.records import Chain, Question, Stage, Verdict
 from tinythinker.core.seeds import derive_seed
 from tinythinker.core.stored import complete
 from tinythinker.evaluate.answered import fits
@@ -25,18 +25,26 @@ _SAMPLED = frozenset({Stage.RECALL, Stage.ANALYZE, Stage.REASON})
 def answer_all(
     student: Student, questions: Sequence[Question], settings: EvaluateSettings, seed: int, facts: Facts | None
 ) -> list[Verdict]:
-    """A verdict on every question, answered together: greedily, or by self-consistency (METHOD section 5)."""
+    """A verdict on every question, answered together (see `chains_on`)."""
+    chains = chains_on(student, questions, settings, seed)
+    return [judge(question, own, facts) for question, own in zip(questions, chains, strict=True)]
+
+
+def chains_on(
+    student: Student, questions: Sequence[Question], settings: EvaluateSettings, seed: int, *, score: bool = False
+) -> list[list[Chain]]:
+    """The chains that answer each question: a greedy one, or those that vote (self-consistency, METHOD section 5).
+
+    Args:
+        score: also compute how likely each label was; chains that vote always have it.
+    """
     student = student.answering_with(settings.plan)
     if settings.votes == 1:
-        chains = think(student, [Thought(question) for question in questions])
-        return [judge(question, [chain], facts) for question, chain in zip(questions, chains, strict=True)]
+        return [[chain] for chain in think(student, [Thought(question) for question in questions], score=score)]
     draws = Draws(settings.temperature, derive_seed(seed, "vote"), _SAMPLED)
     thoughts = [Thought(question, i) for question in questions for i in range(settings.votes)]
     chains = think(student, thoughts, draws=draws, score=True)
-    return [
-        judge(question, chains[i * settings.votes : (i + 1) * settings.votes], facts)
-        for i, question in enumerate(questions)
-    ]
+    return [chains[i : i + settings.votes] for i in range(0, len(chains), settings.votes)]
 
 
 def write_verdicts(

@@ -6,7 +6,7 @@ chains. Every step handles all drafts in one call of the writer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple, cast
@@ -78,15 +78,29 @@ class Draft:
         return self.thought.question
 
 
+Watch = Callable[[Sequence[Draft]], None]
+"""Sees the drafts after each stage, before the next one begins."""
+
+
+def look_away(_: Sequence[Draft]) -> None:
+    """Watch nothing."""
+
+
 def think(
-    student: Student, thoughts: Sequence[Thought], *, draws: Draws | None = None, score: bool = False
+    student: Student,
+    thoughts: Sequence[Thought],
+    *,
+    draws: Draws | None = None,
+    score: bool = False,
+    watch: Watch = look_away,
 ) -> list[Chain]:
     """Reason through every thought, stage by stage, in batches across questions.
 
     Args:
         thoughts: a recall or analyses given in a thought are kept; missing ones are generated.
         draws: None for greedy chains.
-        score: also compute how likely the answer's label was (`Chain.answer_logp`).
+        score: also compute how likely each label was (`Chain.answer_logp`, `option_logps`).
+        watch: sees the drafts after recall and after analyze, those of one batch at a time.
 
     Returns:
         One chain per thought, in order.
@@ -96,7 +110,7 @@ def think(
     writer = StudentWriter(student, is_sampled=draws is not None)
     chains = []
     for some in _portions(student, thoughts):
-        chains += reason(writer, student.recipe, some, draws=draws or GREEDY, score=score)
+        chains += reason(writer, student.recipe, some, draws=draws or GREEDY, score=score, watch=watch)
         writer.forget()
     return chains
 
@@ -121,7 +135,13 @@ def _portions(student: Student, thoughts: Sequence[Thought]) -> Iterator[Sequenc
 
 
 def reason(
-    writer: Writer, recipe: Recipe, thoughts: Sequence[Thought], *, draws: Draws = GREEDY, score: bool = False
+    writer: Writer,
+    recipe: Recipe,
+    thoughts: Sequence[Thought],
+    *,
+    draws: Draws = GREEDY,
+    score: bool = False,
+    watch: Watch = look_away,
 ) -> list[Chain]:
     """`think` with any writer.
 
@@ -134,8 +154,10 @@ def reason(
         return reason_in_one_text(writer, recipe, drafts, draws)
     if Stage.RECALL in stages:
         drafts = recall(writer, recipe, drafts, draws)
+        watch(drafts)
     if Stage.ANALYZE in stages:
         drafts = analyze(writer, recipe, drafts, draws)
+        watch(drafts)
     return conclude(writer, recipe, drafts, score=score)
 
 
@@ -221,6 +243,7 @@ def _chain(draft: Draft, ended: Ended, scores: LabelLogps | None) -> Chain:
         conclusion=concluded.text,
         answer=answer,
         answer_logp=scores.logps[answer] if scores is not None and answer is not None else None,
+        option_logps=scores.logps if scores is not None else None,
         count_tokens=sum(text.count_tokens for text in texts),
         count_cut=sum(text.is_cut for text in texts),
         count_stopped=sum(text.is_stopped for text in texts),

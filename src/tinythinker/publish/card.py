@@ -20,7 +20,7 @@ from tinythinker.evaluate.answered import read_results
 from tinythinker.evaluate.score import Interval, Score, score, wilson
 from tinythinker.publish.plain import page, plain_code, wordings
 from tinythinker.publish.private import without_private
-from tinythinker.report.page import read_rounds
+from tinythinker.report.tested import read_rounds
 from tinythinker.settings.describe import flatten
 from tinythinker.settings.resolve import validate
 from tinythinker.settings.schema import HUB, RunSettings

@@ -162,7 +162,7 @@ def _pairs(run: RunDirectory, settings: RunSettings) -> Iterator[Given]:
 
 
 def _chains(run: RunDirectory, settings: RunSettings) -> Iterator[Given]:
-    template = Template(settings.stages.template)
+    template = Template.of(settings.stages)
     questions = {question.id: question for question in read_questions(run, "train")}
     for number in run.begun_rounds():
         folder = run.round(number)

@@ -10,9 +10,12 @@ from jinja2 import Environment, StrictUndefined
 from jinja2 import Template as JinjaTemplate
 
 from tinythinker.core.records import Question, Stage
-from tinythinker.settings.schema import RunSettings
+from tinythinker.settings.schema import Normalize, RunSettings
 from tinythinker.stages.plan import ANSWERED_WITH
-from tinythinker.stages.template import ANALYZE, RECALL, SUMMARIZE, Template
+from tinythinker.stages.template import ANALYZE, RECALL, Template
+
+_LENGTHS: dict[Normalize, str] = {"none": "1", "characters": "len(ending)", "tokens": "len(labels)"}
+"""What a text's log-probability is divided by."""
 
 
 class Wording(NamedTuple):
@@ -24,7 +27,7 @@ class Wording(NamedTuple):
 
 def wordings(settings: RunSettings) -> list[Wording]:
     """The prompts of the stages that a student answers with, with names in braces for what differs."""
-    template, stages = Template(settings.stages.template), ANSWERED_WITH[settings.stages.plan]
+    template, stages = Template.of(settings.stages), ANSWERED_WITH[settings.stages.plan]
     options = [{"label": label, "text": f"{{option {label}}}"} for label in "AB"]
     asked = Question.model_validate({"id": "asked", "stem": "{question}", "options": options, "gold": None})
     recall = "{recall}." if Stage.RECALL in stages else None
@@ -45,7 +48,7 @@ def plain_code(name: str, settings: RunSettings, question: Question, *, is_causa
         name: of the student: on the Hugging Face Hub, or a folder.
         question: the example.
     """
-    how, opening = settings.generate, Template(settings.stages.template).opening
+    how, template = settings.generate, Template.of(settings.stages)
     return page("plain.jinja").render(
         name=_quoted(name),
         question=_quoted(question.stem),
@@ -56,9 +59,15 @@ def plain_code(name: str, settings: RunSettings, question: Question, *, is_causa
         words={
             Stage.RECALL: RECALL,
             Stage.ANALYZE: ANALYZE,
-            Stage.SUMMARIZE: SUMMARIZE,
-            "opening": opening.replace("{text}", "{option}"),
+            Stage.SUMMARIZE: template.last,
+            "opening": template.opening.replace("{text}", "{option}"),
         },
+        is_listed=template.name != "cloze",
+        is_scored=template.form != "letter" and how.answer == "constrained",
+        ending={"letter": "", "named": "So the answer is option {label} ({option}).", "text": "{option}"}[
+            template.form
+        ],
+        length=_LENGTHS[template.normalize(how.normalize)],
         most={
             Stage.RECALL: how.max_recall_tokens,
             Stage.ANALYZE: how.max_analysis_tokens,

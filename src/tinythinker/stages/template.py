@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from tinythinker.core.records import Chain, Question
 from tinythinker.core.text import finished
-from tinythinker.settings.schema import StageSettings
+from tinythinker.settings.schema import Normalize, StageSettings
 from tinythinker.stages.answer import Form, conclusion, parse_answer
 
 RECALL, ANALYZE, SUMMARIZE, ANSWER = "Recall:", "Analyze:", "Summarize:", "Answer:"
@@ -50,6 +50,10 @@ class Template:
         """How the answer is written."""
         return self.answer or ("text" if self.name == "cloze" else "letter")
 
+    def normalize(self, wanted: Normalize | None) -> Normalize:
+        """How options of different lengths are compared: as wanted (`generate.normalize`), or as suits the form."""
+        return wanted or ("characters" if self.form == "text" else "none")
+
     def conclusion(self, question: Question, label: str) -> str:
         """What the student writes to choose an option."""
         return conclusion(question.options[question.labels.index(label)], self.form)
@@ -80,7 +84,7 @@ class Template:
                 for label, analysis in zip(question.labels, analyses, strict=True)
             ]
             known += f"\n{ANALYZE} " + " ".join(said)
-        return f"{known}\n{self._last}"
+        return f"{known}\n{self.last}"
 
     def reasoning(self, question: Question, recall: str, analyses: Sequence[str], label: str | None) -> str:
         """A whole chain as one text that follows the recall prompt (plans `cot` and `multitask`).
@@ -90,20 +94,20 @@ class Template:
         """
         whole = self.summarize_prompt(question, recall, analyses).removeprefix(self.recall_prompt(question)).strip()
         if label is None:
-            return whole.removesuffix(self._last).strip()
+            return whole.removesuffix(self.last).strip()
         return f"{whole} {self.conclusion(question, label)}"
 
     def before_answer(self, text: str) -> str:
         """What a student wrote in the form of `reasoning` before its answer."""
-        return text.partition(self._last)[0].strip()
+        return text.partition(self.last)[0].strip()
 
     def answer_prompt(self, question: Question, reasoning: str) -> str:
         """What the student reads before it answers, after a text of its own (`before_answer`)."""
-        return f"{self.recall_prompt(question)} {reasoning}\n{self._last}"
+        return f"{self.recall_prompt(question)} {reasoning}\n{self.last}"
 
     def with_answer(self, reasoning: str, concluded: str) -> str:
         """The text of `before_answer` with an answer, in the form of `reasoning`."""
-        return f"{reasoning}\n{self._last} {concluded}"
+        return f"{reasoning}\n{self.last} {concluded}"
 
     def told(self, question: Question, chain: Chain) -> tuple[str, str]:
         """A student's chain as one text, in two parts: the prompt of its first stage, and all that it wrote after that.
@@ -114,7 +118,7 @@ class Template:
         if chain.reasoning is not None:
             return prompt, chain.reasoning
         if chain.recall is None:
-            prompt = f"{_question(question)}\n{ANALYZE if chain.analyses else SUMMARIZE}"
+            prompt = f"{self._question(question)}\n{ANALYZE if chain.analyses else self.last}"
         whole = f"{self.summarize_prompt(question, chain.recall, chain.analyses)} {chain.conclusion}"
         return prompt, whole.removeprefix(prompt).strip()
 
@@ -123,7 +127,7 @@ class Template:
 
         A part that is missing or misplaced is None (recall) or empty (analyses, conclusion).
         """
-        known, _, concluded = " ".join(text.split()).partition(f" {self._last} ")
+        known, _, concluded = " ".join(text.split()).partition(f" {self.last} ")
         recall, _, analyzed = known.partition(f" {ANALYZE} ")
         openings = [" ".join(self._opening(question, label).split()) for label in question.labels]
         pattern = " ".join(f"{re.escape(opening)} (.+?)" for opening in openings)
@@ -141,8 +145,8 @@ class Template:
         return self.opening.format(label=label, text=question.options[question.labels.index(label)].text)
 
     @property
-    def _last(self) -> str:
-        """What asks for the answer."""
+    def last(self) -> str:
+        """What asks for the answer, on a line of its own."""
         return ANSWER if self.name == "cloze" else SUMMARIZE
 
     def _question(self, question: Question) -> str:

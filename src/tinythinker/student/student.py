@@ -65,7 +65,7 @@ class Recipe(Record):
     @property
     def normalize(self) -> Normalize:
         """How options of different lengths are compared; see `generate.normalize`."""
-        return self.generate.normalize or ("characters" if self.template.form == "text" else "none")
+        return self.template.normalize(self.generate.normalize)
 
     @property
     def most_written(self) -> int:

@@ -1,4 +1,4 @@
-"""Ask a student one question. What is asked is checked before torch is loaded."""
+"""Ask a student questions. What is asked is checked before torch is loaded."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinythinker.core.errors import DataError
-from tinythinker.core.records import LABELS, Chain, Option, Question
 from tinythinker.core.run import last_student
 from tinythinker.student.present import refuse_no_student
+from tinythinker.use.prediction import Prediction
+from tinythinker.use.questions import Posed, as_question
 
 if TYPE_CHECKING:
     from tinythinker.student.student import Student
+    from tinythinker.use.answering import LoadedStudent
 
 
-def load(student: str | PathLike[str]) -> Student:
+def find(student: str | PathLike[str]) -> Path:
+    """The student that a path or a name refers to (`core.run.last_student`). Raises StudentError, DataError."""
+    folder = last_student(Path(student))
+    refuse_no_student(str(folder))
+    return folder
+
+
+def load(student: str | PathLike[str]) -> LoadedStudent:
     """A student to ask many questions: see `tinythinker.api.load`."""
-    folder = str(last_student(Path(student)))
-    refuse_no_student(folder)
+    folder = find(student)
 
     from tinythinker.student.load import load_student
+    from tinythinker.use.answering import LoadedStudent
 
-    return load_student(folder)
+    return LoadedStudent.of(load_student(folder))
 
 
-def ask(student: str | PathLike[str] | Student, question: str, options: Sequence[str]) -> Chain:
+def ask(student: str | PathLike[str] | Student, question: str, options: Sequence[str]) -> Prediction:
     """A student's answer to one question: see `tinythinker.api.ask`."""
-    if not 2 <= len(options) <= len(LABELS):
-        raise DataError(f"options: found {len(options)}, expected 2 to {len(LABELS)}")
-    if not question.strip() or not all(options):
-        raise DataError("question and options: found an empty text, expected texts")
-    labelled = tuple(Option(label=label, text=text) for label, text in zip(LABELS, options, strict=False))
-    asked = Question(id="asked", stem=question, options=labelled, gold=None)
+    asked = Posed(as_question(question, options))
     loaded = load(student) if isinstance(student, str | PathLike) else student
 
-    from tinythinker.generate.think import Thought, think
+    from tinythinker.use.answering import LoadedStudent
 
-    return think(loaded, [Thought(asked)])[0]
+    return LoadedStudent.of(loaded).answer_together([asked])[0]

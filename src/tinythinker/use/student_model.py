@@ -106,13 +106,12 @@ class StudentModel(LM):  # type: ignore[misc]
             return [_as_written(question, chain) for question, chain in zip(questions, chains, strict=True)]
         template = student.recipe.template
         prompts = [template.summarize_prompt(q, c.recall, c.analyses) for q, c in zip(questions, chains, strict=True)]
-        labels = [question.labels for question in questions]
-        found = label_logps(student, prompts, labels, batch_size=student.recipe.generate.batch_size)
+        found = label_logps(student, prompts, questions, batch_size=student.recipe.generate.batch_size)
         if unreadable := sum(chain.answer is None for chain in chains):
             say(f"lm-eval: {unreadable} written answers were unreadable; the most likely label counts instead")
         return [
-            [Scored(logp, logp == max(one.logps.values())) for logp in (one.logps[label] for label in some)]
-            for one, some in zip(found, labels, strict=True)
+            [Scored(logp, logp == max(one.logps.values())) for logp in (one.logps[label] for label in question.labels)]
+            for one, question in zip(found, questions, strict=True)
         ]
 
 
