@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ask
 from tinythinker.core.records import Chain, PreferencePair, Stage
 from tinythinker.core.seeds import stream
-from tinythinker.reflect.pairs import Backup, analyze_pairs, recall_pairs, share_out
+from tinythinker.reflect.pairs import Backup, analyze_pairs, recall_pairs, share_out, summarize_pairs
 from tinythinker.stages.template import Template
 
 QUESTION = ask("Where?", "up", "down", "left", gold="B")
@@ -267,3 +267,27 @@ def test_over_all_no_backup_stands_in_for_a_right_set() -> None:
     backup = [Backup(("x", "y", "z"), is_from_teacher=True)]
     assert analyze_pairs(QUESTION, chains, PAPER, rng(), backup)
     assert analyze_pairs(QUESTION, chains, PAPER, rng(), backup, is_over_all=True) == []
+
+
+def test_answers_are_paired_under_the_reasoning_of_every_chain_right_or_wrong() -> None:
+    answers = [("r1", "B"), ("w1", "A"), ("w1", "C"), ("w2", None)]
+    chains = [
+        Chain(question_id="q1", sample=i, recall=recall, analyses=(), conclusion="", answer=answer)
+        for i, (recall, answer) in enumerate(answers)
+    ]
+    cloze = Template("cloze")
+    made = summarize_pairs(QUESTION, chains, cloze, rng())
+    assert [pair.prompt for pair in made] == [
+        cloze.summarize_prompt(QUESTION, recall, ()) for recall in ("r1", "w1", "w2")
+    ]
+    assert {pair.chosen for pair in made} == {"down"} and {pair.stage for pair in made} == {Stage.SUMMARIZE}
+    assert made[1].rejected == "up"  # what that chain answered
+    assert {made[0].rejected, made[2].rejected} <= {"up", "left"}
+    assert made == summarize_pairs(QUESTION, chains, cloze, rng())
+
+
+def test_options_with_the_gold_options_text_are_never_the_wrong_answer() -> None:
+    twins = ask("Where?", "down", "down", gold="B")
+    chain = Chain(question_id="q1", sample=0, recall="r", analyses=(), conclusion="", answer="A")
+    assert summarize_pairs(twins, [chain], Template("cloze"), rng()) == []
+    assert [pair.rejected for pair in summarize_pairs(twins, [chain], PAPER, rng())] == ["So the answer is option A."]

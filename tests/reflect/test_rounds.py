@@ -12,7 +12,7 @@ import torch
 from tests.conftest import TINY, tiny_settings
 from tinythinker import api
 from tinythinker.core.errors import DataError, SettingsError, StudentError
-from tinythinker.core.files import read_json, read_records, write_records
+from tinythinker.core.files import read_json, read_record, read_records, write_records
 from tinythinker.core.records import Chain, PreferencePair, Question, Stage
 from tinythinker.core.run import RunDirectory, TrainingFolder
 from tinythinker.generate.think import Draws, Thought
@@ -99,7 +99,7 @@ def test_without_any_pair_the_round_says_so_and_keeps_the_student(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tinythinker.reflect.sample.recall_pairs", lambda *_, **__: [])
-    monkeypatch.setattr("tinythinker.reflect.sample.analyze_pairs", lambda *_: [])
+    monkeypatch.setattr("tinythinker.reflect.sample.analyze_pairs", lambda *_, **__: [])
     api.reflect(run, "reflect.rounds=1")
     assert "nothing to learn from" in capsys.readouterr().err
     before, after = weights(run.phase_1), weights(run.round(1))
@@ -384,3 +384,21 @@ def test_the_official_way_of_a_round_runs_and_says_what_it_trained_on(run: RunDi
     drawn = {(c.question_id, str(c.recall).removesuffix(".")) for c in read_records(folder.analyze_chains, Chain)}
     assert drawn == chosen
     assert any(pair.is_from_teacher for pair in recalls)
+
+
+@pytest.mark.parametrize("words", [("reflect.stages=[summarize]",), ("reflect.loss=grpo", "reflect.alpha=0")])
+def test_a_round_can_learn_from_answers_alone_and_from_groups(
+    run: RunDirectory, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.reflect(run, "reflect.rounds=1", "reflect.rollback=false", *words, force=True)
+    said = capsys.readouterr().err
+    assert run.round(1).is_finished
+    if "summarize" in words[0]:
+        assert "0 recall and 0 analyze pairs, " in said and "summarize pairs from 6 of 6 questions" in said
+    else:
+        counts, pairs = read_record(run.round(1).counts, PairCounts), read_records(run.round(1).pairs, PreferencePair)
+        assert counts.pairs == len(pairs)
+        recalls = {(pair.question_id, pair.chosen) for pair in pairs if pair.stage is Stage.RECALL}
+        for id_, chosen in recalls:
+            lost = {p.rejected for p in pairs if p.question_id == id_ and p.stage is Stage.RECALL}
+            assert {p.rejected for p in pairs if (p.question_id, p.chosen) == (id_, chosen)} >= lost

@@ -29,6 +29,7 @@ class PairCounts(Record):
     """Samples with an unreadable answer."""
     recall_pairs: int
     analyze_pairs: int
+    summarize_pairs: int = 0
     from_teacher: int
     """Pairs whose chosen text the teacher wrote."""
     replayed: int
@@ -38,6 +39,16 @@ class PairCounts(Record):
     rejected_tokens: float
     """Mean length of the rejected texts, in tokens. If the two lengths differ a lot, the student may learn to
     avoid a length instead of a mistake."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of all stages."""
+        return self.recall_pairs + self.analyze_pairs + self.summarize_pairs
+
+    def in_words(self) -> str:
+        """Such as `120 recall and 80 analyze pairs`; summarize pairs only where there are any."""
+        answers = f", {self.summarize_pairs:,} summarize pairs" if self.summarize_pairs else ""
+        return f"{self.recall_pairs:,} recall and {self.analyze_pairs:,} analyze pairs{answers}"
 
 
 def solved(chains: Sequence[Chain], question: Question) -> float:
@@ -192,6 +203,32 @@ def analyze_pairs(
                 )
                 pairs[pair] = None
     return list(pairs)
+
+
+def summarize_pairs(
+    question: Question, chains: Sequence[Chain], template: Template, rng: np.random.Generator
+) -> list[PreferencePair]:
+    """Pairs of answers under the student's own reasoning: the gold option, and another one.
+
+    The other one is what the chain answered or, where it was right or unreadable, drawn from the rest. In phase 1 the
+    student answers from the teacher's reasoning alone; here it learns how far to trust its own. Equal prompts give one
+    pair, and an option with the gold option's text gives none. Not in the paper.
+
+    Args:
+        chains: those that were sampled on this question.
+    """
+    right = template.conclusion(question, str(question.gold))
+    others = [label for label in question.labels if template.conclusion(question, label) != right]
+    made: dict[str, PreferencePair] = {}
+    for chain in chains if others else ():
+        prompt = template.summarize_prompt(question, chain.recall, chain.analyses)
+        label = chain.answer if chain.answer in others else others[int(rng.integers(len(others)))]
+        wrong = template.conclusion(question, str(label))
+        pair = PreferencePair(
+            question_id=question.id, stage=Stage.SUMMARIZE, prompt=prompt, chosen=right, rejected=wrong
+        )
+        made.setdefault(prompt, pair)
+    return list(made.values())
 
 
 def _stretched(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:

@@ -27,7 +27,8 @@ def refuse_reflection_on_nothing(settings: RunSettings) -> None:
     if reflect.pairs is not None:
         read_pairs(reflect.pairs)
         return
-    if not {str(stage) for stage in PLANS[plan]} & set(reflect.stages):
+    reasons = set(PLANS[plan]) & {Stage.RECALL, Stage.ANALYZE}
+    if not reasons or not set(PLANS[plan]) & set(reflect.stages):
         wanted = f"a stage that stages.plan={plan} has, or reflect.rounds=0"
         raise SettingsError(expected("reflect.stages", list(reflect.stages), wanted))
     if Stage.RECALL in PLANS[plan]:
@@ -65,7 +66,7 @@ def refuse_foreign_pairs(run: RunDirectory, questions: Sequence[Question] | None
             count += 1
             if known is not None and pair.question_id not in known:
                 foreign = pair.question_id
-        wanted = counts.recall_pairs + counts.analyze_pairs
+        wanted = counts.pairs
         if count == wanted and foreign is None:
             continue
         found = f"{count} pairs" if count != wanted else f"a pair of question {foreign!r}"

@@ -29,6 +29,7 @@ from tinythinker.reflect.pairs import (
     recall_pairs,
     share_out,
     solved,
+    summarize_pairs,
 )
 from tinythinker.settings.schema import ReflectSettings, in_round
 from tinythinker.stages.plan import PLANS
@@ -222,24 +223,38 @@ def _sample_pairs(
         given[rationale.question_id].append(rationale)
     made: list[Iterable[PreferencePair]] = []
     sampled: list[Sequence[Sequence[Chain]]] = []
-    reflects_on_analyses = Stage.ANALYZE in stages and "analyze" in settings.stages
-    under: list[Under] = [(question, None, ()) for question in asked] if reflects_on_analyses else []
+    answers_are_paired = "summarize" in settings.stages
+    draws_analyses = Stage.ANALYZE in stages and (
+        "analyze" in settings.stages or (answers_are_paired and Stage.RECALL not in stages)
+    )
+    under: list[Under] = [(question, None, ()) for question in asked] if draws_analyses else []
     if Stage.RECALL in stages:
         chains = sampler.recalls(asked)
         sampled.append(chains)
-        if reflects_on_analyses:
+        if draws_analyses:
             under = list(_under(sampler, asked, chains, given))
         if "recall" in settings.stages:
             made.append(pair for own in _pairs_of_recalls(sampler, asked, chains, given) for pair in own)
-    if reflects_on_analyses:
+    if draws_analyses:
         chains = sampler.analyses([(question, recall) for question, recall, _ in under])
         sampled.append(chains)
-        made.append(_pairs_of_analyses(sampler, under, chains))
+        if "analyze" in settings.stages:
+            made.append(_pairs_of_analyses(sampler, under, chains))
+    if answers_are_paired:
+        made.append(_pairs_of_answers(sampler, asked, sampled[0]))
     counts = _store(sampler, len(asked), sampled, chain.from_iterable(made), earlier)
     say(
-        f"{sampler.folder.name}: {counts.recall_pairs} recall and {counts.analyze_pairs} analyze pairs from "
-        f"{counts.questions_with_pairs} of {counts.questions} questions"
+        f"{sampler.folder.name}: {counts.in_words()} from {counts.questions_with_pairs} of {counts.questions} questions"
     )
+
+
+def _pairs_of_answers(
+    sampler: Sampler, asked: Sequence[Question], chains: Sequence[Sequence[Chain]]
+) -> Iterator[PreferencePair]:
+    """Summarize pairs under the chains of each question."""
+    template = sampler.student.recipe.template
+    for question, some in zip(asked, chains, strict=True):
+        yield from summarize_pairs(question, some, template, stream(sampler.seed, "pairs", "summarize", question.id))
 
 
 def _under(
@@ -258,10 +273,7 @@ def _under(
 
 def _take_pairs(sampler: Sampler, given: Sequence[PreferencePair], earlier: Sequence[PreferencePair]) -> None:
     counts = _store(sampler, len({pair.question_id for pair in given}), [], given, earlier)
-    say(
-        f"{sampler.folder.name}: {counts.recall_pairs} recall and {counts.analyze_pairs} analyze pairs from "
-        f"{sampler.settings.pairs} (reflect.pairs); nothing is sampled"
-    )
+    say(f"{sampler.folder.name}: {counts.in_words()} from {sampler.settings.pairs} (reflect.pairs); nothing is sampled")
 
 
 def _store(
@@ -301,7 +313,7 @@ class PairTally:
     @property
     def count(self) -> int:
         """Pairs so far."""
-        return self._seen[Stage.RECALL] + self._seen[Stage.ANALYZE]
+        return sum(self._seen[stage] for stage in Stage)
 
     def add(self, pair: PreferencePair) -> None:
         """Count a pair."""
@@ -334,6 +346,7 @@ class PairTally:
             unreadable=unreadable,
             recall_pairs=self._seen[Stage.RECALL],
             analyze_pairs=self._seen[Stage.ANALYZE],
+            summarize_pairs=self._seen[Stage.SUMMARIZE],
             from_teacher=self._seen["teacher"],
             replayed=replayed,
             chosen_tokens=chosen,

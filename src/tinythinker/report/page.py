@@ -134,12 +134,14 @@ def _results_table(tested: Sequence[Tested]) -> Cards:
 def _rounds_table(rounds: Sequence[Round]) -> Cards:
     """A row per round of self-reflection."""
     has_replayed = any(own.counts.replayed for own in rounds)
+    has_answers = any(own.counts.summarize_pairs for own in rounds)
     columns = (
         "round",
         "validation accuracy",
         "questions with pairs",
         "recall pairs",
         "analyze pairs",
+        *(("summarize pairs",) if has_answers else ()),
         "chosen from the teacher",
         *(("pairs of earlier rounds",) if has_replayed else ()),
         "samples",
@@ -150,13 +152,14 @@ def _rounds_table(rounds: Sequence[Round]) -> Cards:
     rows = []
     for own in rounds:
         c = own.counts
-        pairs = c.recall_pairs + c.analyze_pairs
+        pairs = c.pairs
         cells = (
             str(own.number),
             own.outcome,
             f"{c.questions_with_pairs:,} of {c.questions:,}",
             f"{c.recall_pairs:,}",
             f"{c.analyze_pairs:,}",
+            *((f"{c.summarize_pairs:,}",) if has_answers else ()),
             percent(c.from_teacher / pairs if pairs else None),
             *((f"{c.replayed:,}",) if has_replayed else ()),
             f"{c.samples:,}",

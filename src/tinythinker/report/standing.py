@@ -122,8 +122,7 @@ class Standing:
             yield ""
         for own in self.rounds:
             c = own.counts
-            pairs = f"{c.recall_pairs:,} recall and {c.analyze_pairs:,} analyze pairs"
-            yield f"round {own.number}: {own.outcome}; {c.questions_with_pairs:,} questions with pairs, {pairs}"
+            yield f"round {own.number}: {own.outcome}; {c.questions_with_pairs:,} questions with pairs, {c.in_words()}"
         if self.tested:
             yield ""
         for one in self.tested:

@@ -493,8 +493,9 @@ class ReflectSettings(OptimSettings):
     """How recalls are spread over the questions. even: the same number for each. uncertain: half the number
     (rounded up) for each, and the rest for the questions that were solved only sometimes, at most four times
     the number more for each of them; samples that those questions cannot take are not drawn."""
-    stages: tuple[Literal["recall", "analyze"], ...] = Field(("recall", "analyze"), min_length=1)
-    """Stages to make pairs of."""
+    stages: tuple[Literal["recall", "analyze", "summarize"], ...] = Field(("recall", "analyze"), min_length=1)
+    """Stages to make pairs of. summarize, which the paper leaves out: the right answer against another one, under the
+    student's own reasoning, so that it learns to answer from what it really recalls and analyzes."""
     pairs: Folder | None = None
     """File of pairs to train on in every round, with fields prompt, chosen and rejected on each line, such as a
     round's pairs.jsonl; null makes pairs of the student's own chains."""
