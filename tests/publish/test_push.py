@@ -59,13 +59,12 @@ class PlayedHub:
             self.stored[request.path.rpartition("/")[2]] = request.body
             return {}
         if "/preupload/" in request.path:
-            return {
-                "files": [
-                    {"path": one["path"], "uploadMode": "lfs" if one["path"].endswith(".safetensors") else "regular"}
-                    for one in request.json["files"]
-                ]
-            }
+            return {"files": [self._mode(one["path"]) for one in request.json["files"]]}
         return self._commit(request)
+
+    def _mode(self, path: str) -> Any:
+        mode = "lfs" if path.endswith(".safetensors") else "regular"
+        return {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": None}
 
     def _commit(self, request: Request) -> Any:
         for line in map(json.loads, request.body.splitlines()):
@@ -84,7 +83,7 @@ def push(url: str, folder: Path, *words: str | os.PathLike[str], token: str | No
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     own = {"HF_ENDPOINT": url, "HF_HOME": str(folder / "home"), "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "tinythinker", "push", *(str(word) for word in words)],
+        [sys.executable, "-m", "tinythinker", "push", *(os.fspath(word) for word in words)],
         env=kept | own | ({} if token is None else {"HF_TOKEN": token}),
         capture_output=True,
         text=True,

@@ -48,7 +48,7 @@ class RoundChain(Chain):
     is_correct: bool
 
 
-class Line(NamedTuple):
+class TrainerLine(NamedTuple):
     """One line for a trainer: what the model reads, and what it should write or leave."""
 
     prompt: str
@@ -59,7 +59,7 @@ class Line(NamedTuple):
     """Did a chain reach the right answer? None for texts that are right by definition."""
 
 
-Given = tuple[Record, Line]
+Given = tuple[Record, TrainerLine]
 """What we keep, and what a trainer needs of it."""
 
 
@@ -99,7 +99,7 @@ def _lines(given: Iterator[Given], settings: RunSettings, form: Form) -> Iterato
         yield write(line, is_chat=settings.student.chat_template)
 
 
-def _for_trl(line: Line, *, is_chat: bool) -> Json:
+def _for_trl(line: TrainerLine, *, is_chat: bool) -> Json:
     """Types `prompt-completion`, `preference` and `unpaired preference` of TRL's documentation."""
 
     def read(text: str) -> JsonValue:
@@ -114,7 +114,7 @@ def _for_trl(line: Line, *, is_chat: bool) -> Json:
     return told if line.is_right is None else {**told, "label": line.is_right}
 
 
-def _for_llamafactory(line: Line, *, is_chat: bool) -> Json:
+def _for_llamafactory(line: TrainerLine, *, is_chat: bool) -> Json:
     """The format that LLaMA-Factory calls alpaca."""
     space = "" if is_chat else " "
     asked: Json = {"instruction": line.prompt, "input": ""}
@@ -149,7 +149,7 @@ def _examples(run: RunDirectory, settings: RunSettings) -> Iterator[Given]:
     questions = read_questions(run, "train")
     curriculum = curriculum_of(settings.model_copy(update={"stages": plain}), questions, read_taught(run, questions))
     for example in curriculum.examples(0):
-        yield example, Line(example.prompt, example.target)
+        yield example, TrainerLine(example.prompt, example.target)
 
 
 def _pairs(run: RunDirectory, settings: RunSettings) -> Iterator[Given]:
@@ -158,7 +158,7 @@ def _pairs(run: RunDirectory, settings: RunSettings) -> Iterator[Given]:
         if file.exists():
             run.refuse_damage(file)
             for pair in iterate_records(file, PreferencePair):
-                yield RoundPair(**pair.model_dump(), round=number), Line(pair.prompt, pair.chosen, pair.rejected)
+                yield RoundPair(**pair.model_dump(), round=number), TrainerLine(pair.prompt, pair.chosen, pair.rejected)
 
 
 def _chains(run: RunDirectory, settings: RunSettings) -> Iterator[Given]:
@@ -174,7 +174,7 @@ def _chains(run: RunDirectory, settings: RunSettings) -> Iterator[Given]:
                     found, wanted = f"a chain on question {drawn.question_id!r}", "chains on training questions"
                     raise DataError(f"{file}: found {found}, expected {wanted}; restore the file")
                 made = _with_question(drawn, question, number, stage)
-                yield made, Line(*template.told(question, drawn), is_right=made.is_correct)
+                yield made, TrainerLine(*template.told(question, drawn), is_right=made.is_correct)
 
 
 def _with_question(drawn: Chain, question: Question, number: int, stage: Stage) -> RoundChain:

@@ -61,7 +61,7 @@ def score_tasks(
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from tinythinker.use.student_model import StudentModel
+    from tinythinker.use.student_model import harness_model
 
     manager = TaskManager(include_path=None if include_path is None else str(include_path))
     if unknown := [task for task in tasks if not manager.match_tasks([task])]:
@@ -70,7 +70,7 @@ def score_tasks(
         )
     try:
         found = simple_evaluate(
-            StudentModel(loaded), tasks=list(tasks), limit=limit, task_manager=manager, log_samples=False
+            harness_model(loaded), tasks=list(tasks), limit=limit, task_manager=manager, log_samples=False
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:  # data that cannot be loaded, a faulty task file
         raise DataError(

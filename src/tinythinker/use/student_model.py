@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
-from lm_eval.api.model import LM
-from lm_eval.api.registry import register_model
-
 from tinythinker.core.errors import DataError, expected
 from tinythinker.core.formats import Json
 from tinythinker.core.progress import say
@@ -26,7 +23,7 @@ CERTAIN, IMPOSSIBLE = 0.0, -100.0
 _LABEL = re.compile(r"\(?([A-Za-z]|\d{1,2})[).]?")
 
 
-class Asked(Protocol):
+class HarnessRequest(Protocol):
     """What we need of the harness's `Instance`."""
 
     doc: Json
@@ -46,24 +43,18 @@ class Scored(NamedTuple):
     """Is it the student's answer?"""
 
 
-@register_model("tinythinker")
-class StudentModel(LM):  # type: ignore[misc]
-    """Answers the multiple-choice questions of a task in the student's own stages, without worked examples.
+class StudentModel:
+    """What the harness asks of a model: answers a task's questions in the student's own stages, without worked examples.
 
     Question and options are read from the task's records, in any layout that `tinythinker check` reads; where a record
     has none, from the context and the continuations. Other requests are refused.
     """
 
-    def __init__(self, student: Student | str) -> None:
-        """Args: student: a loaded one, a run directory, or a student's folder."""
+    def __init__(self, student: Student) -> None:
         super().__init__()
-        if isinstance(student, str):
-            from tinythinker.use.ask import load
-
-            student = load(student)
         self._student = student
 
-    def loglikelihood(self, requests: Sequence[Asked]) -> list[Scored]:
+    def loglikelihood(self, requests: Sequence[HarnessRequest]) -> list[Scored]:
         """How likely each continuation is as the answer. The continuations of one record are its options.
 
         Raises:
@@ -80,7 +71,7 @@ class StudentModel(LM):  # type: ignore[misc]
             scored += [next(told) if one.args[0].strip() else Scored(CERTAIN, False) for one in group]
         return scored
 
-    def generate_until(self, requests: Sequence[Asked]) -> list[str]:
+    def generate_until(self, requests: Sequence[HarnessRequest]) -> list[str]:
         """The student's whole reasoning on each question, ending in `The answer is (B).`, which tasks look for.
 
         Raises:
@@ -94,7 +85,7 @@ class StudentModel(LM):  # type: ignore[misc]
             for question, chain in zip(questions, chains, strict=True)
         ]
 
-    def loglikelihood_rolling(self, requests: Sequence[Asked]) -> list[float]:
+    def loglikelihood_rolling(self, requests: Sequence[HarnessRequest]) -> list[float]:
         """Refused: a student answers questions. Raises DataError."""
         raise DataError("lm-eval: found a task about the likelihood of texts, expected multiple-choice questions")
 
@@ -115,6 +106,14 @@ class StudentModel(LM):  # type: ignore[misc]
         ]
 
 
+def harness_model(student: Student) -> StudentModel:
+    """A student as the harness's `LM`, for its `simple_evaluate`. The harness is imported here and not before."""
+    from lm_eval.api.model import LM
+
+    made: StudentModel = type("StudentModel", (StudentModel, LM), {})(student)
+    return made
+
+
 def _as_written(question: Question, chain: Chain) -> list[Scored]:
     """The written answer is certain; if it is unreadable, all options are alike."""
     if chain.answer is None:
@@ -123,7 +122,7 @@ def _as_written(question: Question, chain: Chain) -> list[Scored]:
     return [Scored(CERTAIN if chosen else IMPOSSIBLE, chosen) for chosen in is_answer]
 
 
-def question_in(group: Sequence[Asked]) -> Question | None:
+def question_in(group: Sequence[HarnessRequest]) -> Question | None:
     """The question of the requests that one record makes; None if they have no context at all.
 
     If the continuations are labels, or all the same, the options are those of the record; otherwise they are the
@@ -149,7 +148,7 @@ def question_in(group: Sequence[Asked]) -> Question | None:
     return _question(f"{asked[0].task_name}-{asked[0].doc_id}", stem, texts, where)
 
 
-def _written_question(one: Asked, number: int) -> Question:
+def _written_question(one: HarnessRequest, number: int) -> Question:
     """The question of a request to write. Raises DataError."""
     where = f"lm-eval, task {one.task_name}, question {one.doc_id}"
     said = _said(one.doc, where)
