@@ -44,7 +44,7 @@ class Scored(NamedTuple):
 
 
 class StudentModel:
-    """What the harness asks of a model: answers to the questions of a task, in the student's own stages, without examples.
+    """What the harness asks of a model: answers to a task's questions, in the student's own stages, without examples.
 
     Question and options are read from the task's records, in any layout that `tinythinker check` reads; where a record
     has none, from the context and the continuations. Other requests are refused.
