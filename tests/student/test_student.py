@@ -261,3 +261,20 @@ def test_a_folder_that_wrongly_calls_its_output_layer_tied_loads_untied(student:
 def test_a_checkpoint_that_torch_cannot_write_to_its_end_asks_whether_the_disk_is_full() -> None:
     with pytest.raises(OSError, match="is the disk full"), tensor_file_errors(Path("folder")):
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 6009280 vs 6009168")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "older"),
+    [("llama", {"rope_theta": 10000.0}), ("gemma3", {"rope_theta": 1000000.0, "rope_local_base_freq": 10000.0})],
+)
+def test_a_saved_folder_has_the_rotation_under_its_older_names_too(
+    architecture: str, older: dict[str, float], tmp_path: Path
+) -> None:
+    student = tiny_of(architecture)
+    student.save(tmp_path / "student")
+    config = json.loads((tmp_path / "student" / "config.json").read_text())
+    assert {name: config[name] for name in older} == older
+    ids = torch.tensor([[3, 4, 5, 6]])
+    again = load_student(tmp_path / "student")
+    with torch.no_grad():
+        assert torch.equal(student.model.eval()(input_ids=ids).logits, again.model.eval()(input_ids=ids).logits)

@@ -154,6 +154,23 @@ class Student:
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder (only adapters, if any), all or nothing. Raises DataError."""
         with whole_folder(folder) as temporary, tensor_file_errors(folder), quiet_library():
+            _name_the_rotation(self.model)
             self.model.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
             write_record(temporary / RECIPE_FILE, self.recipe)
+
+
+def _name_the_rotation(model: PreTrainedModel) -> None:
+    """Let the configuration say the bases of the rotary positions under their older names, too.
+
+    transformers 4 and what is built on it read `rope_theta` (and Gemma's `rope_local_base_freq`) alone, and take a
+    default without a word where it is missing.
+    """
+    rotation = getattr(model.config, "rope_parameters", None) or {}
+    by_name = {
+        "rope_theta": rotation.get("full_attention", rotation),
+        "rope_local_base_freq": rotation.get("sliding_attention", {}),
+    }
+    for name, own in by_name.items():
+        if isinstance(own, dict) and own.get("rope_theta") is not None:
+            setattr(model.config, name, own["rope_theta"])
