@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.conftest import ARCHITECTURES, tiny_of
 from tinythinker.generate import state as module
 from tinythinker.generate.state import Family, begin, is_worth_sharing, share_prefixes
+from tinythinker.student.pieces import Costs
 
 CAUSAL = [name for name in ARCHITECTURES if name != "t5"]
 QUESTION, RECALL, OTHER = [5, 6, 7, 8, 9, 10], [11, 12, 13, 14, 15, 16, 17, 18], [18, 17, 16, 15, 14, 13, 12]
@@ -71,6 +72,45 @@ def test_a_shared_beginning_is_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
     with torch.inference_mode():
         begin(student, [[*QUESTION, *RECALL, 20 + i] for i in range(5)])
     assert shapes == [(1, 14), (5, 1)]
+
+
+@pytest.mark.parametrize("architecture", CAUSAL)
+@torch.inference_mode()
+def test_rows_of_different_lengths_are_read_in_pieces_and_give_the_logits_of_a_plain_forward_pass(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "reading_costs", lambda student: Costs(1.0, 0.0, 3.0))
+    student = tiny_of(architecture)
+    lengths = []
+    plain_read = module._Causal._read
+
+    def watched(self: module._Causal, ids: torch.Tensor, mask: torch.Tensor) -> None:
+        lengths.append(ids.shape[1])
+        plain_read(self, ids, mask)
+
+    monkeypatch.setattr(module._Causal, "_read", watched)
+    # All begin alike; then one goes on for one token, two for twelve.
+    rows = [[*QUESTION, *RECALL, 20], [*QUESTION, *RECALL, *range(30, 42)], [*QUESTION, *RECALL, *range(40, 52)]]
+    state = begin(student, rows)
+    assert lengths == [14, 12, 1]
+    state.feed(torch.tensor([[31], [32], [33]]))
+    state.keep(torch.tensor([2, 0]))
+    state.feed(torch.tensor([[35], [36]]))
+    for made, row in zip(state.logits, [[*rows[2], 33, 35], [*rows[0], 31, 36]], strict=True):
+        plain = student.model(input_ids=torch.tensor([row])).logits[0, -1]
+        assert torch.allclose(made, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", CAUSAL)
+@torch.inference_mode()
+def test_the_output_layer_reads_what_it_need_not_copy_its_weights_for(architecture: str) -> None:
+    # Where weights want no gradient, torch copies them once per row if the rows are a slice of something larger.
+    student = tiny_of(architecture)
+    strides: list[tuple[int, ...]] = []
+    student.model.get_output_embeddings().register_forward_pre_hook(lambda _, args: strides.append(args[0].stride()))
+    begin(student, [[5, 6, 7], [8, 9, 10]])
+    width = student.model.config.hidden_size
+    assert strides == [(width, width, 1)]
 
 
 @torch.inference_mode()

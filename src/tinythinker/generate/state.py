@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from tinythinker.generate.cache import Texts, join
 from tinythinker.generate.memory import Known, Memory
 from tinythinker.student.encode import pad, pad_prompts
 from tinythinker.student.logps import positions
@@ -94,8 +95,9 @@ class _Causal:
     """A prefix shared by several prompts (a question, a recall) is read once; keys and values are copied.
 
     The cache is laid out left to right as [known | prefixes | rests | what is written], each part padded on its left,
-    and `_mask`, shape (texts, tokens so far), has a 1 where a token counts. Positions count those alone, so that
-    padding in the middle of a row changes nothing. What is known comes from the memory of earlier stages.
+    and its mask has a 1 where a token counts. Positions count those alone, so that padding in the middle of a row
+    changes nothing. What is known comes from the memory of earlier stages. Rows that are read in several pieces stand
+    without gaps afterwards.
 
     A worked miniature: the rows 1 2 3 7 and 1 2 3 8 9 share the prefix 1 2 3. It is read as one row; `keep([0, 0])`
     copies its keys and values; then the rests, padded to . 7 and 8 9, are read. The masks are 111 01 and 111 11, and
@@ -105,9 +107,8 @@ class _Causal:
     def __init__(
         self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int], memory: Memory | None
     ) -> None:
+        self._student = student
         self._model = cast(Any, student.model).eval()
-        self._pad = student.pad_id
-        self._cache: Any = None
         whole = [[*row, *opening] for row in rows]
         families = share_prefixes(whole)
         trunks, rests = whole, None
@@ -121,40 +122,63 @@ class _Causal:
             trunks, rests = whole, None
         # A window that does not hold the whole row forgets its beginning.
         self._is_whole = _has_room(student, known, trunks, rests)
-        self._mask = torch.zeros((len(trunks), 0), dtype=torch.long, device=student.device)
+        self._texts = Texts(None, torch.zeros((len(trunks), 0), dtype=torch.long, device=student.device))
         if memory is not None and any(known):
-            self._cache, self._mask = memory.recall(self._model, known)
+            self._texts = memory.recall(self._model, known)
         self._read_rows([row[0 if one is None else one.tokens :] for row, one in zip(trunks, known, strict=True)])
         if rests is not None:
             self.keep(torch.tensor([family_of[i] for i in range(len(rows))], device=student.device))
             self._read_rows(rests)
 
     def _read_rows(self, rows: Sequence[Sequence[int]]) -> None:
-        self._read(*pad(rows, self._pad, self._mask.device, left=True))
+        """Go on reading every row, in pieces of similar length."""
+        lengths = [Lengths(len(row), 0) for row in rows]
+        pieces = cut(lengths, reading_costs(self._student)) if self._is_whole else []
+        if len(pieces) <= 1:
+            return self._read(*pad(rows, self._student.pad_id, self._student.device, left=True))
+        before, parts, logits = self._texts, [], []
+        for piece in pieces:
+            self._texts = before.some(self._model, piece)
+            self._read(*pad([rows[i] for i in piece], self._student.pad_id, self._student.device, left=True))
+            parts.append((piece, self._texts))
+            logits.append(self.logits)
+        self._texts = join(self._model, parts)
+        self.logits = torch.cat(logits)[_inverse([i for piece in pieces for i in piece])]
 
     def _read(self, ids: Tensor, mask: Tensor) -> None:
-        self._mask = torch.cat([self._mask, mask], dim=1)
+        mask = torch.cat([self._texts.mask, mask], dim=1)
         out = self._model(
             input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=positions(self._mask)[:, -ids.shape[1] :],
-            past_key_values=self._cache,
+            attention_mask=mask,
+            position_ids=positions(mask)[:, -ids.shape[1] :],
+            past_key_values=self._texts.cache,
             use_cache=True,
-            logits_to_keep=1,
+            # By an index, not as 1: a slice is not dense, and the output layer would then copy its weights once per row.
+            logits_to_keep=torch.tensor([-1], device=ids.device),
         )
-        self._cache, self.logits = out.past_key_values, out.logits[:, -1]
+        self._texts, self.logits = Texts(out.past_key_values, mask), out.logits[:, -1]
 
     def feed(self, tokens: Tensor) -> None:
         self._read(tokens, torch.ones_like(tokens))
 
     def keep(self, texts: Tensor) -> None:
-        self._mask, self.logits = self._mask[texts], self.logits[texts]
-        self._cache.batch_select_indices(texts)
+        cache, mask = self._texts
+        cast(DynamicCache, cache).batch_select_indices(texts)
+        self._texts, self.logits = Texts(cache, mask[texts]), self.logits[texts]
 
     def store(self, memory: Memory, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
         """See `State.store`."""
         if self._is_whole:
-            memory.add(self._cache, self._mask, rows, texts)
+            memory.add(self._texts, rows, texts)
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    """The place of every number from 0 on in an order.
+
+    >>> _inverse([2, 0, 1])
+    [1, 2, 0]
+    """
+    return sorted(range(len(order)), key=order.__getitem__)
 
 
 class Family(NamedTuple):
