@@ -104,6 +104,8 @@ class _Causal:
     the tokens 7 and 8 both stand at position 3. If the memory knows 1 2, only 3 is read of the prefix.
     """
 
+    logits: Tensor
+
     def __init__(
         self, student: Student, rows: Sequence[Sequence[int]], opening: Sequence[int], memory: Memory | None
     ) -> None:
@@ -135,8 +137,11 @@ class _Causal:
         lengths = [Lengths(len(row), 0) for row in rows]
         pieces = cut(lengths, reading_costs(self._student)) if self._is_whole else []
         if len(pieces) <= 1:
-            return self._read(*pad(rows, self._student.pad_id, self._student.device, left=True))
-        before, parts, logits = self._texts, [], []
+            self._read(*pad(rows, self._student.pad_id, self._student.device, left=True))
+            return
+        before = self._texts
+        parts: list[tuple[list[int], Texts]] = []
+        logits: list[Tensor] = []
         for piece in pieces:
             self._texts = before.some(self._model, piece)
             self._read(*pad([rows[i] for i in piece], self._student.pad_id, self._student.device, left=True))
@@ -153,7 +158,7 @@ class _Causal:
             position_ids=positions(mask)[:, -ids.shape[1] :],
             past_key_values=self._texts.cache,
             use_cache=True,
-            # By an index, not as 1: a slice is not dense, and the output layer would then copy its weights once per row.
+            # An index, not 1: that gives a slice, which is not dense, and torch may copy the output layer once per row.
             logits_to_keep=torch.tensor([-1], device=ids.device),
         )
         self._texts, self.logits = Texts(out.past_key_values, mask), out.logits[:, -1]
