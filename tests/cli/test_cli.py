@@ -516,9 +516,7 @@ def test_what_is_wrong_with_a_command_is_said_before_torch_is_loaded(
 )
 def test_what_needs_no_student_never_loads_torch(run: Path, mine: Path, words: str) -> None:
     command = words.replace("RUN", str(run)).replace("MINE", str(mine)).split()
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *command], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == "False"
 

@@ -67,6 +67,13 @@ class Texts(NamedTuple):
         move = own.moved(range(len(rows)), own.longest)
         return assemble(model, [move._replace(from_row=kept[move.from_row])], len(rows), own.longest)
 
+    def repeated(self, rows: Sequence[int]) -> Texts:
+        """The texts in these rows, each as often as its row is named; the cache is changed in place."""
+        chosen = torch.tensor(list(rows), device=self.mask.device)
+        if self.cache is not None:
+            self.cache.batch_select_indices(chosen)
+        return Texts(self.cache, self.mask[chosen])
+
 
 def join(model: PreTrainedModel, parts: Sequence[tuple[Sequence[int], Texts]]) -> Texts:
     """One batch of all texts, padded on the left alone.

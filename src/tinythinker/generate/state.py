@@ -112,43 +112,43 @@ class _Causal:
         self._student = student
         self._model = cast(Any, student.model).eval()
         whole = [[*row, *opening] for row in rows]
-        families = share_prefixes(whole)
-        trunks, rests = whole, None
-        if is_worth_sharing(whole, families):
-            trunks = [whole[family.rows[0]][: family.width] for family in families]
-            family_of = {i: number for number, family in enumerate(families) for i in family.rows}
-            rests = [row[families[family_of[i]].width :] for i, row in enumerate(whole)]
-        known = [None if memory is None else memory.longest(row) for row in trunks]
-        if not _has_room(student, known, trunks, rests):
-            known = [None] * len(whole)
-            trunks, rests = whole, None
+        plan = plan_reading(whole, [None if memory is None else memory.longest(row) for row in whole])
+        if not _has_room(student, plan):
+            plan = Plan([None] * len(whole), whole, list(range(len(whole))), None)
         # A window that does not hold the whole row forgets its beginning.
-        self._is_whole = _has_room(student, known, trunks, rests)
-        self._texts = Texts(None, torch.zeros((len(trunks), 0), dtype=torch.long, device=student.device))
-        if memory is not None and any(known):
-            self._texts = memory.recall(self._model, known)
-        self._read_rows([row[0 if one is None else one.tokens :] for row, one in zip(trunks, known, strict=True)])
-        if rests is not None:
-            self.keep(torch.tensor([family_of[i] for i in range(len(rows))], device=student.device))
-            self._read_rows(rests)
+        self._is_whole = _has_room(student, plan)
+        self._texts = Texts(None, torch.zeros((len(plan.trunks), 0), dtype=torch.long, device=student.device))
+        if memory is not None and any(plan.known):
+            self._texts = memory.recall(self._model, plan.known)
+        self._read_rows(plan.trunks)
+        if plan.rests is not None:
+            self._texts = self._texts.repeated(plan.trunk_of)
+            self._read_rows(plan.rests)
 
     def _read_rows(self, rows: Sequence[Sequence[int]]) -> None:
-        """Go on reading every row, in pieces of similar length."""
-        lengths = [Lengths(len(row), 0) for row in rows]
-        pieces = cut(lengths, reading_costs(self._student)) if self._is_whole else []
-        if len(pieces) <= 1:
+        """Go on reading rows, in pieces of similar length; one without tokens stays as it is, and has no logits."""
+        pieces = [[i for i, row in enumerate(rows) if row]]
+        if not pieces[0]:
+            return
+        if self._is_whole:
+            found = cut([Lengths(len(rows[i]), 0) for i in pieces[0]], reading_costs(self._student))
+            pieces = [[pieces[0][i] for i in sorted(piece)] for piece in found]
+        if len(pieces[0]) == len(rows):
             self._read(*pad(rows, self._student.pad_id, self._student.device, left=True))
             return
         before = self._texts
-        parts: list[tuple[list[int], Texts]] = []
-        logits: list[Tensor] = []
+        done = [i for i, row in enumerate(rows) if not row]
+        parts = [(done, before.some(self._model, done))] if done else []
+        logits: Tensor | None = None
         for piece in pieces:
             self._texts = before.some(self._model, piece)
             self._read(*pad([rows[i] for i in piece], self._student.pad_id, self._student.device, left=True))
             parts.append((piece, self._texts))
-            logits.append(self.logits)
+            if logits is None:
+                logits = self.logits.new_zeros((len(rows), self.logits.shape[1]))
+            logits[torch.tensor(piece, device=logits.device)] = self.logits
         self._texts = join(self._model, parts)
-        self.logits = torch.cat(logits)[_inverse([i for piece in pieces for i in piece])]
+        self.logits = cast(Tensor, logits)
 
     def _read(self, ids: Tensor, mask: Tensor) -> None:
         mask = torch.cat([self._texts.mask, mask], dim=1)
@@ -177,13 +177,46 @@ class _Causal:
             memory.add(self._texts, rows, texts)
 
 
-def _inverse(order: Sequence[int]) -> list[int]:
-    """The place of every number from 0 on in an order.
+class Plan(NamedTuple):
+    """What is read of some rows, and in which order: first trunks, then the rows' rests."""
 
-    >>> _inverse([2, 0, 1])
-    [1, 2, 0]
+    known: list[Known | None]
+    """What the memory has of each trunk."""
+    trunks: list[list[int]]
+    """Tokens of each trunk that are still to be read."""
+    trunk_of: list[int]
+    """The trunk of each row."""
+    rests: list[list[int]] | None
+    """Tokens of each row after its trunk; None: trunks are whole rows."""
+
+
+def plan_reading(rows: Sequence[Sequence[int]], known: Sequence[Known | None]) -> Plan:
+    """Read once what rows share after their known beginnings, if that saves a fifth of the tokens left to read.
+
+    >>> plan_reading([[1, 2, 3, 4], [1, 2, 3, 5]], [None, None])
+    Plan(known=[None], trunks=[[1, 2, 3]], trunk_of=[0, 0], rests=[[4], [5]])
     """
-    return sorted(range(len(order)), key=order.__getitem__)
+    taken = [0 if one is None else one.tokens for one in known]
+    unread = [list(row[tokens:]) for row, tokens in zip(rows, taken, strict=True)]
+    alone = Plan(list(known), unread, list(range(len(rows))), None)
+    # Only rows with the same known beginning share what follows; a number in front of the row stands for it.
+    numbers: dict[tuple[int, ...], int] = {}
+    marked = [
+        [-1 - numbers.setdefault(tuple(row[:tokens]), len(numbers)), *rest]
+        for row, tokens, rest in zip(rows, taken, unread, strict=True)
+    ]
+    families = share_prefixes(marked)
+    saved = sum((len(family.rows) - 1) * (family.width - 1) for family in families)
+    # A row that nothing is known of needs a token in its trunk.
+    if 5 * saved < sum(map(len, unread)) or any(not taken[f.rows[0]] and f.width < 2 for f in families):
+        return alone
+    trunk_of = {i: number for number, family in enumerate(families) for i in family.rows}
+    return Plan(
+        [known[family.rows[0]] for family in families],
+        [marked[family.rows[0]][1 : family.width] for family in families],
+        [trunk_of[i] for i in range(len(rows))],
+        [row[families[trunk_of[i]].width :] for i, row in enumerate(marked)],
+    )
 
 
 class Family(NamedTuple):
@@ -196,43 +229,41 @@ class Family(NamedTuple):
 
 
 def share_prefixes(rows: Sequence[Sequence[int]]) -> list[Family]:
-    """Group rows so that reading each group's shared prefix once saves many tokens; each row is in one group.
+    """Group rows so that reading each group's shared prefix once saves most tokens; each row is in one group.
+
+    Dynamic programming over the sorted rows: the best grouping of the first n ends in some last group.
 
     >>> share_prefixes([[1, 2, 3], [1, 2, 4], [9, 9]])
     [Family(rows=[0, 1], width=2), Family(rows=[2], width=1)]
     """
     order = sorted(range(len(rows)), key=lambda i: list(rows[i]))
-    families = [Family([order[0]], len(rows[order[0]]) - 1)]
-    for before, i in pairwise(order):
-        family = families[-1]
-        width = min(family.width, common(rows[before], rows[i]), len(rows[i]) - 1)
-        # A row joins if the group, one larger but perhaps with a shorter prefix, saves no less than before.
-        if width and len(family.rows) * width >= (len(family.rows) - 1) * family.width:
-            families[-1] = Family([*family.rows, i], width)
-        else:
-            families.append(Family([i], len(rows[i]) - 1))
-    return families
+    shared = [0, *(common(rows[one], rows[other]) for one, other in pairwise(order))]
+    best = [(0, 0, 0)]  # tokens saved by the first n rows, where the last group begins, and its width
+    for end in range(1, len(order) + 1):
+        width = len(rows[order[end - 1]]) - 1
+        found = (best[end - 1][0], end - 1, width)
+        for begin in range(end - 2, -1, -1):
+            width = min(width, shared[begin + 1], len(rows[order[begin]]) - 1)
+            if width == 0:
+                break
+            found = max(found, (best[begin][0] + (end - begin - 1) * width, begin, width), key=lambda one: one[0])
+        best.append(found)
+    families = []
+    end = len(order)
+    while end:
+        _, begin, width = best[end]
+        families.append(Family(order[begin:end], width))
+        end = begin
+    return families[::-1]
 
 
-def is_worth_sharing(rows: Sequence[Sequence[int]], families: Sequence[Family]) -> bool:
-    """Does sharing save a fifth of all tokens, and has every row two: one to share, one to read after it?"""
-    saved = sum((len(family.rows) - 1) * family.width for family in families)
-    return all(family.width for family in families) and 5 * saved >= sum(map(len, rows))
-
-
-def _has_room(
-    student: Student,
-    known: Sequence[Known | None],
-    trunks: Sequence[Sequence[int]],
-    rests: Sequence[Sequence[int]] | None,
-) -> bool:
+def _has_room(student: Student, plan: Plan) -> bool:
     """Will the whole cache fit in the model's attention window?
 
     What is taken over and shared puts padding in the middle of a row, and the window counts padding.
     """
     config = student.model.config.get_text_config()
     windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    taken = [0 if one is None else one.tokens for one in known]
-    read = max(len(row) - tokens for row, tokens in zip(trunks, taken, strict=True))
-    width = max(taken) + read + max(map(len, rests or [()])) + student.recipe.most_written
-    return all(window is None or width <= window for window in windows)
+    taken = max(0 if one is None else one.tokens for one in plan.known)
+    read = max(map(len, plan.trunks)) + max(map(len, plan.rests or [()]))
+    return all(window is None or taken + read + student.recipe.most_written <= window for window in windows)
