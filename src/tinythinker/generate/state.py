@@ -265,5 +265,5 @@ def _has_room(student: Student, plan: Plan) -> bool:
     config = student.model.config.get_text_config()
     windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
     taken = max(0 if one is None else one.tokens for one in plan.known)
-    read = max(map(len, plan.trunks)) + max(map(len, plan.rests or [()]))
+    read = max(map(len, plan.trunks)) + max(map(len, plan.rests or [[]]))
     return all(window is None or taken + read + student.recipe.most_written <= window for window in windows)
