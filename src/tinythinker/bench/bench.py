@@ -31,7 +31,7 @@ from tinythinker.core.seeds import derive_seed
 from tinythinker.evaluate.verdicts import answer_all
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.reflect.objective import pair_pieces
-from tinythinker.reflect.reference import score_reference
+from tinythinker.reflect.reference import reference_scores
 from tinythinker.reflect.rounds import train_round
 from tinythinker.reflect.sample import Sampler, make_pairs
 from tinythinker.student.student import Student
@@ -312,7 +312,12 @@ def _phase_2_product(work: Work, student: Student) -> Done:
         root = RoundFolder(Path(parent, "round-1"))
         pieces = pair_pieces(student, None)
         batches = [piece for batch in work.pair_batches for piece in pieces(batch)]
-        reference = _timed(lambda: len(score_reference(student, batches)), student.device)
+
+        def score() -> int:  # training finds the file and does not score again
+            reference_scores(root.reference, lambda: student, lambda: iter(batches), work.reflect)
+            return 0
+
+        reference = _timed(score, student.device)
         train_round(root, student, None, work.pairs, lambda _: 0.0, work.reflect, 0)
         stepped = _stepped(root)._replace(needed=_phase_2_needs(work, student))
         return stepped._replace(seconds=reference.seconds + stepped.seconds)
