@@ -25,7 +25,10 @@ NEEDS_TORCH = {
         f"student.{name}"
         for name in "adapters encode flops load logps make pieces precision reading scratch student".split()
     ),
-    *(f"generate.{name}" for name in "attention choose decode endings label_logps memory state think writer".split()),
+    *(
+        f"generate.{name}"
+        for name in "attention cache choose decode endings label_logps memory state think writer".split()
+    ),
     *(f"train.{name}" for name in "engine loop optim shard_files".split()),
     *("acquire.phase_1", "acquire.sft"),
     *(f"reflect.{name}" for name in "losses objective reference rounds sample".split()),
@@ -33,7 +36,7 @@ NEEDS_TORCH = {
     "use.student_model",
     "use.answering",
     "study.cells",
-    *(f"bench.{name}" for name in "baseline bench counting machine workload".split()),
+    *(f"bench.{name}" for name in "baseline bench counting machine needed workload".split()),
 }
 """Every other module loads no torch, so that `--help`, `settings`, `teach` and `report` answer at once."""
 HEAVY = {"torch", "transformers", "accelerate", "tokenizers"}

@@ -448,6 +448,7 @@ def bench(
     questions: int = 100,
     samples: int = 10,
     steps: int = 6,
+    batch_size: int | None = None,
     turns: int = 3,
 ) -> Bench:
     """Measure the speedup over a plain implementation: same work, same weights, in turns, in one process.
@@ -460,6 +461,7 @@ def bench(
         questions: questions to sample on and to answer.
         samples: chains per question.
         steps: optimizer steps per training.
+        batch_size: examples or pairs per step; None: as in the run.
         turns: timed turns of baseline and product.
 
     Raises:
@@ -474,7 +476,7 @@ def bench(
     from tinythinker.bench.bench import bench as measure
     from tinythinker.bench.workload import Size
 
-    size = Size(questions=questions, samples=samples, steps=steps)
+    size = Size(questions=questions, samples=samples, steps=steps, batch_size=batch_size)
     return measure(overrides, student=where, task=task, out=Path(out), parts=parts, size=size, turns=turns)
 
 

@@ -136,6 +136,7 @@ def test_positions_and_operations_of_a_pass_are_counted() -> None:
     matrices = config.num_layers * (4 * config.d_model * inner + 2 * config.d_model * config.d_ff)
     # Besides the matrices, attention multiplies queries with keys and weights with values.
     attention = config.num_layers * 2 * 2 * encoded.ids.shape[0] * encoded.ids.shape[1] ** 2 * inner
+    assert positions.weight_flops == 2 * matrices * positions_read
     assert positions.flops in (2 * matrices * positions_read, 2 * matrices * positions_read + attention)
 
 
@@ -168,6 +169,12 @@ def test_the_number_of_steps_is_capped_at_the_number_of_batches_on_both_sides(wo
     assert plain.tokens == product.tokens
 
 
+def test_a_step_has_as_many_examples_and_pairs_as_the_bench_is_asked_for(work: Work) -> None:
+    small = Work(work.folder, work.run, work.size.model_copy(update={"batch_size": 3}))
+    assert {len(batch) for _, batch in small.batches} == {len(batch) for batch in small.pair_batches} == {3}
+    assert len(work.batches[0][1]) > 3
+
+
 def test_a_bench_measures_every_kind_of_work_and_writes_the_results(work: Work, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
     measure(work, out, SECTIONS[:-1], turns=2)
@@ -177,6 +184,7 @@ def test_a_bench_measures_every_kind_of_work_and_writes_the_results(work: Work, 
         assert own["low"] <= own["ratio"] <= own["high"]
         assert len(own["baseline"]["seconds"]) == len(own["product"]["seconds"]) == 2
         assert 0 <= own["product"]["padding"] < 1
+        assert all(0 < own[side]["needed_share"] <= 1.001 for side in ("baseline", "product"))
     assert all(0 < found["sampling"][side]["distinct"] <= 1 for side in ("baseline", "product"))
     assert "of the sampled recalls were new" in "\n".join(Bench.model_validate_json(out.read_text()).lines())
 

@@ -540,6 +540,24 @@ def test_what_is_wrong_with_a_command_is_said_before_torch_is_loaded(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "run --help",
+        "settings",
+        "settings --task csqa",
+        "report RUN",
+        "cost MINE teacher.llm.model=m student.init=scratch",
+    ],
+)
+def test_what_needs_no_student_never_loads_torch(run: Path, mine: Path, words: str) -> None:
+    command = words.replace("RUN", str(run)).replace("MINE", str(mine)).split()
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "False"
+
+
 def test_try_prints_the_request_the_replies_and_where_they_are_kept(mine: Path, tmp_path: Path) -> None:
     def answer(request: Request) -> Answer:
         return Answer(body=chat([rationale_text(request, "x" * 20)], usage=(2_000, 50)))

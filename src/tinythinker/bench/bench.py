@@ -20,6 +20,7 @@ from tinythinker.bench import baseline
 from tinythinker.bench.arguments import SECTIONS, Section, parts_of, run_beside
 from tinythinker.bench.counting import Positions, counted
 from tinythinker.bench.machine import Machine, measure_machine, peak_memory, wait_for
+from tinythinker.bench.needed import Text, flops_needed, texts_of_chain, training_needs
 from tinythinker.bench.workload import PASSES, Size, Work
 from tinythinker.core.files import read_records, resolved, write_text
 from tinythinker.core.metrics import read_metrics
@@ -30,7 +31,7 @@ from tinythinker.core.seeds import derive_seed
 from tinythinker.evaluate.verdicts import answer_all
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.reflect.objective import pair_pieces
-from tinythinker.reflect.reference import score_reference
+from tinythinker.reflect.reference import reference_scores
 from tinythinker.reflect.rounds import train_round
 from tinythinker.reflect.sample import Sampler, make_pairs
 from tinythinker.student.student import Student
@@ -48,6 +49,9 @@ class Side(Record):
     """Share of the computed prompt positions that held no token."""
     matmul_share: float
     """Floating-point operations of matrix products per second, as a share of the machine's best rate."""
+    needed_share: float | None = None
+    """Operations that the work needs (`needed.flops_needed`), as a share of those done with its weights. None in older
+    files."""
     memory_share: float
     """Bytes of decoder weights, read once per call, per second, as a share of the machine's bandwidth."""
     distinct: float | None = None
@@ -96,7 +100,10 @@ class Bench(Record):
             f"{machine.matmul_flops / 1e9:.0f} GFLOPS and {machine.bytes_per_second / 1e9:.0f} GB/s"
         )
         yield "speedup, lowest to highest (memory: ratio of peak bytes); then baseline -> product"
-        yield f"{'':<10}{'':>22}{'tokens/s':>18}{'padding':>14}{'of matmul rate':>17}{'of bandwidth':>15}"
+        yield (
+            f"{'':<10}{'':>22}{'tokens/s':>18}{'padding':>14}{'of matmul rate':>17}{'of bandwidth':>15}"
+            f"{'needed of done':>17}"
+        )
         for name in SECTIONS:
             found: Speedup | None = getattr(self, name)
             if found is not None:
@@ -111,9 +118,14 @@ def _columns(found: Speedup) -> str:
     if not isinstance(old, Side) or not isinstance(new, Side):
         return f"    {int(str(old)) / 1e6:.0f} -> {int(str(new)) / 1e6:.0f} MB"
     speed = f"{old.tokens_per_second:,.0f} -> {new.tokens_per_second:,.0f}"
-    shares = [(old.padding, new.padding), (old.matmul_share, new.matmul_share), (old.memory_share, new.memory_share)]
-    padding, matmul, memory = (f"{100 * a:.0f}% -> {100 * b:.0f}%" for a, b in shares)
-    return f"{speed:>18}{padding:>14}{matmul:>17}{memory:>15}"
+    padding, matmul = _shares(old.padding, new.padding), _shares(old.matmul_share, new.matmul_share)
+    memory = _shares(old.memory_share, new.memory_share)
+    needed = "" if old.needed_share is None or new.needed_share is None else _shares(old.needed_share, new.needed_share)
+    return f"{speed:>18}{padding:>14}{matmul:>17}{memory:>15}{needed:>17}"
+
+
+def _shares(old: float, new: float) -> str:
+    return f"{100 * old:.0f}% -> {100 * new:.0f}%"
 
 
 class Done(NamedTuple):
@@ -123,6 +135,8 @@ class Done(NamedTuple):
     tokens: int
     distinct: float | None = None
     """See `Side.distinct`."""
+    needed: float = 0.0
+    """Floating-point operations that the work needs."""
 
 
 Doer = Callable[[Work, Student], Done]
@@ -170,8 +184,37 @@ def _plainly(
         return 0
 
     done = _timed(think_plainly, student.device)
-    written = [text for chains in made for chain in chains for text in chain.texts()[0 if recalls is None else 1 :]]
-    return done._replace(tokens=_count(student, written)), made
+    is_given = recalls is not None
+    written = [text for chains in made for chain in chains for text in chain.texts()[int(is_given) :]]
+    texts = [
+        text
+        for chains in made
+        for question, (recall, analyses, conclusion, _) in zip(questions, chains, strict=True)
+        for text in texts_of_chain(student, question, recall, analyses, conclusion, is_given=is_given)
+    ]
+    return done._replace(tokens=_count(student, written), needed=flops_needed(student, texts)), made
+
+
+def _needed_for(
+    student: Student, questions: Sequence[Question], chains: Iterable[Chain], *, is_given: bool = False
+) -> float:
+    """Operations that the product's chains need; `is_given`: their recalls were not written."""
+    asked = {question.id: question for question in questions}
+    return flops_needed(
+        student,
+        [
+            text
+            for chain in chains
+            for text in texts_of_chain(
+                student,
+                asked[chain.question_id],
+                chain.recall or "",
+                chain.analyses,
+                chain.conclusion,
+                is_given=is_given,
+            )
+        ],
+    )
 
 
 def _sampling_baseline(work: Work, student: Student) -> Done:
@@ -204,7 +247,8 @@ def _sampling_product(work: Work, student: Student) -> Done:
         return sum(chain.count_tokens for chain in made)
 
     done = _timed(sample, student.device)
-    return done._replace(distinct=_distinct((chain.question_id, chain.recall) for chain in made))
+    distinct = _distinct((chain.question_id, chain.recall) for chain in made)
+    return done._replace(distinct=distinct, needed=_needed_for(student, work.train, made))
 
 
 def _phase_1_baseline(work: Work, student: Student) -> Done:
@@ -214,7 +258,12 @@ def _phase_1_baseline(work: Work, student: Student) -> Done:
         ),
         student.device,
     ).seconds
-    return Done(seconds, _count(student, [example.target for _, batch in work.batches for example in batch]))
+    tokens = _count(student, [example.target for _, batch in work.batches for example in batch])
+    return Done(seconds, tokens, needed=_phase_1_needs(work, student))
+
+
+def _phase_1_needs(work: Work, student: Student) -> float:
+    return training_needs(student, [[Text(e.prompt, e.target) for e in batch] for _, batch in work.batches])
 
 
 def _phase_1_product(work: Work, student: Student) -> Done:
@@ -229,7 +278,7 @@ def _phase_1_product(work: Work, student: Student) -> Done:
     with TemporaryDirectory() as root:
         folder = TrainingFolder(Path(root, "phase-1"))
         fit(student, training, settings, seed=work.settings.seed, folder=folder)
-        return _stepped(folder)
+        return _stepped(folder)._replace(needed=_phase_1_needs(work, student))
 
 
 def _stepped(folder: TrainingFolder) -> Done:
@@ -245,9 +294,17 @@ def _phase_2_baseline(work: Work, student: Student) -> Done:
         lambda: len(baseline.train_phase_2(student, passes, settings.learning_rate, settings.beta, settings.alpha)),
         student.device,
     ).seconds
-    return Done(
-        seconds, _count(student, [text for batch in passes for pair in batch for text in (pair.chosen, pair.rejected)])
-    )
+    tokens = _count(student, [text for batch in passes for pair in batch for text in (pair.chosen, pair.rejected)])
+    return Done(seconds, tokens, needed=_phase_2_needs(work, student))
+
+
+def _phase_2_needs(work: Work, student: Student) -> float:
+    """Operations of all passes over the pairs, and of the reference, which need score each pair only once."""
+    batches = [
+        [Text(pair.prompt, side) for pair in batch for side in (pair.chosen, pair.rejected)]
+        for batch in work.pair_batches
+    ]
+    return PASSES * training_needs(student, batches) + sum(flops_needed(student, batch) for batch in batches)
 
 
 def _phase_2_product(work: Work, student: Student) -> Done:
@@ -255,9 +312,14 @@ def _phase_2_product(work: Work, student: Student) -> Done:
         root = RoundFolder(Path(parent, "round-1"))
         pieces = pair_pieces(student, None)
         batches = [piece for batch in work.pair_batches for piece in pieces(batch)]
-        reference = _timed(lambda: len(score_reference(student, batches)), student.device)
+
+        def score() -> int:  # training finds the file and does not score again
+            reference_scores(root.reference, lambda: student, lambda: iter(batches), work.reflect)
+            return 0
+
+        reference = _timed(score, student.device)
         train_round(root, student, None, work.pairs, lambda _: 0.0, work.reflect, 0)
-        stepped = _stepped(root)
+        stepped = _stepped(root)._replace(needed=_phase_2_needs(work, student))
         return stepped._replace(seconds=reference.seconds + stepped.seconds)
 
 
@@ -273,7 +335,8 @@ def _round_baseline(work: Work, student: Student) -> Done:
             return 0
 
         saved = _timed(save, student.device)
-    return Done(saved.seconds + sum(part.seconds for part in parts), sum(part.tokens for part in parts))
+    seconds = saved.seconds + sum(part.seconds for part in parts)
+    return Done(seconds, sum(part.tokens for part in parts), needed=sum(part.needed for part in parts))
 
 
 def _round_product(work: Work, student: Student) -> Done:
@@ -288,17 +351,26 @@ def _round_product(work: Work, student: Student) -> Done:
     with TemporaryDirectory() as parent:
         root = RoundFolder(Path(parent, "round-1"))
 
+        sampled: list[Chain] = []
+        continued: list[Chain] = []
+
         def do_round() -> int:
             sampler = Sampler(student, settings, root, 1, derive_seed(work.settings.seed, "bench"))
             make_pairs(sampler, work.train, work.rationales, [])
-            sampled = read_records(root.chains, Chain)
+            sampled.extend(read_records(root.chains, Chain))
             if "analyze" in work.reflect.stages:
                 # Which recalls get chosen is random, so both sides take the same given ones.
-                sampled += [chain for chains in sampler.analyses(work.recalled) for chain in chains]
+                continued.extend(chain for chains in sampler.analyses(work.recalled) for chain in chains)
             train_round(root, student, None, work.pairs, lambda _: 0.0, settings, 0)
-            return sum(chain.count_tokens for chain in sampled) + _stepped(root).tokens
+            return sum(chain.count_tokens for chain in (*sampled, *continued)) + _stepped(root).tokens
 
-        return _timed(do_round, student.device)
+        done = _timed(do_round, student.device)
+        needed = (
+            _needed_for(student, work.train, sampled)
+            + _needed_for(student, work.train, continued, is_given=True)
+            + _phase_2_needs(work, student)
+        )
+        return done._replace(needed=needed)
 
 
 def _evaluate_baseline(work: Work, student: Student) -> Done:
@@ -319,12 +391,15 @@ def _votes_product(work: Work, student: Student) -> Done:
 
 def _answered(work: Work, student: Student, votes: int) -> Done:
     how = work.settings.evaluate.model_copy(update={"votes": votes, "temperature": work.temperature})
+    chains: list[Chain] = []
 
     def answer() -> int:
         verdicts = answer_all(student, work.test, how, work.settings.seed, None)
-        return sum(chain.count_tokens for verdict in verdicts for chain in verdict.chains)
+        chains.extend(chain for verdict in verdicts for chain in verdict.chains)
+        return sum(chain.count_tokens for chain in chains)
 
-    return _timed(answer, student.device)
+    done = _timed(answer, student.device)
+    return done._replace(needed=_needed_for(student, work.test, chains))
 
 
 DOERS: dict[Section, tuple[Doer, Doer]] = {
@@ -363,6 +438,7 @@ def compare(work: Work, machine: Machine, section: Section, turns: int) -> Speed
             distinct=done.distinct,
             padding=1 - positions.prompt_tokens / positions.prompts,
             matmul_share=positions.flops / min(side) / machine.matmul_flops,
+            needed_share=done.needed / positions.weight_flops,
             memory_share=positions.weight_bytes / min(side) / machine.bytes_per_second,
         )
         for side, done, positions in zip(seconds, first, counts, strict=True)

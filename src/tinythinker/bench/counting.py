@@ -28,6 +28,12 @@ class Positions:
     """Bytes of the decoder's weights, added once per call."""
     flops: int = 0
     """Floating-point operations of all matrix products, forward and backward."""
+    weight_flops: int = 0
+    """The same without products of activations with each other, which attention consists of."""
+
+
+_WITH_WEIGHTS = (torch.ops.aten.mm, torch.ops.aten.addmm)
+"""Products of a matrix with a matrix. Attention has one product per text and head (`bmm`, or a fused kernel)."""
 
 
 @contextmanager
@@ -59,6 +65,8 @@ def counted(student: Student) -> Iterator[Positions]:
             yield found
     finally:
         found.flops = flops.get_total_flops()
+        by_product = flops.get_flop_counts().get("Global", {})
+        found.weight_flops = sum(by_product.get(name, 0) for name in _WITH_WEIGHTS)
         for hook in hooks:
             hook.remove()
 

@@ -30,6 +30,8 @@ class Size(Record):
     """Chains per question; also the number of votes for self-consistency."""
     steps: int = 6
     """Optimizer steps per training. Phase 2 passes over its pairs twice, at least one batch per stage."""
+    batch_size: int | None = None
+    """Examples or pairs per optimizer step; None: as many as in the run."""
 
 
 @dataclass
@@ -66,7 +68,14 @@ class Work:
     def settings(self) -> RunSettings:
         """The run's settings, in float32 and cut to `size`."""
         stored = validate(self.run.manifest().settings)
-        short = {"bf16": "never", "patience": None, "validate_every": None, "max_steps": self.size.steps}
+        short: dict[str, object] = {
+            "bf16": "never",
+            "patience": None,
+            "validate_every": None,
+            "max_steps": self.size.steps,
+        }
+        if self.size.batch_size is not None:
+            short["batch_size"] = self.size.batch_size
         return stored.model_copy(
             update={
                 "train": stored.train.model_copy(update=short),

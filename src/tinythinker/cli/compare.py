@@ -134,6 +134,14 @@ def bench(
     questions: Annotated[int, typer.Option(help="questions to sample on and to answer", min=2)] = 100,
     samples: Annotated[int, typer.Option(help="chains per question", min=2)] = 10,
     steps: Annotated[int, typer.Option(help="optimizer steps per training", min=2)] = 6,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="examples or pairs per step, where the baseline's memory is short [default: as in the run]",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     turns: Annotated[int, typer.Option(help="timed turns of baseline and product", min=1)] = 3,
 ) -> None:
     """Measure the speedup over a plain implementation: same work, same weights, in turns, in one process."""
@@ -149,6 +157,7 @@ def bench(
             questions=questions,
             samples=samples,
             steps=steps,
+            batch_size=batch_size,
             turns=turns,
         )
         for line in found.lines():

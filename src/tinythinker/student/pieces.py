@@ -19,9 +19,11 @@ class Pass(NamedTuple):
     always: float
     per_weight: float
     """Every pass writes the gradients and adds them up once."""
+    per_weight_read: float
+    """A pass that trains nothing only reads the weights."""
 
 
-PASS = {"cpu": Pass(2e9, 300.0), "cuda": Pass(6e12, 100.0)}
+PASS = {"cpu": Pass(2e9, 300.0, 30.0), "cuda": Pass(6e12, 100.0, 30.0)}
 """Rough values by device: some 20 ms plus the time to move all weights a few times (docs/PERFORMANCE.md)."""
 
 MOST_STATES = 800_000
@@ -66,9 +68,9 @@ def costs_of(student: Student, targets: int = 1) -> Costs:
 
 
 def reading_costs(student: Student) -> Costs:
-    """Costs of reading prompts without training: a forward pass of an encoder."""
-    per_pass = PASS.get(student.device.type, PASS["cuda"]).always
-    return Costs(2 * weights_of(student).per_prompt_token, 0.0, per_pass / 3, _most_tokens(student))
+    """Costs of reading prompts without training: a forward pass of an encoder or a causal model."""
+    weights, more = weights_of(student).per_prompt_token, PASS.get(student.device.type, PASS["cuda"])
+    return Costs(2 * weights, 0.0, more.always / 3 + more.per_weight_read * weights, _most_tokens(student))
 
 
 def _most_tokens(student: Student) -> float:
