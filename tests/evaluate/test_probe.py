@@ -149,7 +149,7 @@ def test_a_probe_of_a_run_is_written_and_shown(tmp_path: Path, monkeypatch: pyte
     assert api.probe("run", questions=5) == found
     api.report(run)
     page = run.report.read_text(encoding="utf-8")
-    assert "Is the reasoning used? phase-1, test questions" in page
+    assert "Is the reasoning used? Phase 1, test questions" in page
     assert page.count("<td>corrupt</td>") == sum(own.change == "corrupt" for own in found.effects)
     api.evaluate(run, force=True)
     assert not run.probes.exists()
