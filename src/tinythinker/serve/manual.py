@@ -65,8 +65,8 @@ def _fields(does: str, schema: Json) -> Iterator[str]:
     yield f'<p>{_prose(schema)} It {does}:</p><div class="wide" tabindex="0" role="region" aria-label="Fields"><table>'
     required = schema.get("required", [])
     for name, about in _of(schema, "properties").items():
-        must = " (required)" if does == "takes" and isinstance(required, list) and name in required else ""
-        yield f"<tr><th scope='row'><code>{escape(name)}</code>{must}</th><td>{_prose(cast(Json, about))}</td></tr>"
+        must = "Required. " if does == "takes" and isinstance(required, list) and name in required else ""
+        yield f"<tr><th scope='row'><code>{escape(name)}</code></th><td>{must}{_prose(cast(Json, about))}</td></tr>"
     yield "</table></div>"
 
 
