@@ -36,7 +36,7 @@ def _body(described: Json) -> Iterator[str]:
     yield "<h1>tinythinker</h1>"
     yield '<p>The <a href="/">playground</a> asks by hand. Programs use the paths below; <a href="/openapi.json">'
     yield "openapi.json</a> describes them for tools. If the service has a key, send it as <code>Authorization: Bearer"
-    yield f"KEY</code>.</p><pre>{escape(_TRY)}</pre>"
+    yield f"KEY</code>.</p><pre tabindex='0'>{escape(_TRY)}</pre>"
     for path, methods in _of(described, "paths").items():
         for method, about in cast(Json, methods).items():
             operation = cast(Json, about)
