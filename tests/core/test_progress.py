@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from tinythinker.core import progress
 from tinythinker.core.progress import Progress
 
 
@@ -10,7 +9,7 @@ def test_outside_a_terminal_a_line_now_and_then_says_rate_and_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("tinythinker.core.progress.time.monotonic", lambda: clock[0])
     with Progress("predict", 8, done=2) as shown:
         for seconds in (10.0, 10.0, 10.0):
             clock[0] += seconds
