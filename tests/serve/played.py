@@ -70,9 +70,9 @@ class Played(Roster):
             if one.recall == "foreign.":
                 raise ResponseError(422, "recall: found a given text, expected none")
         made = [played_answer(one, "B" if name == "late" else "A") for one in posed]
-        for place, said in enumerate(made):
-            tell(place, SoFar(said.recall, None))
-            tell(place, SoFar(said.recall, said.analyses))
+        for place, prediction in enumerate(made):
+            tell(place, SoFar(prediction.recall, None))
+            tell(place, SoFar(prediction.recall, prediction.analyses))
         assert self.may_go_on.wait(PATIENCE_SECONDS)
         return made
 

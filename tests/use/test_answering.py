@@ -9,9 +9,12 @@ from tinythinker.use.answering import LoadedStudent
 from tinythinker.use.questions import Posed, SoFar
 
 
-@pytest.fixture
-def student() -> LoadedStudent:
-    return LoadedStudent.of(tiny_student(recipe=tiny_recipe(answer="constrained")))
+@pytest.fixture(params=["seq2seq", "causal"])
+def student(request: pytest.FixtureRequest) -> LoadedStudent:
+    """A student of either family, in evaluation mode as after loading."""
+    made = tiny_student(recipe=tiny_recipe(answer="constrained"), family=request.param)
+    made.model.eval()
+    return LoadedStudent.of(made)
 
 
 def test_a_loaded_student_answers_as_it_thinks(student: LoadedStudent) -> None:

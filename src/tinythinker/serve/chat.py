@@ -55,6 +55,7 @@ class ChatRequest(_Loose):
     """
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=1000)
+    """Each with `role` and `content`, a text or a list of parts with texts."""
     model: str | None = None
     """A name from `/v1/models`; null asks the first one."""
     stream: bool = False

@@ -36,7 +36,7 @@ def _body(described: Json) -> Iterator[str]:
     yield "<h1>tinythinker</h1>"
     yield '<p>The <a href="/">playground</a> asks by hand. Programs use the paths below; <a href="/openapi.json">'
     yield "openapi.json</a> describes them for tools. If the service has a key, send it as <code>Authorization: Bearer"
-    yield f"KEY</code>.</p><pre>{escape(_TRY)}</pre>"
+    yield f"KEY</code>.</p><pre tabindex='0'>{escape(_TRY)}</pre>"
     for path, methods in _of(described, "paths").items():
         for method, about in cast(Json, methods).items():
             operation = cast(Json, about)
@@ -65,8 +65,8 @@ def _fields(does: str, schema: Json) -> Iterator[str]:
     yield f'<p>{_prose(schema)} It {does}:</p><div class="wide" tabindex="0" role="region" aria-label="Fields"><table>'
     required = schema.get("required", [])
     for name, about in _of(schema, "properties").items():
-        must = " (required)" if does == "takes" and isinstance(required, list) and name in required else ""
-        yield f"<tr><th scope='row'><code>{escape(name)}</code>{must}</th><td>{_prose(cast(Json, about))}</td></tr>"
+        must = "Required. " if does == "takes" and isinstance(required, list) and name in required else ""
+        yield f"<tr><th scope='row'><code>{escape(name)}</code></th><td>{must}{_prose(cast(Json, about))}</td></tr>"
     yield "</table></div>"
 
 

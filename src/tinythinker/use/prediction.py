@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
+from pydantic import ConfigDict
+
 from tinythinker.core.records import Chain, Question, Record
 from tinythinker.evaluate.vote import vote
 
@@ -17,8 +19,12 @@ _DIGITS = 6
 class Prediction(Record):
     """A student's answer to one question, with the reasoning that led to it."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     id: str
+    """The question's name."""
     question: str
+    """Its text."""
     options: tuple[str, ...]
     """Their texts, in the question's order; the first has the label A."""
     answer: str | None
@@ -37,6 +43,7 @@ class Prediction(Record):
     reasoning: str | None = None
     """The whole text of a student that writes everything at once."""
     is_readable: bool
+    """Could an answer be read?"""
     votes: dict[str, int] | None = None
     """How many chains answered each label; recall, analyses and conclusion are those of the first chain that gave the
     winning answer. None if there was only one chain."""
