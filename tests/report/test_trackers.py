@@ -109,7 +109,38 @@ def test_a_tracker_that_fails_stops_nothing(
     with tracked(run, ["wandb"]):
         done.append(1)
     assert done == [1]
-    assert capsys.readouterr().err == "trackers: wandb failed (no route to host); the run goes on without\n"
+    assert capsys.readouterr().err == "trackers: wandb failed (no route to host); the run goes on without it\n"
+
+
+def test_a_tracker_talks_aside_and_a_second_one_goes_on(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Talker(Recorder):
+        name = "trackio"
+
+        def start(self) -> None:
+            print("welcome")
+
+    class Broken(Recorder):
+        name = "mlflow"
+
+        def start(self) -> None:
+            raise ConnectionError("no route to host")
+
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "trackio", Talker)
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "mlflow", Broken)
+    with tracked(run, ["mlflow", "trackio", "wandb"]):
+        pass
+    print("result")
+    out, err = capsys.readouterr()
+    assert out == "result\n"
+    assert sorted(err.splitlines()) == [
+        "trackers: mlflow failed (no route to host); the run goes on without it",
+        "welcome",
+        "welcome",
+    ]
+    logged = [one for one in Recorder.made if one.logged]
+    assert sorted(type(one).__name__ for one in logged) == ["Recorder", "Recorder", "Talker", "Talker"]
 
 
 def test_without_trackers_nothing_is_written(run: RunDirectory) -> None:

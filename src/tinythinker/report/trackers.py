@@ -1,16 +1,18 @@
 """A run's figures for experiment trackers: TensorBoard, Weights & Biases, Trackio, MLflow; through accelerate.
 
 What a training writes down is read from its files while it works and sent on. So no training knows of trackers, each
-figure is sent once even if the run is killed and resumed, and a tracker that fails stops nothing.
+figure is sent once even if the run is killed and resumed, and a tracker that fails stops nothing: neither the training
+nor another tracker.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from tinythinker.core import ranks
@@ -33,7 +35,7 @@ Figures = Mapping[str, float]
 
 
 class Sent(Record):
-    """How much of a training the trackers have."""
+    """How much of a training a tracker has."""
 
     step: int = 0
     """Optimizer steps up to this one."""
@@ -44,7 +46,7 @@ class Sent(Record):
 
 
 class SentByTraining(Record):
-    """The contents of `trackers/sent.json`."""
+    """The contents of `trackers/sent-NAME.json`."""
 
     trainings: dict[str, Sent]
 
@@ -69,39 +71,51 @@ def tracked(run: RunDirectory, names: Sequence[str]) -> Iterator[None]:
     import accelerate.tracking  # noqa: F401 - before there are two threads that import
 
     is_over = Event()
-    follower = Thread(target=_follow, args=(run, names, is_over), daemon=True)
-    follower.start()
+    followers = [Thread(target=_follow, args=(run, name, is_over), name=name, daemon=True) for name in names]
+    for follower in followers:
+        follower.start()
     try:
         yield
     finally:
         is_over.set()
-        follower.join(_MOST_SECONDS)
-        if follower.is_alive():
-            say(f"trackers: {', '.join(names)} took more than {_MOST_SECONDS:.0f} s to end; left alone")
+        for follower in followers:
+            follower.join(_MOST_SECONDS)
+            if follower.is_alive():
+                say(f"trackers: {follower.name} took more than {_MOST_SECONDS:.0f} s to end; left alone")
 
 
-def _follow(run: RunDirectory, names: Sequence[str], is_over: Event) -> None:
-    """Send what is new, again and again, and once more when the work is over."""
-    trackers = _Trackers(run, names)
+def _follow(run: RunDirectory, name: str, is_over: Event) -> None:
+    """Send one tracker what is new, again and again, and once more when the work is over."""
     try:
+        tracker = _Follower(run, name)
         is_last = False
         while not is_last:
             is_last = is_over.wait(_SECONDS_BETWEEN)
-            trackers.send()
-        trackers.finish()
+            tracker.send()
+        tracker.close()
     except Exception as error:  # noqa: BLE001 - whatever a foreign service does, the training goes on
-        say(f"trackers: {', '.join(names)} failed ({first_line(error)}); the run goes on without")
+        say(f"trackers: {name} failed ({first_line(error)}); the run goes on without it")
 
 
-class _Trackers:
-    """One run of every tracker per training, so that rounds lie on top of each other."""
+_TALK = Lock()
 
-    def __init__(self, run: RunDirectory, names: Sequence[str]) -> None:
-        self._run, self._names = run, names
+
+@contextmanager
+def _talking_aside() -> Iterator[None]:
+    """Send what a library prints to stderr, since stdout is for the result; for one tracker at a time."""
+    with _TALK, redirect_stdout(sys.stderr):
+        yield
+
+
+class _Follower:
+    """Sends one tracker the figures of every training, each as a run of the tracker, one after the other."""
+
+    def __init__(self, run: RunDirectory, name: str) -> None:
+        self._run, self._name = run, name
         self._metrics: dict[str, GrowingMetrics] = {}
-        self._open: dict[str, list[GeneralTracker]] = {}
-        known = run.trackers / "sent.json"
-        self._sent = dict(read_record(known, SentByTraining).trainings) if known.exists() else {}
+        self._open: tuple[str, GeneralTracker] | None = None
+        self._file = run.trackers / f"sent-{name}.json"
+        self._sent = dict(read_record(self._file, SentByTraining).trainings) if self._file.exists() else {}
 
     def send(self) -> None:
         """Send what is new."""
@@ -112,20 +126,23 @@ class _Trackers:
             if now == sent:
                 continue
             for step, figures in news:
-                for tracker in self._trackers_of(training):
-                    tracker.log(dict(figures), step=step)
+                self._tracker_of(training).log(dict(figures), step=step)
             self._sent[training] = now
-            write_record(self._run.trackers / "sent.json", SentByTraining(trainings=self._sent))
+            write_record(self._file, SentByTraining(trainings=self._sent))
 
-    def finish(self) -> None:
-        """Close what is open."""
-        for tracker in (one for several in self._open.values() for one in several):
-            tracker.finish()
+    def close(self) -> None:
+        """End the run of the tracker that is open."""
+        if self._open is not None:
+            with _talking_aside():
+                self._open[1].finish()
+            self._open = None
 
-    def _trackers_of(self, training: str) -> list[GeneralTracker]:
-        if training not in self._open:
-            self._open[training] = [_started(name, self._run, training) for name in self._names]
-        return self._open[training]
+    def _tracker_of(self, training: str) -> GeneralTracker:
+        if self._open is None or self._open[0] != training:
+            self.close()  # most trackers allow one open run in a process
+            with _talking_aside():
+                self._open = training, _started(self._name, self._run, training)
+        return self._open[1]
 
 
 def _news(run: RunDirectory, training: str, metrics: Metrics, sent: Sent) -> tuple[list[tuple[int, Figures]], Sent]:
