@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -96,6 +97,21 @@ def test_after_a_kill_each_figure_has_still_been_sent_once(run: RunDirectory) ->
     assert [step for step, _ in last.logged] == [3]
     assert last.arguments["id"] == Recorder.made[0].arguments["id"] != Recorder.made[1].arguments["id"]
     assert len(Recorder.made) == 3
+
+
+def test_a_training_that_starts_over_is_sent_again_to_a_run_of_its_own(run: RunDirectory) -> None:
+    with tracked(run, ["wandb"]):
+        pass
+    for path in run.made_by("train"):
+        shutil.rmtree(path)
+    run.phase_1.root.mkdir()
+    run.phase_1.metrics.write_text("\n".join(STEPS) + "\n")
+    with tracked(run, ["wandb"]):
+        pass
+    first, again = Recorder.made[0], Recorder.made[-1]
+    assert first.logged == again.logged
+    assert first.arguments["name"] == again.arguments["name"]
+    assert first.arguments["id"] != again.arguments["id"]
 
 
 def test_a_tracker_that_fails_stops_nothing(

@@ -281,7 +281,7 @@ class RunDirectory:
         self.verdicts_folder = root / "verdicts"
         self.probes = root / "probes"
         self.trackers = root / "trackers"
-        """What experiment trackers keep on disk, and what they have been sent."""
+        """What experiment trackers keep on disk."""
         self.report = root / "report.html"
         self.card = root / "card.md"
         self.exports = root / "exports"
@@ -353,6 +353,10 @@ class RunDirectory:
         """What a probe of one student found."""
         return self.probes / f"{student}.{split}.json"
 
+    def tracked(self, training: str) -> Path:
+        """What experiment trackers keep of a training, and what they have been sent."""
+        return self.trackers / training
+
     def inner_runs(self) -> list[RunDirectory]:
         """Run directories that lie directly inside this one, by name."""
         return [RunDirectory(file.parent) for file in sorted(self.root.glob("*/manifest.json"))]
@@ -361,8 +365,11 @@ class RunDirectory:
         """What a verb makes and starting over deletes, which excludes paid answers and what they cost."""
         made: dict[str, list[Path]] = {
             "teach": [self.root / "questions", self.rationales, self.rejected, self.quality],
-            "train": [self.phase_1.root],
-            "reflect": [self.round(number).root for number in self.begun_rounds()],
+            "train": [self.phase_1.root, self.tracked(self.phase_1.name)],
+            "reflect": [
+                *(self.round(number).root for number in self.begun_rounds()),
+                *sorted(self.trackers.glob("round-*")),
+            ],
             "evaluate": [self.verdicts_folder, self.probes, self.report, self.card],
         }
         return made[verb]

@@ -7,11 +7,11 @@ nor another tracker.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
+from secrets import token_hex
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -35,20 +35,16 @@ Figures = Mapping[str, float]
 
 
 class Sent(Record):
-    """How much of a training a tracker has."""
+    """How much of a training a tracker has: `trackers/TRAINING/sent-NAME.json`."""
 
+    id: str
+    """Of the tracker's run, so that a resumed training goes on in it; a training that starts over has another."""
     step: int = 0
     """Optimizer steps up to this one."""
     validated: int = -1
     """Validations up to this step; -1: none."""
     has_counts: bool = False
     """Also the counts of its pairs?"""
-
-
-class SentByTraining(Record):
-    """The contents of `trackers/sent-NAME.json`."""
-
-    trainings: dict[str, Sent]
 
 
 def refuse_missing_trackers(names: Sequence[str]) -> None:
@@ -114,13 +110,15 @@ class _Follower:
         self._run, self._name = run, name
         self._metrics: dict[str, GrowingMetrics] = {}
         self._open: tuple[str, GeneralTracker] | None = None
-        self._file = run.trackers / f"sent-{name}.json"
-        self._sent = dict(read_record(self._file, SentByTraining).trainings) if self._file.exists() else {}
+        self._sent: dict[str, Sent] = {}
 
     def send(self) -> None:
         """Send what is new."""
         for training in [self._run.phase_1.name, *(self._run.round(n).name for n in self._run.begun_rounds())]:
-            sent = self._sent.get(training, Sent())
+            file = self._run.tracked(training) / f"sent-{self._name}.json"
+            if training not in self._sent:
+                self._sent[training] = read_record(file, Sent) if file.exists() else Sent(id=token_hex(8))
+            sent = self._sent[training]
             metrics = self._metrics.setdefault(training, GrowingMetrics(self._run.training(training).metrics)).more()
             news, now = _news(self._run, training, metrics, sent)
             if now == sent:
@@ -128,7 +126,7 @@ class _Follower:
             for step, figures in news:
                 self._tracker_of(training).log(dict(figures), step=step)
             self._sent[training] = now
-            write_record(self._file, SentByTraining(trainings=self._sent))
+            write_record(file, now)
 
     def close(self) -> None:
         """End the run of the tracker that is open."""
@@ -141,7 +139,7 @@ class _Follower:
         if self._open is None or self._open[0] != training:
             self.close()  # most trackers allow one open run in a process
             with _talking_aside():
-                self._open = training, _started(self._name, self._run, training)
+                self._open = training, _started(self._name, self._run, training, self._sent[training].id)
         return self._open[1]
 
 
@@ -158,7 +156,7 @@ def _news(run: RunDirectory, training: str, metrics: Metrics, sent: Sent) -> tup
     news += [(line.step, {"valid_accuracy": line.valid_accuracy}) for line in validations]
     step = max([sent.step, *(line.step for line in metrics.steps)])
     validated = max([sent.validated, *(line.step for line in validations)])
-    return sorted(news, key=lambda own: own[0]), Sent(step=step, validated=validated, has_counts=has_counts)
+    return sorted(news, key=lambda own: own[0]), Sent(id=sent.id, step=step, validated=validated, has_counts=has_counts)
 
 
 def _figures(line: StepMetrics) -> Figures:
@@ -167,14 +165,12 @@ def _figures(line: StepMetrics) -> Figures:
     return {name: float(value) for name, value in known.items()} | {f"loss/{line.stage}": line.loss}
 
 
-def _started(name: str, run: RunDirectory, training: str) -> GeneralTracker:
-    """A tracker's run for one training, with the settings of ours."""
+def _started(name: str, run: RunDirectory, training: str, own: str) -> GeneralTracker:
+    """A tracker's run for one training, with the settings of ours; `own` is its id."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     project = run.root.resolve().name
     folder = str(run.trackers)
-    # The same name for the same training of the same run, so that a resumed one goes on.
-    own = hashlib.blake2b(f"{run.root.resolve()}/{training}".encode(), digest_size=8).hexdigest()
     arguments: dict[str, tuple[str, dict[str, str]]] = {
         "tensorboard": (training, {"logging_dir": folder}),
         "wandb": (project, {"name": training, "group": project, "id": own, "resume": "allow", "dir": folder}),
