@@ -113,7 +113,7 @@ def test_a_new_method_is_a_row_of_a_study(tmp_path: Path) -> None:
 
 def test_new_names_are_offered_where_settings_are_listed_and_misspelt() -> None:
     (line,) = [line for line in api.settings("reflect") if line.key == "reflect.loss"]
-    assert line.allowed == "dpo | ipo | dpo_norm | none | hinge"
+    assert line.allowed == "dpo | ipo | dpo_norm | grpo | none | hinge"
     with pytest.raises(SettingsError, match=r"setting reflect\.loss: found 'hing', expected .*did you mean 'hinge'"):
         load_settings("animals", ["reflect.loss=hing"])
     with pytest.raises(SettingsError, match="did you mean 'animals'"):

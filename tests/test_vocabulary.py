@@ -11,6 +11,7 @@ ONLY_IN_PYTHON = {
     "start": "the shell's `run`, `teach` and `batch-export` open a run with --out",
     "load": "the shell loads a student with every `ask`",
     "show_request": "the shell's `cost --show-prompt`",
+    "evaluate_untrained": "the shell's `evaluate --task`",
 }
 OTHER_WORDS = {
     "json": "prints; Python has the record itself",
@@ -20,8 +21,18 @@ OTHER_WORDS = {
     "out": "`start` in Python, for commands that open a run",
     "config": "`start` in Python, for commands that open a run",
     "option": "`options` in Python: the shell gives it several times",
+    "compare": "`compared` in Python",
+    **dict.fromkeys(("window_ms", "together", "queue", "timeout"), "`limits` in Python"),
 }
 """Options of the shell that are no parameters of the function of the same name."""
+OTHER_PARAMETERS = {
+    "options": "`option` in the shell, once for each",
+    "each": "hears every prediction; the shell prints them",
+    "compared": "`compare` in the shell, once for each",
+    "limits": "`window-ms`, `together`, `queue` and `timeout` in the shell",
+    "ready": "hears the address; the shell prints it",
+}
+"""Parameters that are no options of the command of the same name."""
 
 
 def test_every_command_is_a_function_and_every_function_a_command() -> None:
@@ -37,4 +48,4 @@ def test_options_and_parameters_have_the_same_names() -> None:
         opens_a_run = "run" in parameters and "task" in options
         known = parameters | OTHER_WORDS.keys() | ({"task", "force", "overrides"} if opens_a_run else set())
         assert options <= known, f"{handler.__name__}: {options - known}"
-        assert parameters <= options | {"options"} | ({"run"} if opens_a_run else set()), handler.__name__
+        assert parameters <= options | OTHER_PARAMETERS.keys() | ({"run"} if opens_a_run else set()), handler.__name__

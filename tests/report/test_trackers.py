@@ -21,7 +21,14 @@ STEPS = [
 ]
 COUNTS = {
     **{"questions": 6, "questions_with_pairs": 3, "samples": 18, "repeated": 2, "unreadable": 0, "recall_pairs": 4},
-    **{"analyze_pairs": 1, "from_teacher": 0, "replayed": 0, "chosen_tokens": 5.5, "rejected_tokens": 6.0},
+    **{
+        "analyze_pairs": 1,
+        "summarize_pairs": 0,
+        "from_teacher": 0,
+        "replayed": 0,
+        "chosen_tokens": 5.5,
+        "rejected_tokens": 6.0,
+    },
 }
 
 

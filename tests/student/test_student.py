@@ -49,7 +49,9 @@ def test_a_saved_student_answers_the_same_in_plain_transformers(student: Student
 
 
 def test_a_folder_that_is_not_a_student_is_a_one_line_error(tmp_path: Path) -> None:
-    with pytest.raises(StudentError, match=r"found no tinythinker\.json, expected a student folder"):
+    with pytest.raises(
+        StudentError, match=r"found no config\.json in it, expected a run directory, a student's folder or"
+    ):
         load_student(tmp_path)
 
 

@@ -26,7 +26,9 @@ class LoadedStudent(Student):
     @classmethod
     def of(cls, student: Student) -> Self:
         """The same student, ready to be asked."""
-        return cls(student.model, student.tokenizer, student.recipe)
+        made = cls(student.model, student.tokenizer, student.recipe)
+        made.can_read_trees = student.can_read_trees
+        return made
 
     @property
     def stages(self) -> tuple[Stage, ...]:
