@@ -18,7 +18,7 @@ from tinythinker.core.records import SPLITS, Option, Question
 from tinythinker.core.run import RunDirectory
 from tinythinker.evaluate.answered import read_results
 from tinythinker.evaluate.score import Interval, Score, score, wilson
-from tinythinker.publish.plain import page, plain_code, wordings
+from tinythinker.publish.plain import is_scored, page, plain_code, wordings
 from tinythinker.publish.private import without_private
 from tinythinker.report.tested import read_rounds
 from tinythinker.settings.describe import flatten
@@ -117,6 +117,7 @@ def card(
         rounds=read_rounds(run),
         wordings=wordings(facts.settings),
         code=plain_code(name, facts.settings, facts.example, is_causal=facts.is_causal),
+        is_scored=is_scored(facts.settings),
         chosen=yaml.safe_dump(_shown(facts.settings), sort_keys=False, allow_unicode=True),
         versions=run.manifest().versions,
     )

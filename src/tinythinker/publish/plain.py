@@ -63,7 +63,7 @@ def plain_code(name: str, settings: RunSettings, question: Question, *, is_causa
             "opening": template.opening.replace("{text}", "{option}"),
         },
         is_listed=template.name != "cloze",
-        is_scored=template.form != "letter" and how.answer == "constrained",
+        is_scored=is_scored(settings),
         ending={"letter": "", "named": "So the answer is option {label} ({option}).", "text": "{option}"}[
             template.form
         ],
@@ -75,6 +75,11 @@ def plain_code(name: str, settings: RunSettings, question: Question, *, is_causa
             Stage.REASON: settings.student.max_target_tokens,
         },
     )
+
+
+def is_scored(settings: RunSettings) -> bool:
+    """Does the code take the most likely of the whole answers, instead of letting the student write one?"""
+    return Template.of(settings.stages).form != "letter" and settings.generate.answer == "constrained"
 
 
 def page(name: str) -> JinjaTemplate:
