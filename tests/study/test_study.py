@@ -298,6 +298,6 @@ def test_a_study_of_a_pretrained_student_has_the_untrained_rows_unasked_and_mark
     lower = results.rows[4].model_copy(update={"accuracy": results.rows[4].accuracy.model_copy(update={"mean": 0.5})})
     marked = marked_rows(grid, [*higher, lower])
     assert [row.below for row in marked] == [None, "cloze"]
-    assert "below the untrained student (cloze)" in "\n".join(
+    assert "below cloze, untrained" in "\n".join(
         table(grid, results.model_copy(update={"rows": tuple(marked), "comparisons": {}}))
     )

@@ -387,7 +387,7 @@ def method_dots(
             about.append(f"{name} {mean:.1f} ({low:.1f} to {high:.1f})")
         _name_rows(axes, names)
         axes.set_xlim(-1, 101)
-        axes.set_xlabel("accuracy (%): seeds, mean, 95% interval of the mean")
+        axes.set_xlabel("accuracy (%): seeds, mean, 95% interval")
         _draw_guessing(axes, guessing, is_upright=True)
         _legend(figure)
         return _svg(figure, title, "Percent, mean over seeds with its interval. " + _said(about, guessing))

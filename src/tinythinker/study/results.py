@@ -291,7 +291,7 @@ def _line(grid: Grid, row: Row, comparison: Comparison | None) -> str:
 
 def compared(grid: Grid, row: Row, comparison: Comparison | None) -> tuple[str, str, str]:
     """How the reference compares with a method: the difference with its interval, p, and a verdict in words."""
-    below = "" if row.below is None else f"below the untrained student ({row.below})"
+    below = "" if row.below is None else f"below {row.below}, untrained"
     if comparison is None:
         said = "the reference" if row.method == grid.compared_with else ""
         return "", "", "; ".join(filter(None, (said, below)))
