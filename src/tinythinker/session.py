@@ -512,11 +512,7 @@ def evaluate_untrained(student: str | PathLike[str], task: str, *overrides: str)
     from tinythinker.evaluate.score import score
     from tinythinker.evaluate.untrained import answer_untrained
 
-    verdicts = {
-        name: some
-        for how in ("cloze", "letters")
-        for name, some in answer_untrained(how, questions, [], settings).items()
-    }
+    verdicts = answer_untrained("pretrained", questions, [], settings)
     return {name: score(some) for name, some in verdicts.items()}
 
 

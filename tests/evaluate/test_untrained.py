@@ -68,7 +68,7 @@ def test_the_most_likely_text_matches_a_plain_loop_in_all_three_ways_of_comparin
 ) -> None:
     student = tiny_of(architecture, dropout=0.0)
     student.save(tmp_path / "student")
-    found = answer_untrained("cloze", QUESTIONS, [], settings_for(tmp_path / "student"))
+    found = answer_untrained("pretrained", QUESTIONS, [], settings_for(tmp_path / "student"))
     for place, question in enumerate(QUESTIONS):
         prompt = Template("cloze").summarize_prompt(question, None, ())
         assert prompt == f"Question: {question.stem}\nAnswer:"
@@ -80,13 +80,13 @@ def test_the_most_likely_text_matches_a_plain_loop_in_all_three_ways_of_comparin
             "cloze_token": {label: sum(some) / len(some) for label, some in logps.items()},
         }
         best = {name: max(by_label, key=by_label.__getitem__) for name, by_label in scores.items()}
-        assert {name: verdicts[place].answer for name, verdicts in found.items()} == best
+        assert {name: found[name][place].answer for name in best} == best
 
 
 def test_the_most_likely_letter_matches_a_plain_loop(tmp_path: Path) -> None:
     student = tiny_of("llama", dropout=0.0)
     student.save(tmp_path / "student")
-    found = answer_untrained("letters", QUESTIONS, [], settings_for(tmp_path / "student"))["letters"]
+    found = answer_untrained("pretrained", QUESTIONS, [], settings_for(tmp_path / "student"))["letters"]
     for verdict, question in zip(found, QUESTIONS, strict=True):
         options = "\n".join(f"{option.label}. {option.text}" for option in question.options)
         prompt = f"Question: {question.stem}\n{options}\nAnswer:"

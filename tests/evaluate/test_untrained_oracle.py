@@ -52,7 +52,7 @@ def test_cloze_gives_the_answers_of_lm_evaluation_harness(data_dir: Path, tmp_pa
         log_samples=True,
         bootstrap_iters=0,
     )
-    ours = answer_untrained("cloze", questions, [], settings)
+    ours = answer_untrained("pretrained", questions, [], settings)
     for name, per_length in (("cloze_sum", False), ("cloze", True)):
         same = 0
         for sample in found["samples"]["cloze"]:

@@ -19,14 +19,14 @@ from tinythinker.student.student import Student
 def answer_untrained(
     how: str, questions: Sequence[Question], train: Sequence[Question], settings: RunSettings
 ) -> dict[str, list[Verdict]]:
-    """The verdicts of an untrained way to answer, and of those that cost nothing beside it, by name.
+    """The verdicts of answers without training, by name.
 
     Args:
-        how: majority, random, cloze or letters; cloze gives one result per way of comparing options of different
-            lengths: `cloze` (per character), `cloze_sum` and `cloze_token`.
+        how: majority, random, or pretrained: the student as it is, which gives `cloze` (per character), `cloze_sum`,
+            `cloze_token` (per token) and `letters` at once.
 
     Raises:
-        SettingsError: cloze or letters with a student that is not pretrained.
+        SettingsError: pretrained with a student that is not.
         StudentError: the student cannot be loaded.
     """
     if how == "majority":
@@ -36,9 +36,10 @@ def answer_untrained(
     else:
         if settings.student.init != "pretrained":
             raise SettingsError(
-                expected(f"setting student.init with method {how}", settings.student.init, "pretrained")
+                expected("setting student.init with an untrained student", settings.student.init, "pretrained")
             )
-        answers = (_letters if how == "letters" else _cloze)(untrained_student(settings), questions)
+        student = untrained_student(settings)
+        answers = _cloze(student, questions) | _letters(student, questions)
     return {
         name: [
             judge(question, [Chain(question_id=question.id, conclusion=name, answer=answer)])

@@ -13,13 +13,13 @@ class Method:
     meaning: str
     settings: tuple[str, ...] = ()
     """Settings that override the study's."""
-    untrained: Literal["majority", "random", "cloze", "letters"] | None = None
+    untrained: Literal["majority", "random", "pretrained"] | None = None
     """How the method answers without training; None if it trains a student."""
 
     @property
     def is_pretrained(self) -> bool:
         """Is it the pretrained student without training? Such methods are in every study of a pretrained student."""
-        return self.untrained in ("cloze", "letters")
+        return self.untrained == "pretrained"
 
 
 _NO_ROUNDS = "reflect.rounds=0"
@@ -29,13 +29,13 @@ METHODS: dict[str, Method] = {
     "random": Method("a label drawn at random", untrained="random"),
     "cloze": Method(
         'the pretrained student, untrained: the text that is most likely per character after "Question: ... Answer:"',
-        untrained="cloze",
+        untrained="pretrained",
     ),
-    "cloze_sum": Method("the same, the text that is most likely as a whole", untrained="cloze"),
-    "cloze_token": Method("the same, the text that is most likely per token", untrained="cloze"),
+    "cloze_sum": Method("the same, the text that is most likely as a whole", untrained="pretrained"),
+    "cloze_token": Method("the same, the text that is most likely per token", untrained="pretrained"),
     "letters": Method(
         "the pretrained student, untrained: the letter that is most likely after the question and its options",
-        untrained="letters",
+        untrained="pretrained",
     ),
     "label_only": Method("fine-tuning on labels", ("stages.plan=summarize", _NO_ROUNDS)),
     "cot": Method(
