@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from tinythinker.core.errors import DataError, expected
 from tinythinker.core.formats import Json
 from tinythinker.core.progress import say
 from tinythinker.core.records import LABELS, Chain, Option, Question
-from tinythinker.generate.label_logps import label_logps
 from tinythinker.generate.think import Thought, think
 from tinythinker.settings.schema import DataSettings
 from tinythinker.student.student import Student
@@ -92,17 +91,15 @@ class StudentModel:
     def _scores(self, questions: Sequence[Question]) -> list[list[Scored]]:
         """For every question how likely each option is."""
         student = self._student
-        chains = think(student, [Thought(question) for question in questions])
+        chains = think(student, [Thought(question) for question in questions], score=True)
         if any(chain.reasoning is not None for chain in chains):
             return [_as_written(question, chain) for question, chain in zip(questions, chains, strict=True)]
-        template = student.recipe.template
-        prompts = [template.summarize_prompt(q, c.recall, c.analyses) for q, c in zip(questions, chains, strict=True)]
-        found = label_logps(student, prompts, questions, batch_size=student.recipe.generate.batch_size)
         if unreadable := sum(chain.answer is None for chain in chains):
             say(f"lm-eval: {unreadable} written answers were unreadable; the most likely label counts instead")
+        found = [cast(dict[str, float], chain.option_logps) for chain in chains]
         return [
-            [Scored(logp, logp == max(one.logps.values())) for logp in (one.logps[label] for label in question.labels)]
-            for one, question in zip(found, questions, strict=True)
+            [Scored(logps[label], logps[label] == max(logps.values())) for label in question.labels]
+            for logps, question in zip(found, questions, strict=True)
         ]
 
 
