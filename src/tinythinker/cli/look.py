@@ -129,7 +129,7 @@ def serve(
     queue: Annotated[int, typer.Option(help="most questions that wait; beyond, requests get 429", min=1)] = 256,
     timeout: Annotated[float, typer.Option(help="most seconds from question to answer", min=0.1)] = 60,
 ) -> None:
-    """Answer questions over HTTP, with a playground to try them by hand. Ctrl-C ends it; needs the extra [serve].
+    """Answer questions over HTTP, with a playground to try them by hand. Ctrl-C ends it; needs the extra serve.
 
     Paths: / (playground), /v1/answer, /v1/chat/completions, /healthz, /metrics; /docs tells about them all.
     """
