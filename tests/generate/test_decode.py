@@ -62,7 +62,7 @@ def test_a_sampled_text_depends_only_on_its_own_seed_and_prompt(any_student: Stu
 def first_tokens(student: Student, *, heat: float, count: int) -> torch.Tensor:
     """Share of every token among many draws of the first token."""
     ids = student.tokenizer(["rain"])["input_ids"] * count
-    drawn = module._batch(student, ids, module._How(1, count, Sampling(heat, range(count)), None))
+    drawn = module._batch(student, ids, module._How(1, count, Sampling(heat, range(count)), None, None))
     words = [text.text for text in drawn]
     vocabulary = [
         str(student.tokenizer.decode([i], skip_special_tokens=True)).strip() for i in range(len(student.tokenizer))

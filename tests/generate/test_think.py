@@ -50,6 +50,11 @@ class Scripted:
     def score_labels(self, prompts: Sequence[str], questions: Sequence[Question]) -> list[LabelLogps]:
         raise AssertionError("free answers are written, not scored")
 
+    def write_and_score(
+        self, prompts: Sequence[str], questions: Sequence[Question], max_tokens: int
+    ) -> list[tuple[Decoded, LabelLogps]]:
+        raise AssertionError("nobody asked for scores")
+
 
 def test_a_chain_feeds_every_stage_into_the_next() -> None:
     writer = Scripted()

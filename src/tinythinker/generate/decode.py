@@ -31,6 +31,15 @@ class Decoded:
     """Was its prompt too long for the student, and therefore cut?"""
     is_stopped: bool = False
     """Did it reach its token limit without ending?"""
+    logits: tuple[float, ...] | None = None
+    """Of the tokens in `Asked`; None: nothing was asked, or the text begins in another way."""
+
+
+class Asked(NamedTuple):
+    """Tokens whose logits are wanted where a text has begun with `opening`."""
+
+    opening: Sequence[int]
+    tokens: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ def decode(
     batch_size: int,
     sampling: Sampling | None = None,
     recollection: Recollection | None = None,
+    asked: Asked | None = None,
 ) -> list[Decoded]:
     """The student's continuation of every prompt; greedy decoding runs equal prompts only once.
 
@@ -65,13 +75,14 @@ def decode(
         max_tokens: a text that has not ended is stopped here.
         sampling: None for greedy decoding.
         recollection: what earlier stages read and wrote, and which of these texts to add to it; None: nothing.
+        asked: logits to give with every text that begins so; None: none.
 
     Returns:
         One text per prompt, in order.
     """
     if not prompts:
         return []
-    how = _How(max_tokens, batch_size, sampling, recollection)
+    how = _How(max_tokens, batch_size, sampling, recollection, asked)
     if sampling is None:
         distinct = list(dict.fromkeys(prompts))
         if recollection is not None:
@@ -89,6 +100,7 @@ class _How(NamedTuple):
     batch_size: int
     sampling: Sampling | None
     recollection: Recollection | None
+    asked: Asked | None
 
     def of(self, chosen: Sequence[int]) -> _How:
         """The same for some of the prompts."""
@@ -127,7 +139,12 @@ def _batch(student: Student, rows: Sequence[Sequence[int]], how: _How) -> list[D
     here = torch.arange(len(rows), device=student.device)
     is_going = torch.ones_like(here, dtype=torch.bool)
     ends = torch.tensor(student.end_ids, device=student.device)
+    seen: dict[int, tuple[float, ...]] = {}
     for step in range(how.max_tokens):
+        if how.asked is not None and step == len(how.asked.opening):
+            found = state.logits[:, list(how.asked.tokens)].float().tolist()
+            begun = [list(how.asked.opening) == written[row] for row in here.tolist()]
+            seen = {row: tuple(one) for row, one, is_so in zip(here.tolist(), found, begun, strict=True) if is_so}
         if uniforms is None or sampling is None:
             tokens = best_tokens(state.logits)
         else:
@@ -148,8 +165,8 @@ def _batch(student: Student, rows: Sequence[Sequence[int]], how: _How) -> list[D
     _store(state, how.recollection, here, torch.ones_like(is_going), rows, written)
     texts = tokenizer.batch_decode(written, skip_special_tokens=True)
     return [
-        Decoded(text.strip(), len(row), is_stopped=row[-1] not in student.end_ids)
-        for text, row in zip(texts, written, strict=True)
+        Decoded(text.strip(), len(row), is_stopped=row[-1] not in student.end_ids, logits=seen.get(i))
+        for i, (text, row) in enumerate(zip(texts, written, strict=True))
     ]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 
 from tinythinker.core.records import Option, Question
+from tinythinker.generate.decode import Asked, Decoded
 from tinythinker.generate.endings import ending_logps, normalized
 from tinythinker.generate.memory import Memory
 from tinythinker.generate.state import begin
@@ -72,31 +73,69 @@ def _by_letter(
     The student reads the conclusion up to its letter, so one forward pass scores all of them. If two letters start with
     the same token, whole conclusions are scored instead.
     """
-    every = sorted({label for some in labels for label in some})
-    sentences = whole_target_ids(student, [_lettered(label) for label in every])
-    # Conclusions are identical up to the label; a question has at least two labels.
-    width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
-    token_of = {label: sentence[width] for label, sentence in zip(every, sentences, strict=True)}
-    is_one_pass = len(set(token_of.values())) == len(every)
-    opening = sentences[0][:width]
+    letters = _Letters.of(student, labels)
     distinct = dict.fromkeys((prompt, tuple(some)) for prompt, some in zip(prompts, labels, strict=True))
     asked = sorted(distinct, key=lambda one: len(one[0]))
     found: dict[tuple[str, tuple[str, ...]], LabelLogps] = {}
     for start in range(0, len(asked), batch_size):
         some = asked[start : start + batch_size]
         rows = prompt_ids(student, [prompt for prompt, _ in some])
-        if is_one_pass:
-            scores = begin(student, rows.ids, opening, memory).logits.float()
-            by_label = {label: scores[:, token] for label, token in token_of.items()}
+        if letters.is_one_pass:
+            scores = begin(student, rows.ids, letters.opening, memory).logits.float()
+            by_label = {label: scores[:, token] for label, token in letters.token_of.items()}
         else:
-            targets = {label: encode_targets(student, [_lettered(label)] * len(some)) for label in every}
+            targets = {label: encode_targets(student, [_lettered(label)] * len(some)) for label in letters.token_of}
             encoded, model = pad_prompts(student, rows.ids), student.model.eval()
             by_label = {label: target_logps(model, encoded, target).total for label, target in targets.items()}
         for i, key in enumerate(some):
-            scored = torch.stack([by_label[label][i] for label in key[1]])
-            values = torch.log_softmax(scored, dim=0).tolist()
-            found[key] = LabelLogps(dict(zip(key[1], values, strict=True)), rows.is_cut[i])
+            found[key] = _normalized(key[1], torch.stack([by_label[label][i] for label in key[1]]), rows.is_cut[i])
     return [found[prompt, tuple(some)] for prompt, some in zip(prompts, labels, strict=True)]
+
+
+class _Letters(NamedTuple):
+    """Where conclusions that are equal but for their letter part."""
+
+    opening: list[int]
+    """Tokens of a conclusion up to its letter."""
+    token_of: dict[str, int]
+    """The token after them, by label."""
+
+    @classmethod
+    def of(cls, student: Student, labels: Iterable[Sequence[str]]) -> _Letters:
+        """For all labels of some questions; a question has at least two."""
+        every = sorted({label for some in labels for label in some})
+        sentences = whole_target_ids(student, [_lettered(label) for label in every])
+        width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
+        return cls(sentences[0][:width], {label: row[width] for label, row in zip(every, sentences, strict=True)})
+
+    @property
+    def is_one_pass(self) -> bool:
+        """Does one token tell all labels apart?"""
+        return len(set(self.token_of.values())) == len(self.token_of)
+
+
+def _normalized(labels: Sequence[str], scores: torch.Tensor, is_cut: bool) -> LabelLogps:
+    """Scores of the labels, shape (labels,), nats up to a constant."""
+    return LabelLogps(dict(zip(labels, torch.log_softmax(scores, dim=0).tolist(), strict=True)), is_cut)
+
+
+def asked_of(student: Student, questions: Sequence[Question]) -> Asked | None:
+    """The logits that score the labels while an answer is written; None: whole answers must be scored."""
+    if student.recipe.template.form != "letter":
+        return None
+    letters = _Letters.of(student, [one.labels for one in questions])
+    return Asked(letters.opening, list(letters.token_of.values())) if letters.is_one_pass else None
+
+
+def read_logps(texts: Sequence[Decoded], questions: Sequence[Question]) -> list[LabelLogps | None]:
+    """Scores of the labels from texts written with `asked_of`; None where a text begins in another way."""
+    every = sorted({label for one in questions for label in one.labels})
+    found: list[LabelLogps | None] = []
+    for text, question in zip(texts, questions, strict=True):
+        by_label = dict(zip(every, text.logits or (), strict=False))
+        scores = torch.tensor([by_label[label] for label in question.labels]) if by_label else None
+        found.append(None if scores is None else _normalized(question.labels, scores, text.is_cut))
+    return found
 
 
 def _lettered(label: str) -> str:

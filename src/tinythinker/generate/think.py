@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from tinythinker.core.records import Chain, Question, Stage
 from tinythinker.core.seeds import derive_seed
@@ -203,19 +203,22 @@ def _with_analyses(draft: Draft, texts: Sequence[Decoded]) -> Draft:
 def conclude(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], *, score: bool) -> list[Chain]:
     """A chain from every draft: the conclusion written or, if constrained, the most likely option."""
     prompts = [recipe.template.summarize_prompt(draft.question, draft.recall, draft.analyses or ()) for draft in drafts]
-    is_constrained = recipe.generate.answer == "constrained"
+    questions, template = [draft.question for draft in drafts], recipe.template
+    if recipe.generate.answer == "constrained":
+        known = writer.score_labels(prompts, questions)
+        chosen = [_likeliest(template, *both) for both in zip(drafts, known, strict=True)]
+        return [_chain(*parts) for parts in zip(drafts, chosen, known, strict=True)]
+    limit = recipe.generate.max_conclusion_tokens
     scores: Sequence[LabelLogps | None] = [None] * len(drafts)
-    if score or is_constrained:
-        scores = writer.score_labels(prompts, [draft.question for draft in drafts])
-    if is_constrained:
-        ended = [
-            _likeliest(recipe.template, *both) for both in zip(drafts, cast(Sequence[LabelLogps], scores), strict=True)
-        ]
+    if score:
+        both = writer.write_and_score(prompts, questions, limit)
+        texts, scores = [text for text, _ in both], [one for _, one in both]
     else:
-        ended = [
-            Ended(text, recipe.template.read_conclusion(draft.question, text.text))
-            for draft, text in zip(drafts, writer.write(prompts, recipe.generate.max_conclusion_tokens), strict=True)
-        ]
+        texts = writer.write(prompts, limit)
+    ended = [
+        Ended(text, template.read_conclusion(question, text.text))
+        for text, question in zip(texts, questions, strict=True)
+    ]
     return [_chain(*parts) for parts in zip(drafts, ended, scores, strict=True)]
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tinythinker.core.records import Question
 from tinythinker.generate.decode import Decoded, Recollection, Sampling, decode
-from tinythinker.generate.label_logps import LabelLogps, label_logps
+from tinythinker.generate.label_logps import LabelLogps, asked_of, label_logps, read_logps
 from tinythinker.generate.memory import Memory
 from tinythinker.student.precision import decoding
 from tinythinker.student.student import Student
@@ -41,6 +41,11 @@ class Writer(Protocol):
 
     def score_labels(self, prompts: Sequence[str], questions: Sequence[Question]) -> list[LabelLogps]:
         """How likely each option of its question is as the answer to a prompt, one per prompt, in order."""
+
+    def write_and_score(
+        self, prompts: Sequence[str], questions: Sequence[Question], max_tokens: int
+    ) -> list[tuple[Decoded, LabelLogps]]:
+        """Both the greedy text of `write` and the scores of `score_labels`, one per prompt, in order."""
 
 
 class StudentWriter:
@@ -83,3 +88,21 @@ class StudentWriter:
     def score_labels(self, prompts: Sequence[str], questions: Sequence[Question]) -> list[LabelLogps]:
         """See `Writer.score_labels`."""
         return label_logps(self._student, prompts, questions, batch_size=self._batch_size, memory=self._memory)
+
+    def write_and_score(
+        self, prompts: Sequence[str], questions: Sequence[Question], max_tokens: int
+    ) -> list[tuple[Decoded, LabelLogps]]:
+        """See `Writer.write_and_score`. A text that begins as an answer does is scored while it is written."""
+        recollection = None if self._memory is None else Recollection(self._memory, [False] * len(prompts))
+        texts = decode(
+            self._student,
+            prompts,
+            max_tokens=max_tokens,
+            batch_size=self._batch_size,
+            recollection=recollection,
+            asked=asked_of(self._student, questions),
+        )
+        scores = read_logps(texts, questions)
+        rest = [i for i, one in enumerate(scores) if one is None]
+        left = iter(self.score_labels([prompts[i] for i in rest], [questions[i] for i in rest]) if rest else ())
+        return [(text, next(left) if one is None else one) for text, one in zip(texts, scores, strict=True)]
