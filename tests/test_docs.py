@@ -73,6 +73,12 @@ def test_prose_wraps_at_100(path: Path) -> None:
     assert long == []
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_command_over_several_lines_can_be_copied(path: Path) -> None:
+    broken = [line for line in read(path).splitlines() if re.match(r"    .*\\ +\S", line)]
+    assert not broken, "a backslash goes on only at the end of a line"
+
+
 def test_the_readme_is_an_invitation() -> None:
     assert len(read(ROOT / "README.md").split("\n")) <= 150
 
