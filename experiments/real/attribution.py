@@ -9,6 +9,7 @@ with the scores of both ways added.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinythinker.core.records import Question
@@ -50,7 +51,7 @@ def main(run: RunDirectory, ecqa: Path) -> None:
         print(f"- {question.stem} [{gold}] {recall} | teacher: {told.get(question.id)}")
 
 
-def scores(student: Student, questions: list[Question], recalls: list[str | None]) -> list[list[float]]:
+def scores(student: Student, questions: Sequence[Question], recalls: list[str | None]) -> list[list[float]]:
     template = student.recipe.template
     prompts = [template.summarize_prompt(q, recall, ()) for q, recall in zip(questions, recalls, strict=True)]
     texts = [[template.conclusion(q, label) for label in q.labels] for q in questions]
@@ -58,7 +59,7 @@ def scores(student: Student, questions: list[Question], recalls: list[str | None
     return [normalized(some, student.recipe.normalize) for some in made]
 
 
-def print_share(name: str, questions: list[Question], found: list[list[float]]) -> None:
+def print_share(name: str, questions: Sequence[Question], found: list[list[float]]) -> None:
     right = sum(q.labels[some.index(max(some))] == q.gold for q, some in zip(questions, found, strict=True))
     share = wilson(right, len(questions))
     print(f"{name}: {share.share:.1%} ({share.low:.1%} to {share.high:.1%}, n = {len(questions)})", flush=True)

@@ -357,7 +357,7 @@ def _is_done(run: RunDirectory, folder: TrainingFolder) -> bool:
     return folder.is_finished
 
 
-def _taught(run: RunDirectory) -> tuple[list[Question], list[Rationale]]:
+def _taught(run: RunDirectory) -> tuple[Sequence[Question], Sequence[Rationale]]:
     """The training questions and their rationales, once they and the validation questions are known to be whole."""
     run.confirm(*(file for file in run.final("teach") if file not in (run.questions("test"), run.rejected)))
     read_questions(run, "valid")
@@ -613,7 +613,7 @@ def probe(
     return found
 
 
-def _some(questions: list[Question], count: int | None, seed: int) -> list[Question]:
+def _some(questions: Sequence[Question], count: int | None, seed: int) -> Sequence[Question]:
     if count is None or count >= len(questions):
         return questions
     chosen = stream(seed, "probe", "questions").permutation(len(questions))[:count]

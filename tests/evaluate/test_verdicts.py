@@ -29,5 +29,5 @@ def test_self_consistency_keeps_every_chain_and_its_likelihood() -> None:
 def test_one_verdict_per_question_is_written_to_disk(tmp_path: Path) -> None:
     file = tmp_path / "phase-1.test.greedy.jsonl"
     made = write_verdicts(file, tiny_student(), QUESTIONS, EvaluateSettings(), 0, None)
-    assert read_records(file, Verdict) == made
+    assert read_records(file, Verdict) == list(made)
     assert [verdict.question_id for verdict in made] == ["q0", "q1", "q2"]

@@ -54,7 +54,7 @@ def test_a_part_of_the_rationales_is_refused(run: RunDirectory) -> None:
 
 def test_a_rationale_of_no_training_question_is_refused(run: RunDirectory) -> None:
     questions = read_questions(run, "train")
-    explained = questions[:1] + [question for question in questions if question.id not in run.rationales.read_text()]
+    explained = [questions[0], *(question for question in questions if question.id not in run.rationales.read_text())]
     with pytest.raises(DataError, match="found a rationale of question 'storeroom-train-"):
         read_taught(run, explained)
 

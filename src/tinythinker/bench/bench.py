@@ -33,7 +33,7 @@ from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.reflect.objective import pair_pieces
 from tinythinker.reflect.reference import reference_scores
 from tinythinker.reflect.rounds import train_round
-from tinythinker.reflect.sample import Sampler, make_pairs
+from tinythinker.reflect.sample import Recalled, Sampler, make_pairs
 from tinythinker.student.student import Student
 from tinythinker.train.loop import fit
 
@@ -360,7 +360,9 @@ def _round_product(work: Work, student: Student) -> Done:
             sampled.extend(read_records(root.chains, Chain))
             if "analyze" in work.reflect.stages:
                 # Which recalls get chosen is random, so both sides take the same given ones.
-                continued.extend(chain for chains in sampler.analyses(work.recalled) for chain in chains)
+                asked = [question for question, _ in work.recalled]
+                recalls = [Recalled(place, recall) for place, (_, recall) in enumerate(work.recalled)]
+                continued.extend(chain for chains in sampler.analyses(asked, recalls) for chain in chains)
             train_round(root, student, None, work.pairs, lambda _: 0.0, settings, 0)
             return sum(chain.count_tokens for chain in (*sampled, *continued)) + _stepped(root).tokens
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,16 +101,16 @@ class Work:
         )
 
     @cached_property
-    def _every_question(self) -> list[Question]:
+    def _every_question(self) -> Sequence[Question]:
         return read_questions(self.run, "train")
 
     @cached_property
-    def rationales(self) -> list[Rationale]:
+    def rationales(self) -> Sequence[Rationale]:
         """The teacher's rationales."""
         return read_taught(self.run, self._every_question)
 
     @cached_property
-    def train(self) -> list[Question]:
+    def train(self) -> Sequence[Question]:
         """Questions to sample on."""
         return self._every_question[: self.size.questions]
 
@@ -120,7 +121,7 @@ class Work:
         return [(question, first[question.id]) for question in self.train if question.id in first]
 
     @cached_property
-    def test(self) -> list[Question]:
+    def test(self) -> Sequence[Question]:
         """Questions to answer."""
         return read_questions(self.run, "test")[: self.size.questions]
 

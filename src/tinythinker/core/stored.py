@@ -17,6 +17,9 @@ from tinythinker.core.records import Record
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
+_TOGETHER = 512
+"""Picked items that are in memory at once while all of them pass by."""
+
 
 class OnDemand(Sequence[T]):
     """A sequence whose items are made or read when they are needed; a subclass says how many and which."""
@@ -89,7 +92,8 @@ class Picked(OnDemand[T]):
         return len(self._places)
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self.take(range(len(self))))
+        for start in range(0, len(self), _TOGETHER):
+            yield from self.take(range(start, min(start + _TOGETHER, len(self))))
 
     def _at(self, place: int) -> T:
         return self._items[self._places[place]]

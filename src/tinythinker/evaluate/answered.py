@@ -69,7 +69,7 @@ def refuse_misfits(file: Path, questions: Sequence[Question], verdicts: Sequence
     raise DataError(f"{file}: found {found}, expected {wanted}; {_WHICH}")
 
 
-def read_asked(run: RunDirectory, split: str) -> list[Question]:
+def read_asked(run: RunDirectory, split: str) -> Sequence[Question]:
     """The questions of a split, among which must be all that have been answered already.
 
     Raises:

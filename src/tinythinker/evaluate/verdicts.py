@@ -8,7 +8,7 @@ from pathlib import Path
 from tinythinker.core import ranks
 from tinythinker.core.records import Chain, Question, Stage, Verdict
 from tinythinker.core.seeds import derive_seed
-from tinythinker.core.stored import complete
+from tinythinker.core.stored import Stored, complete
 from tinythinker.evaluate.answered import fits
 from tinythinker.evaluate.score import judge
 from tinythinker.generate.think import Draws, Thought, think
@@ -54,8 +54,8 @@ def write_verdicts(
     settings: EvaluateSettings,
     seed: int,
     facts: Facts | None,
-) -> list[Verdict]:
-    """All verdicts of a file; questions without a verdict in it are answered and added first.
+) -> Stored[Verdict]:
+    """All verdicts of a file, which stay there; questions without a verdict in it are answered and added first.
 
     Raises:
         DataError: the file holds other verdicts, which are left as they are.
@@ -65,7 +65,7 @@ def write_verdicts(
         return answer_all(student, some, settings, seed, facts)
 
     chunk = max(1, CHUNK // settings.votes)
-    return list(complete(file, Verdict, questions, work, fits=fits, chunk=chunk, name=f"evaluate {file.stem}"))
+    return complete(file, Verdict, questions, work, fits=fits, chunk=chunk, name=f"evaluate {file.stem}")
 
 
 def greedy_accuracy(student: Student, questions: Sequence[Question]) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from tinythinker.core import ranks
 from tinythinker.core.files import read_record, whole_file, write_record
@@ -16,7 +17,7 @@ from tinythinker.core.progress import say
 from tinythinker.core.records import Chain, PreferencePair, Question, Rationale, Stage
 from tinythinker.core.run import RoundFolder
 from tinythinker.core.seeds import stream
-from tinythinker.core.stored import OnDemand, Stored, complete
+from tinythinker.core.stored import OnDemand, Stored, complete, pick
 from tinythinker.core.text import finished
 from tinythinker.generate.think import Draws, Thought, think
 from tinythinker.reflect.given import read_pairs
@@ -79,15 +80,9 @@ class Sampler:
         added = Grouped(self._sample(self.folder.more_chains, thoughts, Stage.RECALL), extra)
         return Joined(chains, added)
 
-    def analyses(self, recalled: Sequence[tuple[Question, str | None]]) -> Sequence[Sequence[Chain]]:
-        """Chains with sampled analyses, by question and recall."""
-        # A question's chains are numbered across all its recalls, so that no two share a random stream.
-        numbers: dict[str, int] = defaultdict(int)
-        thoughts = []
-        for question, recall in recalled:
-            for _ in range(self.count):
-                thoughts.append(Thought(question, numbers[question.id], recall))
-                numbers[question.id] += 1
+    def analyses(self, questions: Sequence[Question], recalled: Sequence[Recalled]) -> Sequence[Sequence[Chain]]:
+        """Chains with sampled analyses, by recall; those of one question follow each other."""
+        thoughts = Continued(questions, recalled, self.count)
         chains = self._sample(self.folder.analyze_chains, thoughts, Stage.ANALYZE)
         return Grouped(chains, [self.count] * len(recalled))
 
@@ -123,6 +118,34 @@ class Drawn(OnDemand[Thought]):
     def _at(self, place: int) -> Thought:
         question, sample = divmod(place, self._count)
         return Thought(self._questions[question], sample)
+
+
+class Recalled(NamedTuple):
+    """A recall under which analyses are drawn."""
+
+    place: int
+    """Of its question."""
+    recall: str | None
+
+
+class Continued(OnDemand[Thought]):
+    """The same number of thoughts on each recall; each is made when it is needed.
+
+    A question's thoughts are numbered across all its recalls, so that no two share a random stream.
+    """
+
+    def __init__(self, questions: Sequence[Question], recalled: Sequence[Recalled], count: int) -> None:
+        self._questions, self._recalled, self._count = questions, recalled, count
+        first: dict[int, int] = {}
+        self._first = array("q", (first.setdefault(one.place, i) for i, one in enumerate(recalled)))
+
+    def __len__(self) -> int:
+        return len(self._recalled) * self._count
+
+    def _at(self, place: int) -> Thought:
+        i, sample = divmod(place, self._count)
+        one = self._recalled[i]
+        return Thought(self._questions[one.place], (i - self._first[i]) * self._count + sample, one.recall)
 
 
 class Grouped(OnDemand[Sequence[Chain]]):
@@ -164,9 +187,10 @@ class Joined(OnDemand[Sequence[Chain]]):
         return [*self._first[place], *self._more[place]]
 
 
-def draw_questions(questions: Sequence[Question], settings: ReflectSettings, seed: int) -> list[Question]:
+def draw_questions(questions: Sequence[Question], settings: ReflectSettings, seed: int) -> Sequence[Question]:
     """The questions of one round: all with a known gold label, or a seeded draw of them, in order."""
-    return draw([question for question in questions if question.gold is not None], settings.questions, seed, "round")
+    known = [place for place, question in enumerate(questions) if question.gold is not None]
+    return draw(pick(questions, known), settings.questions, seed, "round")
 
 
 def make_pairs(
@@ -205,8 +229,18 @@ def _distinct(pairs: Iterable[PreferencePair]) -> Iterator[PreferencePair]:
             yield pair
 
 
-Under = tuple[Question, str | None, Sequence[Backup]]
-"""A question with a recall under which analyses are drawn, and what may stand in for them."""
+class Explained:
+    """A question's rationales by its id; they stay where they are until they are needed."""
+
+    def __init__(self, rationales: Sequence[Rationale]) -> None:
+        self._rationales = rationales
+        self._places: dict[str, array[int]] = {}
+        for place, rationale in enumerate(rationales):
+            self._places.setdefault(rationale.question_id, array("l")).append(place)
+
+    def of(self, question: Question) -> Sequence[Rationale]:
+        """The rationales of a question, in their order; empty if it has none."""
+        return pick(self._rationales, self._places.get(question.id, ()))[:]
 
 
 def _sample_pairs(
@@ -218,28 +252,27 @@ def _sample_pairs(
     settings = sampler.settings
     asked = draw_questions(questions, settings, sampler.seed)
     stages = PLANS[sampler.student.recipe.stages.plan]
-    given: dict[str, list[Rationale]] = defaultdict(list)
-    for rationale in rationales:
-        given[rationale.question_id].append(rationale)
+    given = Explained(rationales)
     made: list[Iterable[PreferencePair]] = []
     sampled: list[Sequence[Sequence[Chain]]] = []
     answers_are_paired = "summarize" in settings.stages
     draws_analyses = Stage.ANALYZE in stages and (
         "analyze" in settings.stages or (answers_are_paired and Stage.RECALL not in stages)
     )
-    under: list[Under] = [(question, None, ()) for question in asked] if draws_analyses else []
+    under = [Recalled(place, None) for place in range(len(asked))] if draws_analyses else []
+    recalls: Sequence[Sequence[Chain]] | None = None
     if Stage.RECALL in stages:
-        chains = sampler.recalls(asked)
-        sampled.append(chains)
+        recalls = sampler.recalls(asked)
+        sampled.append(recalls)
         if draws_analyses:
-            under = list(_under(sampler, asked, chains, given))
+            under = list(_under(sampler, asked, recalls, given))
         if "recall" in settings.stages:
-            made.append(pair for own in _pairs_of_recalls(sampler, asked, chains, given) for pair in own)
+            made.append(pair for own in _pairs_of_recalls(sampler, asked, recalls, given) for pair in own)
     if draws_analyses:
-        chains = sampler.analyses([(question, recall) for question, recall, _ in under])
+        chains = sampler.analyses(asked, under)
         sampled.append(chains)
         if "analyze" in settings.stages:
-            made.append(_pairs_of_analyses(sampler, under, chains))
+            made.append(_pairs_of_analyses(sampler, asked, under, chains, recalls, given))
     if answers_are_paired:
         made.append(_pairs_of_answers(sampler, asked, sampled[0]))
     counts = _store(sampler, len(asked), sampled, chain.from_iterable(made), earlier)
@@ -261,14 +294,12 @@ def _under(
     sampler: Sampler,
     asked: Sequence[Question],
     chains: Sequence[Sequence[Chain]],
-    given: Mapping[str, Sequence[Rationale]],
-) -> Iterator[Under]:
-    settings = sampler.settings
+    given: Explained,
+) -> Iterator[Recalled]:
     pairs = _pairs_of_recalls(sampler, asked, chains, given)
-    for question, some, own in zip(asked, chains, pairs, strict=True):
-        for recall in _recalls_to_analyze(settings, question, some, own):
-            backups = _backups(recall, some, given.get(question.id, ())) if settings.fallback else ()
-            yield question, recall, backups
+    for place, (question, some, own) in enumerate(zip(asked, chains, pairs, strict=True)):
+        for recall in _recalls_to_analyze(sampler.settings, question, some, own):
+            yield Recalled(place, recall)
 
 
 def _take_pairs(sampler: Sampler, given: Sequence[PreferencePair], earlier: Sequence[PreferencePair]) -> None:
@@ -380,28 +411,40 @@ def _pairs_of_recalls(
     sampler: Sampler,
     questions: Sequence[Question],
     chains: Sequence[Sequence[Chain]],
-    rationales: Mapping[str, Sequence[Rationale]],
+    given: Explained,
 ) -> Iterator[list[PreferencePair]]:
     """Recall pairs, by question.
 
     Args:
         chains: by question.
-        rationales: of each question, by its id.
     """
     template, settings = sampler.student.recipe.template, sampler.settings
     is_over_all = PREFERENCE_LOSSES[settings.loss].is_over_all
     for question, some in zip(questions, chains, strict=True):
         rng = stream(sampler.seed, "pairs", "recall", question.id)
-        known = [rationale.recall for rationale in rationales.get(question.id, ())]
+        known = [rationale.recall for rationale in given.of(question)]
         yield recall_pairs(question, some, known, template, rng, on_policy=settings.on_policy, is_over_all=is_over_all)
 
 
 def _pairs_of_analyses(
-    sampler: Sampler, asked: Sequence[Under], chains: Sequence[Sequence[Chain]]
+    sampler: Sampler,
+    asked: Sequence[Question],
+    under: Sequence[Recalled],
+    chains: Sequence[Sequence[Chain]],
+    recalls: Sequence[Sequence[Chain]] | None,
+    given: Explained,
 ) -> Iterator[PreferencePair]:
-    """Analyze pairs; the chains are those drawn under each recall."""
+    """Analyze pairs.
+
+    Args:
+        chains: those drawn under each recall.
+        recalls: those with a sampled recall, by question; None: the plan has no recall.
+    """
     template = sampler.student.recipe.template
     is_over_all = PREFERENCE_LOSSES[sampler.settings.loss].is_over_all
-    for i, ((question, _, backups), some) in enumerate(zip(asked, chains, strict=True)):
+    for i, ((place, recall), some) in enumerate(zip(under, chains, strict=True)):
+        question, backups = asked[place], list[Backup]()
+        if sampler.settings.fallback and recall is not None and recalls is not None:
+            backups = _backups(recall, recalls[place], given.of(question))
         rng = stream(sampler.seed, "pairs", "analyze", question.id, i)
         yield from analyze_pairs(question, some, template, rng, backups, is_over_all=is_over_all)

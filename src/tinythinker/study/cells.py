@@ -215,8 +215,8 @@ def _budget(grid: Grid, place: Place, run: RunDirectory) -> tuple[str, ...]:
 class Data(NamedTuple):
     """The questions and rationales that phase 1 trains on."""
 
-    questions: list[Question]
-    rationales: list[Rationale]
+    questions: Sequence[Question]
+    rationales: Sequence[Rationale]
 
 
 class Spender:

@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 from tinythinker.core.errors import DataError, expected
 from tinythinker.core.records import Question
 from tinythinker.core.seeds import stream
+from tinythinker.core.stored import pick
 
 
-def draw(questions: Sequence[Question], limit: int | None, seed: int, name: str) -> list[Question]:
-    """A seeded draw of at most `limit` questions, in their own order.
+def draw(questions: Sequence[Question], limit: int | None, seed: int, name: str) -> Sequence[Question]:
+    """A seeded draw of at most `limit` questions, in their own order; they stay on disk if they are there.
 
     Args:
         limit: None keeps all.
         name: of the random stream.
     """
     if limit is None or limit >= len(questions):
-        return list(questions)
+        return questions
     kept = stream(seed, "limit", name).permutation(len(questions))[:limit]
-    return [questions[i] for i in sorted(kept)]
+    return pick(questions, sorted(map(int, kept)))
 
 
 def divide(questions: Sequence[Question], shares: Mapping[str, int], seed: int) -> dict[str, list[Question]]:

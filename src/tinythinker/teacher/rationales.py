@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import Json, describe, read_objects, write_records
 from tinythinker.core.records import Question, Rationale, Record
+from tinythinker.core.stored import Picked, Stored
 
 
 class Header(Record):
@@ -71,12 +72,23 @@ def read_rationales(path: Path) -> tuple[Header | None, list[Rationale]]:
     """
     headers: list[Header] = []
     rationales: list[Rationale] = []
+    for _, one in _lines(path):
+        if isinstance(one, Header):
+            headers.append(one)
+        else:
+            rationales.append(one)
+    return (headers[0] if headers else None), rationales
+
+
+def stored_rationales(path: Path) -> Sequence[Rationale]:
+    """The rationales of a file, each read again when it is needed. Raises DataError, as `read_rationales` does."""
+    return Picked(Stored(path, Rationale), [line - 1 for line, one in _lines(path) if isinstance(one, Rationale)])
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Header | Rationale]]:
+    """Every line with its number."""
     for number, value in read_objects(path):
         try:
-            if "kind" in value:
-                headers.append(Header.model_validate(value))
-            else:
-                rationales.append(Rationale.model_validate(value))
+            yield number, (Header if "kind" in value else Rationale).model_validate(value)
         except ValidationError as error:
             raise DataError(f"{path}:{number}: {describe(error)}") from None
-    return (headers[0] if headers else None), rationales

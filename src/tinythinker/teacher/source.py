@@ -58,7 +58,7 @@ class Given:
     """The header of a file that these were taken from."""
 
 
-def to_explain(settings: RunSettings, train: Sequence[Question]) -> list[Question]:
+def to_explain(settings: RunSettings, train: Sequence[Question]) -> Sequence[Question]:
     """The training questions that the teacher explains: all, or a seeded draw of them (`teacher.annotated`)."""
     return draw(train, max(1, round(settings.teacher.annotated * len(train))), settings.seed, "annotated")
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinythinker.core.errors import DataError
-from tinythinker.core.files import read_records
 from tinythinker.core.records import Question, Rationale
 from tinythinker.core.run import RunDirectory
+from tinythinker.core.stored import Stored
 from tinythinker.teacher.quality import read_quality
-from tinythinker.teacher.rationales import read_rationales
+from tinythinker.teacher.rationales import stored_rationales
 
 RESTORE = "restore it, or delete it and call `teach` again with the run's settings, which makes the same file"
 """What to do about a damaged file of `teach`."""
 
 
-def read_questions(run: RunDirectory, split: str) -> list[Question]:
-    """The questions of a split.
+def read_questions(run: RunDirectory, split: str) -> Sequence[Question]:
+    """The questions of a split, which stay on disk until they are needed.
 
     Raises:
         DataError: `teach` is not finished, or the file is not the one that it wrote.
@@ -25,7 +25,7 @@ def read_questions(run: RunDirectory, split: str) -> list[Question]:
         raise DataError(f"{run.root}: found no finished `teach`, expected one; run `tinythinker teach` first")
     file = run.questions(split)
     run.refuse_damage(file)
-    questions = read_records(file, Question)
+    questions = Stored(file, Question)
     # A run of an older version does not know what its files held, only how many training questions there were.
     count = len({question.id for question in questions})
     wanted = read_quality(run.quality).questions if split == "train" else len(questions)
@@ -35,14 +35,14 @@ def read_questions(run: RunDirectory, split: str) -> list[Question]:
     return questions
 
 
-def read_taught(run: RunDirectory, questions: Sequence[Question]) -> list[Rationale]:
-    """The rationales that fit the training questions.
+def read_taught(run: RunDirectory, questions: Sequence[Question]) -> Sequence[Rationale]:
+    """The rationales that fit the training questions, which stay on disk until they are needed.
 
     Raises:
         DataError: the file is not the one that `teach` wrote, or explains a question that is not there.
     """
     run.refuse_damage(run.rationales)
-    rationales = read_rationales(run.rationales)[1]
+    rationales = stored_rationales(run.rationales)
     known, wanted = {question.id for question in questions}, read_quality(run.quality).rationales
     foreign = [rationale.question_id for rationale in rationales if rationale.question_id not in known]
     if foreign or len(rationales) != wanted:
