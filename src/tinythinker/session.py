@@ -21,7 +21,7 @@ from tinythinker.core import ranks
 from tinythinker.core.conditions import conditions_now
 from tinythinker.core.errors import DataError, SettingsError, TinyThinkerError, expected
 from tinythinker.core.files import resolved
-from tinythinker.core.progress import say
+from tinythinker.core.progress import say, say_once
 from tinythinker.core.records import Question, Rationale, Verdict
 from tinythinker.core.run import VERBS, RunDirectory, TrainingFolder, differences, last_student, run_around
 from tinythinker.core.seeds import stream
@@ -144,7 +144,7 @@ def start(
             for line in questions.about if for_run else ():
                 say(line)
             if followed := preset_of_student(settings):
-                say(f"student {settings.student.name}: a causal model, so its preset sets {' '.join(followed)}")
+                say_once(f"student {settings.student.name}: a causal model, so its preset sets {' '.join(followed)}")
             refuse_unready_teacher(settings, questions, run)
         if for_run:
             refuse_unready(settings)

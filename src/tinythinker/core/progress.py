@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import timedelta
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,12 @@ def say(text: str) -> None:
     """Tell the user something on stderr, once for all processes; secrets in addresses are masked."""
     if ranks.is_first():
         print(without_secrets(text), file=sys.stderr, flush=True)
+
+
+@cache
+def say_once(text: str) -> None:
+    """`say`, the first time that a process has this to say: a study would repeat it for every cell."""
+    say(text)
 
 
 class Progress:
