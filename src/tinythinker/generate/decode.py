@@ -32,10 +32,10 @@ class Decoded:
     is_stopped: bool = False
     """Did it reach its token limit without ending?"""
     logits: tuple[float, ...] | None = None
-    """Of the tokens in `Asked`; None: nothing was asked, or the text begins in another way."""
+    """Of the tokens in `Watched`; None: nothing was asked, or the text begins in another way."""
 
 
-class Asked(NamedTuple):
+class Watched(NamedTuple):
     """Tokens whose logits are wanted where a text has begun with `opening`."""
 
     opening: Sequence[int]
@@ -67,7 +67,7 @@ def decode(
     batch_size: int,
     sampling: Sampling | None = None,
     recollection: Recollection | None = None,
-    asked: Asked | None = None,
+    watched: Watched | None = None,
 ) -> list[Decoded]:
     """The student's continuation of every prompt; greedy decoding runs equal prompts only once.
 
@@ -75,14 +75,14 @@ def decode(
         max_tokens: a text that has not ended is stopped here.
         sampling: None for greedy decoding.
         recollection: what earlier stages read and wrote, and which of these texts to add to it; None: nothing.
-        asked: logits to give with every text that begins so; None: none.
+        watched: logits to give with every text that begins so; None: none.
 
     Returns:
         One text per prompt, in order.
     """
     if not prompts:
         return []
-    how = _How(max_tokens, batch_size, sampling, recollection, asked)
+    how = _How(max_tokens, batch_size, sampling, recollection, watched)
     if sampling is None:
         distinct = list(dict.fromkeys(prompts))
         if recollection is not None:
@@ -100,7 +100,7 @@ class _How(NamedTuple):
     batch_size: int
     sampling: Sampling | None
     recollection: Recollection | None
-    asked: Asked | None
+    watched: Watched | None
 
     def of(self, chosen: Sequence[int]) -> _How:
         """The same for some of the prompts."""
@@ -141,9 +141,9 @@ def _batch(student: Student, rows: Sequence[Sequence[int]], how: _How) -> list[D
     ends = torch.tensor(student.end_ids, device=student.device)
     seen: dict[int, tuple[float, ...]] = {}
     for step in range(how.max_tokens):
-        if how.asked is not None and step == len(how.asked.opening):
-            found = state.logits[:, list(how.asked.tokens)].float().tolist()
-            begun = [list(how.asked.opening) == written[row] for row in here.tolist()]
+        if how.watched is not None and step == len(how.watched.opening):
+            found = state.logits[:, list(how.watched.tokens)].float().tolist()
+            begun = [list(how.watched.opening) == written[row] for row in here.tolist()]
             seen = {row: tuple(one) for row, one, is_so in zip(here.tolist(), found, begun, strict=True) if is_so}
         if uniforms is None or sampling is None:
             tokens = best_tokens(state.logits)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from tinythinker.core.records import Option, Question
-from tinythinker.generate.decode import Asked, Decoded
+from tinythinker.generate.decode import Decoded, Watched
 from tinythinker.generate.endings import ending_logps, normalized
 from tinythinker.generate.memory import Memory
 from tinythinker.generate.state import begin
@@ -119,16 +119,16 @@ def _normalized(labels: Sequence[str], scores: torch.Tensor, is_cut: bool) -> La
     return LabelLogps(dict(zip(labels, torch.log_softmax(scores, dim=0).tolist(), strict=True)), is_cut)
 
 
-def asked_of(student: Student, questions: Sequence[Question]) -> Asked | None:
+def watched_of(student: Student, questions: Sequence[Question]) -> Watched | None:
     """The logits that score the labels while an answer is written; None: whole answers must be scored."""
     if student.recipe.template.form != "letter":
         return None
     letters = _Letters.of(student, [one.labels for one in questions])
-    return Asked(letters.opening, list(letters.token_of.values())) if letters.is_one_pass else None
+    return Watched(letters.opening, list(letters.token_of.values())) if letters.is_one_pass else None
 
 
 def read_logps(texts: Sequence[Decoded], questions: Sequence[Question]) -> list[LabelLogps | None]:
-    """Scores of the labels from texts written with `asked_of`; None where a text begins in another way."""
+    """Scores of the labels from texts written with `watched_of`; None where a text begins in another way."""
     every = sorted({label for one in questions for label in one.labels})
     found: list[LabelLogps | None] = []
     for text, question in zip(texts, questions, strict=True):

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tinythinker.core.records import Question
 from tinythinker.generate.decode import Decoded, Recollection, Sampling, decode
-from tinythinker.generate.label_logps import LabelLogps, asked_of, label_logps, read_logps
+from tinythinker.generate.label_logps import LabelLogps, label_logps, read_logps, watched_of
 from tinythinker.generate.memory import Memory
 from tinythinker.student.precision import decoding
 from tinythinker.student.student import Student
@@ -100,7 +100,7 @@ class StudentWriter:
             max_tokens=max_tokens,
             batch_size=self._batch_size,
             recollection=recollection,
-            asked=asked_of(self._student, questions),
+            watched=watched_of(self._student, questions),
         )
         scores = read_logps(texts, questions)
         rest = [i for i, one in enumerate(scores) if one is None]
