@@ -375,6 +375,19 @@ def test_a_pairs_file_that_is_missing_is_found_out_before_anything_else(run: Run
         api.reflect(run, "reflect.pairs=absent.jsonl")
 
 
+def test_a_student_of_labels_alone_learns_from_pairs_of_its_answers(tmp_path: Path) -> None:
+    run = api.start("storeroom", tmp_path / "run", *TINY, "stages.plan=summarize", "reflect.stages=[summarize]")
+    api.teach(run)
+    api.train(run)
+    api.reflect(run, "reflect.rounds=1", "reflect.rollback=false")
+    chains = read_records(run.round(1).chains, Chain)
+    pairs = read_records(run.round(1).pairs, PreferencePair)
+    assert [(chain.sample, chain.recall, chain.analyses) for chain in chains] == [(0, None, ())] * 6
+    assert [pair.question_id for pair in pairs] == [chain.question_id for chain in chains]
+    assert {pair.stage for pair in pairs} == {Stage.SUMMARIZE}
+    assert run.round(1).is_finished
+
+
 def test_the_official_way_of_a_round_runs_and_says_what_it_trained_on(run: RunDirectory) -> None:
     official = ("interval=auto", "epoch=cycle", "nll=batch", "analyze_under=paired", "fallback=true", "epochs=2")
     api.reflect(run, "reflect.rounds=1", *(f"reflect.{one}" for one in official), "reflect.max_steps=null")

@@ -27,8 +27,7 @@ def refuse_reflection_on_nothing(settings: RunSettings) -> None:
     if reflect.pairs is not None:
         read_pairs(reflect.pairs)
         return
-    reasons = set(PLANS[plan]) & {Stage.RECALL, Stage.ANALYZE}
-    if not reasons or not set(PLANS[plan]) & set(reflect.stages):
+    if not set(PLANS[plan]) & set(reflect.stages):
         wanted = f"a stage that stages.plan={plan} has, or reflect.rounds=0"
         raise SettingsError(expected("reflect.stages", list(reflect.stages), wanted))
     if Stage.RECALL in PLANS[plan]:

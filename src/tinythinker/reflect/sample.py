@@ -86,6 +86,11 @@ class Sampler:
         chains = self._sample(self.folder.analyze_chains, thoughts, Stage.ANALYZE)
         return Grouped(chains, [self.count] * len(recalled))
 
+    def answers(self, questions: Sequence[Question]) -> Sequence[Sequence[Chain]]:
+        """The answer of a plan that does not reason, by question."""
+        chains = self._sample(self.folder.chains, Drawn(questions, 1), Stage.SUMMARIZE)
+        return Grouped(chains, [1] * len(questions))
+
     def _sample(self, file: Path, thoughts: Sequence[Thought], stage: Stage) -> Stored[Chain]:
         draws = Draws(in_round(self.settings.temperature, self.number), self.seed, frozenset({stage}))
 
@@ -274,6 +279,8 @@ def _sample_pairs(
         if "analyze" in settings.stages:
             made.append(_pairs_of_analyses(sampler, asked, under, chains, recalls, given))
     if answers_are_paired:
+        if not sampled:
+            sampled.append(sampler.answers(asked))
         made.append(_pairs_of_answers(sampler, asked, sampled[0]))
     counts = _store(sampler, len(asked), sampled, chain.from_iterable(made), earlier)
     say(

@@ -38,6 +38,10 @@ METHODS: dict[str, Method] = {
         untrained="pretrained",
     ),
     "label_only": Method("fine-tuning on labels", ("stages.plan=summarize", _NO_ROUNDS)),
+    "label_pairs": Method(
+        "fine-tuning on labels, then pairs of answers: what phase 2 gives without reasoning",
+        ("stages.plan=summarize", "reflect.stages=[summarize]"),
+    ),
     "cot": Method(
         "recall, analyses and answer in one target (Fine-tune-CoT, Ho et al. 2023)", ("stages.plan=cot", _NO_ROUNDS)
     ),
