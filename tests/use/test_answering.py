@@ -54,3 +54,11 @@ def test_a_student_that_writes_one_text_has_no_probabilities() -> None:
     made = LoadedStudent.of(tiny_student(recipe=tiny_recipe(plan="cot"))).answer("Where?", ["up", "down"])
     assert made.probabilities is None
     assert made.reasoning is not None
+
+
+def test_a_student_that_writes_one_text_has_probabilities_if_its_answer_is_constrained() -> None:
+    recipe = tiny_recipe(plan="cot", answer="constrained")
+    made = LoadedStudent.of(tiny_student(recipe=recipe)).answer("Where?", ["up", "down"])
+    assert made.probabilities is not None
+    assert max(made.probabilities, key=made.probabilities.__getitem__) == made.answer
+    assert made.reasoning is not None

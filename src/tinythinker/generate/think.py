@@ -273,11 +273,13 @@ def reason_in_one_text(writer: Writer, recipe: Recipe, drafts: Sequence[Draft], 
         ended = _likeliest(template, draft, scores)
         whole = template.with_answer(reason, ended.text.text)
         read = replace(text, text=whole, is_cut=text.is_cut or scores.is_cut)
-        chains.append(_chain_in(recipe, draft, read, ended.answer))
+        chains.append(_chain_in(recipe, draft, read, scores, ended.answer))
     return chains
 
 
-def _chain_in(recipe: Recipe, draft: Draft, text: Decoded, answer: str | None = None) -> Chain:
+def _chain_in(
+    recipe: Recipe, draft: Draft, text: Decoded, scores: LabelLogps | None = None, answer: str | None = None
+) -> Chain:
     found = recipe.template.read_reasoning(draft.question, text.text)
     return Chain(
         question_id=draft.question.id,
@@ -287,6 +289,8 @@ def _chain_in(recipe: Recipe, draft: Draft, text: Decoded, answer: str | None = 
         reasoning=text.text,
         conclusion=found.conclusion,
         answer=answer or recipe.template.read_conclusion(draft.question, found.conclusion),
+        answer_logp=scores.logps[answer] if scores is not None and answer is not None else None,
+        option_logps=scores.logps if scores is not None else None,
         count_tokens=text.count_tokens,
         count_cut=int(text.is_cut),
         count_stopped=int(text.is_stopped),

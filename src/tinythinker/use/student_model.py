@@ -92,7 +92,7 @@ class StudentModel:
         """For every question how likely each option is."""
         student = self._student
         chains = think(student, [Thought(question) for question in questions], score=True)
-        if any(chain.reasoning is not None for chain in chains):
+        if any(chain.option_logps is None for chain in chains):  # written in one text, and not scored
             return [_as_written(question, chain) for question, chain in zip(questions, chains, strict=True)]
         if unreadable := sum(chain.answer is None for chain in chains):
             say(f"lm-eval: {unreadable} written answers were unreadable; the most likely label counts instead")
