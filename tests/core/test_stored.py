@@ -50,6 +50,7 @@ def test_picked_records_come_in_the_order_of_their_places(stored: Stored[Rationa
     assert picked[1].question_id == "é"
     assert names_of(picked[1:]) == ["é", "d"]
     assert names_of(pick(picked, [2, 0])) == ["d", "e"]
+    assert names_of(pick(stored, [0, 3] * 600)) == ["é", "d"] * 600  # more than are in memory at once
     assert pick(["a", "b", "c"], [2, 0]) == ["c", "a"]
 
 

@@ -8,7 +8,7 @@ from tests.teacher.conftest import some_questions
 from tinythinker.core.errors import DataError
 from tinythinker.core.files import write_records
 from tinythinker.core.records import Rationale
-from tinythinker.teacher.rationales import Header, read_rationales, split_hash, write_rationales
+from tinythinker.teacher.rationales import Header, read_rationales, split_hash, stored_rationales, write_rationales
 
 HEADER = Header(source="openai", teacher="m", settings={}, task="csqa", questions=2, split="x", licence="none")
 ONE = Rationale(question_id="q0", recall="r")
@@ -25,6 +25,7 @@ def test_a_custom_file_needs_no_header_and_concatenated_files_have_two(tmp_path:
     other = HEADER.model_copy(update={"teacher": "n"})
     write_records(tmp_path / "two.jsonl", [HEADER, ONE, other, ONE])
     assert read_rationales(tmp_path / "two.jsonl") == (HEADER, [ONE, ONE])
+    assert list(stored_rationales(tmp_path / "two.jsonl")) == [ONE, ONE]
 
 
 def test_a_line_that_is_neither_header_nor_rationale_is_reported(tmp_path: Path) -> None:
