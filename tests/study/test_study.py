@@ -17,6 +17,7 @@ from tests.conftest import TINY, tiny_student
 from tinythinker.core.errors import DataError, SettingsError, StudentError, TinyThinkerError
 from tinythinker.core.files import read_json
 from tinythinker.core.run import RunDirectory, StudyDirectory, alone_in
+from tinythinker.evaluate.verdicts import write_verdicts
 from tinythinker.reflect import rounds
 from tinythinker.student.student import Student
 from tinythinker.study import cells
@@ -71,6 +72,22 @@ def test_cells_that_share_phase_1_train_it_once(finished: tuple[Grid, Path, Resu
     assert (one / weights).read_bytes() == (other / weights).read_bytes()
     assert len(list((one / "verdicts").iterdir())) == 1
     assert RunDirectory(other).manifest().seconds["train"] == RunDirectory(one).manifest().seconds["train"]
+
+
+def test_cells_that_share_phase_1_test_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered: list[str] = []
+
+    def counted(file: Path, *rest: object) -> object:
+        answered.append(file.stem)
+        return write_verdicts(file, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tinythinker.evaluate.verdicts.write_verdicts", counted)
+    results = study(grid_of(methods=["phase_1", "tinythinker"], seeds=1), tmp_path / "study")
+    assert answered == ["phase-1.test.greedy", "round-1.test.greedy"]
+    files = [tmp_path / "study/cells" / name / "seed-0/verdicts/phase-1.test.greedy.jsonl" for name in METHODS[-2:]]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert "verdicts/phase-1.test.greedy.jsonl" in RunDirectory(files[1].parents[1]).manifest().files
+    assert len(results.cells) == 2
 
 
 def test_a_repeated_study_does_no_work_and_gives_the_same_results(

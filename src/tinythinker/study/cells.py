@@ -19,7 +19,7 @@ import torch
 from tinythinker import session
 from tinythinker.acquire.curriculum import Batch, curriculum_of
 from tinythinker.core.errors import StudentError, TinyThinkerError
-from tinythinker.core.files import whole_folder, write_records
+from tinythinker.core.files import whole_folder, write_records, write_text
 from tinythinker.core.progress import say
 from tinythinker.core.records import Question, Rationale, Verdict
 from tinythinker.core.run import RunDirectory, StudyDirectory
@@ -143,7 +143,10 @@ def _report(run: RunDirectory) -> None:
 
 
 def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
-    """Copy phase 1 from a finished cell that shares it, and phase 2 if one has the same reflect settings."""
+    """Copy phase 1 from a finished cell that shares it, and phase 2 if one has the same reflect settings.
+
+    Their verdicts come along: a file's name says the student, the split and the way of answering.
+    """
 
     def reflects(other: RunDirectory) -> object:
         return other.manifest().settings["reflect"]
@@ -153,11 +156,16 @@ def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
     verbs = ("teach", "train", "reflect") if alike else ("teach", "train")
     theirs, ours = other.manifest(), run.manifest()
     folders = ("questions", "teacher", *(other.trainings()[1:] if alike else []), "phase-1")
+    tested = [file for file in sorted(other.verdicts_files()) if file.name.partition(".")[0] in folders]
     update = {
         "begun": {**ours.begun, **{verb: theirs.begun[verb] for verb in verbs}},
         "seconds": {verb: theirs.seconds.get(verb, 0.0) for verb in verbs},
         "inputs": theirs.inputs,
-        "files": {name: held for name, held in theirs.files.items() if name.split("/")[0] in folders},
+        "files": {
+            name: held
+            for name, held in theirs.files.items()
+            if name.split("/")[0] in folders or other.root / name in tested
+        },
         "conditions": {verb: theirs.conditions[verb] for verb in verbs if verb in theirs.conditions},
         "settings": {**ours.settings, "train": theirs.settings["train"]},
     }
@@ -166,6 +174,8 @@ def _adopt(run: RunDirectory, done: Sequence[RunDirectory]) -> None:
         with whole_folder(run.part(folder)) as temporary:
             shutil.copytree(other.part(folder), temporary, dirs_exist_ok=True)
         if folder == "teacher":
+            for file in tested:
+                write_text(run.verdicts_folder / file.name, file.read_text(encoding="utf-8"))
             run.save(ours.model_copy(update=update))
 
 
