@@ -1,8 +1,22 @@
 from __future__ import annotations
 
-from tests.conftest import ask
-from tinythinker.core.records import Rationale
-from tinythinker.reflect.sample import Continued, Explained, Recalled
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ask, tiny_student
+from tinythinker.core.files import write_records
+from tinythinker.core.records import Chain, Question, Rationale
+from tinythinker.core.run import RoundFolder
+from tinythinker.core.stored import Stored
+from tinythinker.generate.think import Thought, think
+from tinythinker.reflect import sample
+from tinythinker.reflect.sample import Continued, Explained, Recalled, Sampler, make_pairs
+from tinythinker.settings.schema import ReflectSettings
+from tinythinker.student.student import Student
 
 ONE, TWO = ask("Where?", "up", "down", id="q1"), ask("When?", "now", "then", id="q2")
 
@@ -22,3 +36,29 @@ def test_the_rationales_of_a_question_are_found_in_their_order() -> None:
     explained = Explained(told)
     assert [rationale.recall for rationale in explained.of(TWO)] == ["x", "z"]
     assert not explained.of(ask("Why?", "so", "thus", id="q3"))
+
+
+def test_a_round_holds_few_questions_at_once_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "CHUNK", 6)
+    write_records(tmp_path / "train.jsonl", (ONE.model_copy(update={"id": f"q{i}"}) for i in range(90)))
+    questions = Stored(tmp_path / "train.jsonl", Question)
+    sampler = Sampler(tiny_student(), ReflectSettings(samples_per_question=(2,)), RoundFolder(tmp_path / "r"), 1, 0)
+    before = alive()
+    most = 0
+
+    def watched(student: Student, thoughts: Sequence[Thought], **how: Any) -> list[Chain]:
+        nonlocal most
+        most = max(most, alive() - before)
+        return think(student, thoughts, **how)
+
+    monkeypatch.setattr(sample, "think", watched)
+    make_pairs(sampler, questions, [], [])
+    assert 0 < most <= 2 * 6
+
+
+def alive() -> int:
+    """Questions in memory."""
+    gc.collect()
+    return sum(isinstance(one, Question) for one in gc.get_objects())
