@@ -20,7 +20,7 @@ from tinythinker.acquire.curriculum import curriculum_of
 from tinythinker.core import ranks
 from tinythinker.core.conditions import conditions_now
 from tinythinker.core.errors import DataError, SettingsError, TinyThinkerError, expected
-from tinythinker.core.files import resolved
+from tinythinker.core.files import resolved, write_records
 from tinythinker.core.progress import say, say_once
 from tinythinker.core.records import Question, Rationale, Verdict
 from tinythinker.core.run import VERBS, RunDirectory, TrainingFolder, differences, last_student, run_around
@@ -476,6 +476,11 @@ def _verdicts(run: RunDirectory, name: str, questions: Sequence[Question], setti
 
     if done := ranks.on_first(before):
         return done
+    if (same := ranks.on_first(lambda: run.same_student(name))) is not None:  # a round that was rolled back
+        verdicts = _verdicts(run, same, questions, settings)
+        ranks.on_first(lambda: write_records(file, verdicts))
+        ranks.on_first(lambda: run.confirm(file))
+        return verdicts
 
     from tinythinker.evaluate.verdicts import write_verdicts
     from tinythinker.student.load import load_student

@@ -15,6 +15,7 @@ from tinythinker.core.errors import DataError, SettingsError, StudentError
 from tinythinker.core.files import read_json, read_record, read_records, write_records
 from tinythinker.core.records import Chain, PreferencePair, Question, Stage
 from tinythinker.core.run import RunDirectory, TrainingFolder
+from tinythinker.evaluate.verdicts import write_verdicts
 from tinythinker.generate.think import Draws, Thought
 from tinythinker.reflect import sample
 from tinythinker.reflect.pairs import PairCounts
@@ -386,6 +387,23 @@ def test_a_student_of_labels_alone_learns_from_pairs_of_its_answers(tmp_path: Pa
     assert [pair.question_id for pair in pairs] == [chain.question_id for chain in chains]
     assert {pair.stage for pair in pairs} == {Stage.SUMMARIZE}
     assert run.round(1).is_finished
+
+
+def test_a_round_that_was_rolled_back_is_not_tested_again(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinythinker.evaluate.verdicts.greedy_accuracy", lambda *_: 0.5)
+    api.reflect(run, "reflect.rounds=1")
+    assert run.same_student("round-1") == "phase-1"
+    answered: list[str] = []
+
+    def counted(file: Path, *rest: object) -> object:
+        answered.append(file.stem)
+        return write_verdicts(file, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tinythinker.evaluate.verdicts.write_verdicts", counted)
+    scores = api.evaluate(run)
+    assert answered == ["phase-1.test.greedy"]
+    assert scores["round-1"] == scores["phase-1"]
+    assert api.evaluate(run) == scores
 
 
 def test_the_official_way_of_a_round_runs_and_says_what_it_trained_on(run: RunDirectory) -> None:

@@ -332,6 +332,25 @@ class RunDirectory:
         self.refuse_damage(folder)
         return folder
 
+    def same_student(self, name: str) -> str | None:
+        """The first training before this one that left the same weights and recipe; None if there is none.
+
+        The trainings of a run share the vocabulary, whose files may be written in another way after loading.
+        """
+        held = self.manifest().files
+
+        def files_of(training: str) -> Mapping[str, str]:
+            start = f"{self.training(training).student.relative_to(self.root).as_posix()}/"
+            return {
+                file.removeprefix(start): one.sha256
+                for file, one in held.items()
+                if file.startswith(start) and file.endswith((".safetensors", "tinythinker.json"))
+            }
+
+        names = self.trainings()
+        own = files_of(name)
+        return next((other for other in names[: names.index(name)] if own and files_of(other) == own), None)
+
     def verdicts(self, name: str) -> Path:
         """Verdicts of one student, split and way of answering; a name is, say, `round-1.test.greedy`."""
         return self.verdicts_folder / f"{name}.jsonl"
