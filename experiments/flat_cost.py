@@ -4,7 +4,8 @@ Each number of questions runs in a separate process. The questions are the run's
 and again; every one has an id of its own.
 
     tinythinker run storeroom --out RUN reflect.rounds=0
-    python -m experiments.flat_cost RUN --questions 1000 10000 100000 --samples 2
+    python -m experiments.flat_cost RUN
+    python -m experiments.flat_cost RUN --questions 1000 100000 --samples 2 --pairs-only
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def questions(file: Path, count: int) -> Iterator[Question]:
                 yield question.permuted(order).model_copy(update={"id": name})
 
 
-def measure(root: Path, count: int, samples: int) -> tuple[float, float, int, int]:
+def measure(root: Path, count: int, samples: int, *, are_answered: bool) -> tuple[float, float, int, int]:
     """Seconds per question to sample and pair, seconds per question to answer, peak bytes of each and all before."""
     run = RunDirectory(root)
     rationales = read_taught(run, read_questions(run, "train"))
@@ -55,7 +56,8 @@ def measure(root: Path, count: int, samples: int) -> tuple[float, float, int, in
             Sampler(student, reflect, RoundFolder(Path(folder, "round-1")), 1, settings.seed), asked, rationales, []
         )
         sampled, paired = time.perf_counter(), peak_memory()
-        write_verdicts(Path(folder, "verdicts.jsonl"), student, asked, EvaluateSettings(), settings.seed, None)
+        if are_answered:
+            write_verdicts(Path(folder, "verdicts.jsonl"), student, asked, EvaluateSettings(), settings.seed, None)
         answered = time.perf_counter()
     return (sampled - started) / count, (answered - sampled) / count, paired, peak_memory()
 
@@ -66,11 +68,14 @@ def main() -> None:
     arguments.add_argument("run", type=Path)
     arguments.add_argument("--questions", type=int, nargs="+", default=[100, 1_000, 10_000])
     arguments.add_argument("--samples", type=int, default=8, help="recalls per question")
+    arguments.add_argument("--pairs-only", action="store_true", help="answer no questions")
     given = arguments.parse_args()
     print("questions  ms to sample and pair  ms to answer  peak MB after pairs  peak MB at the end", flush=True)
     for count in given.questions:
         with get_context("spawn").Pool(1) as pool:
-            sample, answer, paired, peak = pool.apply(measure, (given.run, count, given.samples))
+            sample, answer, paired, peak = pool.apply(
+                measure, (given.run, count, given.samples), {"are_answered": not given.pairs_only}
+            )
         print(
             f"{count:>9}{1e3 * sample:>23.1f}{1e3 * answer:>14.1f}{paired / 1e6:>21.0f}{peak / 1e6:>20.0f}", flush=True
         )

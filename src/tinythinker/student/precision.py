@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 
 import torch
@@ -10,6 +11,10 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from tinythinker.student.reading import reads_trees
 from tinythinker.student.student import Student
+
+# oneDNN keeps a kernel for every shape of product in bfloat16, 1,024 of half a megabyte each. Decoding makes new shapes
+# all the time; a pass needs a few dozen. It reads this at its first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 def decoding(student: Student, *, is_sampled: bool) -> Student:
