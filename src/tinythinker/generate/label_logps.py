@@ -103,7 +103,7 @@ class _Letters(NamedTuple):
     @classmethod
     def of(cls, student: Student, labels: Iterable[Sequence[str]]) -> _Letters:
         """For all labels of some questions; a question has at least two."""
-        every = sorted({label for some in labels for label in some})
+        every = _labels(labels)
         sentences = whole_target_ids(student, [_lettered(label) for label in every])
         width = next(i for i, column in enumerate(zip(*sentences, strict=False)) if len(set(column)) > 1)
         return cls(sentences[0][:width], {label: row[width] for label, row in zip(every, sentences, strict=True)})
@@ -129,13 +129,21 @@ def watched_of(student: Student, questions: Sequence[Question]) -> Watched | Non
 
 def read_logps(texts: Sequence[Decoded], questions: Sequence[Question]) -> list[LabelLogps | None]:
     """Scores of the labels from texts written with `watched_of`; None where a text begins in another way."""
-    every = sorted({label for one in questions for label in one.labels})
+    every = _labels(one.labels for one in questions)
     found: list[LabelLogps | None] = []
     for text, question in zip(texts, questions, strict=True):
-        by_label = dict(zip(every, text.logits or (), strict=False))
-        scores = torch.tensor([by_label[label] for label in question.labels]) if by_label else None
-        found.append(None if scores is None else _normalized(question.labels, scores, text.is_cut))
+        if text.logits is None:
+            found.append(None)
+            continue
+        by_label = dict(zip(every, text.logits, strict=True))
+        scores = torch.tensor([by_label[label] for label in question.labels])
+        found.append(_normalized(question.labels, scores, text.is_cut))
     return found
+
+
+def _labels(given: Iterable[Sequence[str]]) -> list[str]:
+    """Every label once, in the order of `_Letters.token_of` and of the logits read with it."""
+    return sorted({label for some in given for label in some})
 
 
 def _lettered(label: str) -> str:
