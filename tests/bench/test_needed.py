@@ -9,7 +9,6 @@ import pytest
 from tests.conftest import ask, tiny_student
 from tinythinker.bench.needed import Text, flops_needed, texts_of_chain, training_needs
 from tinythinker.student.encode import prompt_ids, target_ids
-from tinythinker.student.flops import weights_of
 from tinythinker.student.student import Student
 
 DOWN, UP = Text("rain is wet", "down"), Text("rain is wet", "up")
@@ -21,7 +20,7 @@ def lengths(student: Student, text: Text) -> tuple[int, int]:
 
 def test_a_causal_student_needs_a_shared_prompt_once_and_logits_where_targets_follow() -> None:
     student = tiny_student(family="causal")
-    weights = weights_of(student)
+    weights = student.weights
     body, head = weights.per_prompt_token, weights.per_target_token - weights.per_prompt_token
     (prompt, down), (_, up) = lengths(student, DOWN), lengths(student, UP)
     # The end of a text is not read. Both first words follow the same token: one row of logits serves both.
@@ -32,7 +31,7 @@ def test_a_causal_student_needs_a_shared_prompt_once_and_logits_where_targets_fo
 
 def test_an_encoder_needs_equal_prompts_once_and_a_decoder_every_token() -> None:
     student = tiny_student()
-    weights = weights_of(student)
+    weights = student.weights
     (prompt, down), (_, up) = lengths(student, DOWN), lengths(student, UP)
     # The decoder reads its start token once for both.
     decoded = down + up - 1

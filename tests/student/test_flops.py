@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from tests.conftest import tiny_student
 from tinythinker.core.metrics import Weights
-from tinythinker.student.flops import weights_of
 
 
 def test_weights_of_a_t5_are_counted_on_the_side_whose_tokens_use_them() -> None:
@@ -13,7 +12,7 @@ def test_weights_of_a_t5_are_counted_on_the_side_whose_tokens_use_them() -> None
     encoder = 2 * (attention + feed_forward)
     cross_source = 2 * (2 * 128 * 128)
     decoder = 2 * (2 * attention + feed_forward) - cross_source
-    assert weights_of(student) == Weights(
+    assert student.weights == Weights(
         per_prompt_token=encoder + cross_source, per_target_token=decoder + 128 * vocabulary
     )
 
@@ -21,7 +20,7 @@ def test_weights_of_a_t5_are_counted_on_the_side_whose_tokens_use_them() -> None
 def test_a_decoder_reads_prompt_and_target_and_computes_the_vocabulary_only_for_targets() -> None:
     student = tiny_student(family="causal")
     layer = 4 * 128 * 128 + 3 * 128 * 384
-    assert weights_of(student) == Weights(
+    assert student.weights == Weights(
         per_prompt_token=4 * layer, per_target_token=4 * layer + 128 * student.model.config.vocab_size
     )
 

@@ -66,6 +66,14 @@ def test_items_of_one_length_are_split_evenly_if_tokens_are_limited() -> None:
     assert sorted(map(len, pieces)) == [3, 4]
 
 
+def test_attention_makes_padding_dearer_in_a_long_row() -> None:
+    # Rows of 10 and 9 tokens. Read: 10 + 2 * 10 = 30 in one pass, 20 + 10 + 9 = 39 in two. Comparing every token with
+    # every one adds 2 * 100 = 200 to the first and 100 + 81 = 181 to the second.
+    rows, costs = [Lengths(9, 1), Lengths(8, 1)], Costs(1.0, 1.0, 10.0)
+    assert cut(rows, costs) == [[0, 1]]
+    assert cut(rows, costs._replace(per_compared=1.0)) == [[0], [1]]
+
+
 def test_a_wide_student_on_a_cpu_reads_fewer_tokens_at_once() -> None:
     narrow, wide = tiny_student(), tiny_of("t5")
     wide.model.config.d_model = 4 * narrow.model.config.d_model

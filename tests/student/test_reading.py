@@ -28,6 +28,12 @@ PROMPTS = [
 TARGETS = ["rain is wet and falls.", "rain falls.", "no.", "yes, it does.", "no.", "So the answer is option B.", "down"]
 
 
+@pytest.fixture(autouse=True)
+def _attention_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever begins alike is one tree, however small the student."""
+    monkeypatch.setattr("tinythinker.student.pieces.COMPARING", 0.0)
+
+
 def apart(student: Student, prompts: Sequence[str], targets: Sequence[str]) -> Separate:
     encoded, prompt_of = encode_unique_prompts(student, prompts)
     return Separate(encoded, encode_targets(student, targets), prompt_of)

@@ -33,12 +33,20 @@ def test_every_branch_can_be_read_off_its_tree(branches: list[Branch]) -> None:
 
 def test_prompts_that_begin_alike_stand_together_and_others_do_not() -> None:
     prompts = [[1, 2, 3, 4], [7, 8, 9], [1, 2, 3, 5], [7, 8], [1, 9, 9, 9, 9]]
-    assert groves(prompts, [1] * 5) == [[0, 2], [4], [3, 1]]
-    assert groves(prompts, [1] * 5, most=1) == [[0], [2], [4], [3], [1]]
+    assert groves(prompts, [1] * 5, 0.02) == [[0, 2], [4], [3, 1]]
+    assert groves(prompts, [1] * 5, 0.02, most=1) == [[0], [2], [4], [3], [1]]
+
+
+def test_an_item_joins_a_tree_where_it_saves_more_than_attention_costs() -> None:
+    # The tree of the first two has 7 tokens. The third has 6 and would make it 12, one less than 7 + 6. That compares
+    # 12 * 12 - 7 * 7 - 6 * 6 = 59 pairs more. So it pays where a pair costs less than 1/59 of a token.
+    prompts = [[1, 2, 3, 4], [1, 2, 3, 5], [1, 9, 9, 9, 9]]
+    assert groves(prompts, [1] * 3, 1 / 58) == [[0, 1], [2]]
+    assert groves(prompts, [1] * 3, 1 / 60) == [[0, 1, 2]]
 
 
 def test_a_tree_does_not_outgrow_its_limit() -> None:
-    trees = groves([[1] * 300 + [i] for i in range(9)], [200] * 9)
+    trees = groves([[1] * 300 + [i] for i in range(9)], [200] * 9, 0.0)
     assert all(301 + 201 * (len(some) - 1) + 200 <= MOST_TOKENS + 1 for some in trees)
     assert sorted(i for some in trees for i in some) == list(range(9))
     assert [len(some) for some in trees] == [3, 3, 3]

@@ -15,7 +15,6 @@ from tinythinker.core.run import TrainingFolder
 from tinythinker.settings.schema import OptimSettings, RunSettings
 from tinythinker.stages.examples import count_by_stage
 from tinythinker.student.encode import whole_prompt_ids, whole_target_ids
-from tinythinker.student.flops import weights_of
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Training, count_steps, fit
@@ -111,7 +110,7 @@ def _describe_data(
         longest_target=max(learned),
         vocabulary=len(student.tokenizer),
         parameters=student.count_parameters(),
-        weights=weights_of(student),
+        weights=student.weights,
     )
     write_record(folder.data, data)
     counts = ", ".join(f"{count} {stage}" for stage, count in data.examples.items())

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from tinythinker.core.metrics import FLOPS_PER_WEIGHT
 from tinythinker.core.records import Question
 from tinythinker.student.encode import prompt_ids, target_ids
-from tinythinker.student.flops import weights_of
 from tinythinker.student.student import Student
 
 READING = 2
@@ -41,7 +40,7 @@ def flops_needed(student: Student, texts: Iterable[Text], per_weight: int = READ
         return 0.0
     read = prompt_ids(student, [text.prompt for text in every]).ids
     written = target_ids(student, [text.target for text in every]).ids
-    weights = weights_of(student)
+    weights = student.weights
     beginnings: dict[tuple[int, int], int] = {}
     prompts: dict[tuple[int, ...], int] = {}
     predicting: set[int] = set()

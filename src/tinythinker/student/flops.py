@@ -8,12 +8,6 @@ import torch
 from transformers import PreTrainedModel
 
 from tinythinker.core.metrics import Weights
-from tinythinker.student.student import Student
-
-
-def weights_of(student: Student) -> Weights:
-    """`weights_by_side` of a student's model."""
-    return weights_by_side(student.model)
 
 
 def weights_by_side(model: PreTrainedModel) -> Weights:

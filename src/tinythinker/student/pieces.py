@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from tinythinker.core.metrics import FLOPS_PER_WEIGHT
 from tinythinker.student.encode import prompt_ids, target_ids
-from tinythinker.student.flops import weights_of
 from tinythinker.student.student import Student
 
 
@@ -25,6 +24,10 @@ class Pass(NamedTuple):
 
 PASS = {"cpu": Pass(2e9, 300.0, 30.0), "cuda": Pass(6e12, 100.0, 30.0)}
 """Rough values by device: some 20 ms plus the time to move all weights a few times (docs/PERFORMANCE.md)."""
+
+COMPARING = 2.0
+"""How much longer attention takes for an operation than a product with weights does: 1 for Storeroom's student, 3 for
+SmolLM2-135M (docs/EXPERIMENTS.md, 12)."""
 
 MOST_STATES = 800_000
 """Most numbers in one layer's hidden states, (items, tokens, width), in a pass on a CPU: more do not fit its
@@ -46,8 +49,20 @@ class Costs(NamedTuple):
     per_target_token: float
     """Cost for all targets of an item: with two targets each, for both."""
     per_pass: float
+    per_compared: float = 0.0
+    """Cost of comparing two tokens of a row in attention; every token is compared with every one."""
     most_tokens: float = math.inf
     """Limit for a pass of more than one item: tokens of prompts and targets together, padding included."""
+
+    @property
+    def attending(self) -> float:
+        """Cost of comparing two tokens, as a share of the cost of reading one."""
+        return self.per_compared / self.per_prompt_token
+
+    def of_item(self, prompt: int, target: int) -> float:
+        """Cost of an item with so many tokens."""
+        read = prompt * self.per_prompt_token + target * self.per_target_token
+        return read + self.per_compared * (prompt + target) ** 2
 
 
 def costs_of(student: Student, targets: int = 1) -> Costs:
@@ -56,12 +71,13 @@ def costs_of(student: Student, targets: int = 1) -> Costs:
     Args:
         targets: number of targets per item.
     """
-    weights = weights_of(student)
+    weights = student.weights
     more = PASS.get(student.device.type, PASS["cuda"])
     return Costs(
         FLOPS_PER_WEIGHT * weights.per_prompt_token,
         FLOPS_PER_WEIGHT * weights.per_target_token * targets,
         more.always + more.per_weight * student.count_parameters(),
+        _per_compared(student),
         # A causal student reads the prompt again for every target.
         _most_tokens(student) / (targets if student.is_causal else 1),
     )
@@ -69,8 +85,21 @@ def costs_of(student: Student, targets: int = 1) -> Costs:
 
 def reading_costs(student: Student) -> Costs:
     """Costs of reading prompts without training: a forward pass of an encoder or a causal model."""
-    weights, more = weights_of(student).per_prompt_token, PASS.get(student.device.type, PASS["cuda"])
-    return Costs(2 * weights, 0.0, more.always / 3 + more.per_weight_read * weights, _most_tokens(student))
+    weights, more = student.weights.per_prompt_token, PASS.get(student.device.type, PASS["cuda"])
+    per_pass = more.always / 3 + more.per_weight_read * weights
+    return Costs(2 * weights, 0.0, per_pass, most_tokens=_most_tokens(student))
+
+
+def _per_compared(student: Student) -> float:
+    """Cost of comparing two tokens in training: a product for the score and one for the sum, in every layer.
+
+    An encoder-decoder's rows are the same however they are cut, so there it is left out.
+    """
+    if not student.is_causal:
+        return 0.0
+    config = student.model.config.get_text_config()
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return FLOPS_PER_WEIGHT * 2.0 * COMPARING * int(width * config.num_attention_heads * config.num_hidden_layers)
 
 
 def _most_tokens(student: Student) -> float:
@@ -124,7 +153,7 @@ def cut(lengths: Sequence[Lengths], costs: Costs, most: int | None = None) -> li
             is_full = count * (prompt + target) > costs.most_tokens or (most is not None and count > most)
             if is_full and begin < end - 1:
                 break
-            each = prompt * costs.per_prompt_token + target * costs.per_target_token
+            each = costs.of_item(prompt, target)
             found = min(found, (best[begin] + costs.per_pass + count * each, begin))
         best.append(found[0])
         begins.append(found[1])

@@ -30,7 +30,8 @@ def read(
     if not reads_trees(student):
         encoded, prompt_of = encode_unique_prompts(student, prompts)
         return Separate(encoded, encode_targets(student, targets, is_ended=is_ended), prompt_of)
-    return plant(student, _branches(student, prompts, targets, is_ended=is_ended))
+    branches = _branches(student, prompts, targets, is_ended=is_ended)
+    return plant(student, branches, costs_of(student).attending)
 
 
 def plan_passes(
@@ -51,9 +52,10 @@ def plan_passes(
     by_side = [_branches(student, prompts, texts) for texts in targets]
     read_first = [branch.ids[: branch.width] for branch in by_side[0]]
     written = [sum(len(branch.ids) - branch.width for branch in item) for item in zip(*by_side, strict=True)]
-    trees = groves(read_first, written, most)
+    costs = costs_of(student)
+    trees = groves(read_first, written, costs.attending, most)
     grown = [tree_of([side[i] for i in items for side in by_side]) for items in trees]
-    passes = cut([Lengths(len(tree.ids), 0) for tree in grown], costs_of(student), _trees(trees, most))
+    passes = cut([Lengths(len(tree.ids), 0) for tree in grown], costs, _trees(trees, most))
     return [[i for number in some for i in trees[number]] for some in passes]
 
 
@@ -69,10 +71,10 @@ def _branches(
     return [Branch([*prompt, *target], len(prompt)) for prompt, target in rows]
 
 
-def plant(student: Student, branches: Sequence[Branch]) -> Forest:
-    """Branches as trees, padded to the largest one."""
+def plant(student: Student, branches: Sequence[Branch], attending: float) -> Forest:
+    """Branches as trees (see `trees.groves`), padded to the largest one."""
     prompts = [branch.ids[: branch.width] for branch in branches]
-    items = groves(prompts, [len(branch.ids) - branch.width for branch in branches])
+    items = groves(prompts, [len(branch.ids) - branch.width for branch in branches], attending)
     trees: list[Tree] = [tree_of([branches[i] for i in some]) for some in items]
     width = max(len(tree.ids) for tree in trees)
     alone = [[*tree.ends, *range(len(tree.ends) + 1, width + 1)] for tree in trees]
@@ -120,7 +122,7 @@ def _passes_trial(student: Student) -> bool:
     student.model.eval()
     try:
         with torch.no_grad():
-            one, other = (logps_of(student.model, way).total for way in (plant(student, branches), apart))
+            one, other = (logps_of(student.model, way).total for way in (plant(student, branches, 0.0), apart))
         return bool(((one - other).abs() < _TOLERANCE).all())
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError):
         return False

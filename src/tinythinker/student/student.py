@@ -18,6 +18,7 @@ from tinythinker.settings.schema import GenerateSettings, LoraSettings, Normaliz
 from tinythinker.stages.plan import answering_plan
 from tinythinker.stages.template import Template
 from tinythinker.student.adapters import add_adapters
+from tinythinker.student.flops import weights_by_side
 from tinythinker.student.present import RECIPE_FILE
 
 
@@ -87,6 +88,8 @@ class Student:
         self.model = model
         self.tokenizer = tokenizer
         self.recipe = recipe
+        self.weights = weights_by_side(model)
+        """Counted at once, because a training may share them out to several processes."""
         self.can_read_trees: bool | None = None
         """See `reading.reads_trees`; None: not tried yet."""
 

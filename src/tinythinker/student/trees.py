@@ -14,9 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 MOST_TOKENS = 1024
-"""Tokens of a tree of several texts: attention costs the square of a row's length, so trees must not become large."""
-LEAST_SHARED = 0.25
-"""Share of a prompt that it must have in common with its neighbour to join its tree."""
+"""Tokens of a tree of several texts: memory for masks and attention grows with the square of a row's length."""
 
 
 class Branch(NamedTuple):
@@ -69,12 +67,18 @@ def tree_of(branches: Sequence[Branch]) -> Tree:
     return Tree(ids, depths, ends, predicted_at)
 
 
-def groves(prompts: Sequence[Sequence[int]], written: Sequence[int], most: int | None = None) -> list[list[int]]:
+def groves(
+    prompts: Sequence[Sequence[int]], written: Sequence[int], attending: float, most: int | None = None
+) -> list[list[int]]:
     """Which items to read as one tree, so that prompts which begin alike stand together.
+
+    In a tree, what two prompts begin with is read once; but every token of a row is compared with every other, also
+    with those of other branches. An item joins a tree where it saves more than that costs.
 
     Args:
         prompts: token ids of each item's prompt.
         written: tokens of each item's targets.
+        attending: cost of comparing two tokens, as a share of the cost of reading one (`Costs.attending`).
         most: largest number of items in a tree; None: no limit.
 
     Returns:
@@ -85,14 +89,16 @@ def groves(prompts: Sequence[Sequence[int]], written: Sequence[int], most: int |
     tokens = len(prompts[order[0]]) + written[order[0]]
     for before, i in pairwise(order):
         shared = common(prompts[before], prompts[i])
-        added = len(prompts[i]) - shared + written[i]
-        is_alike = shared >= LEAST_SHARED * len(prompts[i]) and tokens + added <= MOST_TOKENS
-        if is_alike and (most is None or len(found[-1]) < most):
+        alone = len(prompts[i]) + written[i]
+        together = tokens + alone - shared
+        compared = together**2 - tokens**2 - alone**2
+        is_worth_it = shared > attending * compared and together <= MOST_TOKENS
+        if is_worth_it and (most is None or len(found[-1]) < most):
             found[-1].append(i)
-            tokens += added
+            tokens = together
         else:
             found.append([i])
-            tokens = len(prompts[i]) + written[i]
+            tokens = alone
     return found
 
 

@@ -28,7 +28,6 @@ from tinythinker.evaluate.untrained import answer_untrained
 from tinythinker.settings.resolve import bound_of, load_settings, validate
 from tinythinker.settings.schema import RunSettings
 from tinythinker.student.encode import Rows, prompt_ids, target_ids
-from tinythinker.student.flops import weights_of
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student
 from tinythinker.study.folders import cell_of, kept_budget
@@ -235,7 +234,7 @@ class Spender:
     def __init__(self, student: Student, budget: Budget) -> None:
         self._student = student
         self._budget = budget
-        self._weights = weights_of(student)
+        self._weights = student.weights
         self._prompts: dict[str, int] = {}
         self._targets: dict[str, int] = {}
 
