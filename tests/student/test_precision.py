@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -51,3 +54,24 @@ def test_bf16_auto_uses_bfloat16_only_for_sampling(monkeypatch: pytest.MonkeyPat
 def test_bf16_auto_takes_only_cpus_that_multiply_it_in_hardware(cpu: str, flags: str, is_in_hardware: bool) -> None:
     known = dict.fromkeys(("avx512_bf16", "amx_bf16", "avx512_fp16"), False)
     assert multiplies_bfloat16(known | dict.fromkeys(flags.split(), True) | {"cpu_name": cpu}) is is_in_hardware
+
+
+_MANY_SHAPES = """
+import resource, torch
+import tinythinker.student.precision
+
+def multiply(first, last):
+    for rows in range(first, last):
+        torch.nn.functional.linear(torch.randn(rows, 128).bfloat16(), weight)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+weight = torch.randn(384, 128).bfloat16()
+few = multiply(1, 65)
+print(multiply(65, 1_000) - few)
+"""
+
+
+def test_products_of_ever_new_shapes_keep_no_more_memory() -> None:
+    # Without a limit, a CPU with bfloat16 in hardware keeps 600 MB of kernels.
+    done = subprocess.run([sys.executable, "-c", _MANY_SHAPES], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 150

@@ -12,9 +12,10 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm
 from tinythinker.student.reading import reads_trees
 from tinythinker.student.student import Student
 
-# oneDNN keeps a kernel for every shape of product in bfloat16, 1,024 of half a megabyte each. Decoding makes new shapes
-# all the time; a pass needs a few dozen. It reads this at its first product.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+# torch, and oneDNN below it, keep a kernel for every shape of product in bfloat16: 1,024 each, of half a megabyte.
+# Decoding makes new shapes all the time; a pass needs a few dozen. Both read these at their first product.
+for _kept in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+    os.environ.setdefault(_kept, "64")
 
 
 def decoding(student: Student, *, is_sampled: bool) -> Student:
