@@ -1,6 +1,7 @@
 """Where a student that recalls before it answers loses its answers.
 
     python experiments/real/attribution.py RUN ECQA_DIR
+    python experiments/real/attribution.py RUN RECALLS.jsonl
 
 Its validation questions are answered without a recall, with its own, with another question's, with the teacher's, and
 with the scores of both ways added.
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinythinker.core.records import Question
+from tinythinker.core.records import Question, Rationale
 from tinythinker.core.run import RunDirectory
 from tinythinker.evaluate.score import wilson
 from tinythinker.generate.endings import Ending, ending_logps, normalized
@@ -21,16 +22,15 @@ from tinythinker.student.load import load_student
 from tinythinker.student.precision import decoding
 from tinythinker.student.student import Student
 from tinythinker.teacher.ecqa import ecqa_files, ecqa_rationales
+from tinythinker.teacher.recorded import recorded_rationales as recorded
 from tinythinker.teacher.taught import read_questions
 
 
-def main(run: RunDirectory, ecqa: Path) -> None:
+def main(run: RunDirectory, teacher: Path) -> None:
     student = load_student(run.student(run.trainings()[-1]))
     questions = read_questions(run, "valid")
-    told = {}
-    for answer in ecqa_rationales(ecqa_files(ecqa), questions):
-        if hasattr(answer, "recall"):
-            told[answer.question_id] = answer.recall
+    given = ecqa_rationales(ecqa_files(teacher), questions) if teacher.is_dir() else recorded(teacher, questions)[1]
+    told = {answer.question_id: answer.recall for answer in given if isinstance(answer, Rationale)}
     own = [chain.recall for chain in think(student, [Thought(question) for question in questions])]
     halved = decoding(student, is_sampled=False)
     direct = scores(halved, questions, [None] * len(questions))
