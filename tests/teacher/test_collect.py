@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ask, tiny_settings
+from tests.conftest import TINY, ask, tiny_settings
+from tinythinker import session
 from tinythinker.core.errors import SettingsError, TeacherError
 from tinythinker.core.run import RunDirectory
 from tinythinker.settings.resolve import load_settings
 from tinythinker.tasks.registry import Task, load_task
 from tinythinker.teacher.collect import collect_rationales
+from tinythinker.teacher.taught import read_questions, read_taught
 
 PLAIN = Task({"train": [ask("Where?", "up", "down")], "valid": [], "test": []}, {})
 
@@ -66,3 +68,17 @@ def test_the_teacher_explains_a_seeded_share_of_the_questions_and_the_others_kee
     assert (len(some), still) == (10, 40)
     assert explained("teacher.annotated=0.25")[0] == some < every
     assert explained("teacher.annotated=0.25", "seed=7")[0] != some
+
+
+def test_a_run_with_a_share_of_rationales_goes_on_after_teach(tmp_path: Path) -> None:
+    run = session.start(
+        "storeroom", tmp_path / "run", *TINY, "storeroom.train=40", "storeroom.annotated=1", "teacher.annotated=0.25"
+    )
+    quality = session.teach(run)
+    questions = read_questions(run, "train")
+    assert len(questions) == quality.questions == 40
+    assert len(read_taught(run, questions)) == quality.rationales == 10
+    assert (quality.questions_without_rationale, quality.left_to_labels) == (30, 30)
+    said = "10 rationales kept, 30 of 40 questions without one (30 of them were not to be explained: teacher.annotated)"
+    assert quality.lines()[0].startswith(said)
+    assert session.train(run).is_dir()

@@ -72,10 +72,11 @@ def collect_rationales(settings: RunSettings, task: Task, run: RunDirectory) -> 
         quality=measure(
             settings.teacher.source,
             selected,
-            asked,
+            train,
             settings.teacher.label_policy,
             given.usage.cost,
             dict(given.missing),
+            len(spared),
         ),
         usage=given.usage,
         inputs=given.inputs,

@@ -46,6 +46,8 @@ class Quality(Record):
     """Rationales kept."""
     rationales_without_analyses: int
     questions_without_rationale: int
+    left_to_labels: int = 0
+    """How many of these the teacher was not to explain (`teacher.annotated`)."""
     rejected: dict[str, int]
     """Rejected answers by flaw."""
     rationales_per_question: dict[int, int]
@@ -67,6 +69,8 @@ class Quality(Record):
         rejected = ", ".join(f"{count} {flaw}" for flaw, count in self.rejected.items())
         per = f", {dollars(self.cost_per_rationale)} each" if self.cost_per_rationale else ""
         without = f"{self.questions_without_rationale} of {self.questions} questions without one"
+        if self.left_to_labels:
+            without += f" ({self.left_to_labels} of them were not to be explained: teacher.annotated)"
         lines = [f"{self.rationales} rationales kept{per}, {without}; rejected: {rejected or 'none'}"]
         if self.missing:
             lines.append(
@@ -89,12 +93,14 @@ def measure(
     label_policy: str,
     cost: float | None,
     missing: dict[str, int],
+    left_to_labels: int = 0,
 ) -> Quality:
     """Quality figures of the rationales selected for these training questions.
 
     Args:
         cost: US dollars spent in total; None if not known.
         missing: number of usable completions still missing, by question.
+        left_to_labels: number of questions that the teacher was not to explain.
     """
     per_question = Counter(rationale.question_id for rationale in selected.rationales)
     kept = len(selected.rationales)
@@ -104,6 +110,7 @@ def measure(
         rationales=kept,
         rationales_without_analyses=sum(not rationale.analyses for rationale in selected.rationales),
         questions_without_rationale=sum(question.id not in per_question for question in questions),
+        left_to_labels=left_to_labels,
         rejected=dict(sorted(Counter(str(rejected.flaw) for rejected in selected.rejected).items())),
         rationales_per_question=dict(sorted(Counter(per_question[question.id] for question in questions).items())),
         recall_words=_word_counts(rationale.recall for rationale in selected.rationales),
