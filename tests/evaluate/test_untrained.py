@@ -24,6 +24,8 @@ def answered(how: str, questions: list[Question]) -> list[str | None]:
 def test_the_majority_is_the_most_frequent_label_and_ties_go_to_the_earlier() -> None:
     questions = [ask("Who?", "I", "you", gold="B"), ask("Who?", "I", "you", "they", gold="C", id="q2")]
     assert answered("majority", questions) == ["A", "A"]
+    first = answer_untrained("majority", questions, TRAIN, load_settings("storeroom"))["majority"][0]
+    assert first.chains[0].conclusion == "I"  # what a comparison shows of the chain
     TRAIN.append(ask("Where?", "up", "down", gold="B", id="t4"))
     assert answered("majority", questions) == ["B", "B"]
 

@@ -66,6 +66,10 @@ class Question(Record):
         """Option labels in benchmark order: `("A", "B", "C")`."""
         return tuple(option.label for option in self.options)
 
+    def text_of(self, label: str) -> str:
+        """The text of the option with a label."""
+        return self.options[self.labels.index(label)].text
+
     def labelled(self, gold: str | None) -> Question:
         """The same question with this gold label."""
         return self if gold == self.gold else Question(id=self.id, stem=self.stem, options=self.options, gold=gold)

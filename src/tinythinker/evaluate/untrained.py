@@ -42,7 +42,7 @@ def answer_untrained(
         answers = _cloze(student, questions) | _letters(student, questions)
     return {
         name: [
-            judge(question, [Chain(question_id=question.id, conclusion=name, answer=answer)])
+            judge(question, [Chain(question_id=question.id, conclusion=question.text_of(answer), answer=answer)])
             for question, answer in zip(questions, chosen, strict=True)
         ]
         for name, chosen in answers.items()

@@ -142,7 +142,7 @@ class Template:
         return "For option {label}," if self.name == "paper" else "For option {label} ({text}),"
 
     def _opening(self, question: Question, label: str) -> str:
-        return self.opening.format(label=label, text=question.options[question.labels.index(label)].text)
+        return self.opening.format(label=label, text=question.text_of(label))
 
     @property
     def last(self) -> str:

@@ -101,7 +101,7 @@ class Storeroom:
 
     def denial(self, question: Question, label: str, pick: Pick) -> str:
         """A wrong material for an option, and that it does not fit."""
-        container = question.options[question.labels.index(label)].text
+        container = question.text_of(label)
         wrong = [
             material
             for material in self.needs.values()
@@ -125,7 +125,7 @@ class Storeroom:
 
     def analysis_is_fact(self, question: Question, label: str, analysis: str) -> bool:
         """Does this analysis truly state, in a known wording, the option's material and whether it fits?"""
-        container = question.options[question.labels.index(label)].text
+        container = question.text_of(label)
         return analysis in self.analyses(self.thing(question), container)
 
 

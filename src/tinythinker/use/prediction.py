@@ -74,7 +74,7 @@ def prediction_of(question: Question, chains: Sequence[Chain]) -> Prediction:
         question=question.stem,
         options=tuple(option.text for option in question.options),
         answer=answer,
-        text=None if answer is None else question.options[question.labels.index(answer)].text,
+        text=None if answer is None else question.text_of(answer),
         probabilities=_mean(question.labels, scored) if scored else None,
         recall=shown.recall,
         analyses=shown.analyses,
