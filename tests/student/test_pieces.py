@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import MambaConfig
 
 from tests.conftest import tiny_of, tiny_student
 from tinythinker.acquire.sft import sft_objective
@@ -78,6 +79,17 @@ def test_a_wide_student_on_a_cpu_reads_fewer_tokens_at_once() -> None:
     narrow, wide = tiny_student(), tiny_of("t5")
     wide.model.config.d_model = 4 * narrow.model.config.d_model
     assert costs_of(narrow).most_tokens == 4 * costs_of(wide).most_tokens == 4 * reading_costs(wide).most_tokens
+
+
+def test_only_a_causal_model_with_attention_pays_for_comparing_tokens() -> None:
+    causal, seq2seq = tiny_of("qwen3"), tiny_of("t5")
+    config = causal.model.config
+    # Forward and backward, score and sum, twice what the operations say: 6 * 2 * 2 per number of a head and layer.
+    numbers = config.head_dim * config.num_attention_heads * config.num_hidden_layers
+    assert costs_of(causal).per_compared == 24 * numbers
+    assert costs_of(seq2seq).per_compared == 0
+    causal.model.config = MambaConfig(hidden_size=32, num_hidden_layers=2)  # it has no attention
+    assert costs_of(causal).per_compared == 0
 
 
 def test_lengths_are_those_the_student_reads_and_the_longest_target_counts() -> None:

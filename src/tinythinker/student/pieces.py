@@ -93,13 +93,15 @@ def reading_costs(student: Student) -> Costs:
 def _per_compared(student: Student) -> float:
     """Cost of comparing two tokens in training: a product for the score and one for the sum, in every layer.
 
-    An encoder-decoder's rows are the same however they are cut, so there it is left out.
+    An encoder-decoder's rows are the same however they are cut, so there it is left out; likewise where the model has
+    no attention (Mamba), or another number of heads in every layer.
     """
-    if not student.is_causal:
-        return 0.0
     config = student.model.config.get_text_config()
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return FLOPS_PER_WEIGHT * 2.0 * COMPARING * int(width * config.num_attention_heads * config.num_hidden_layers)
+    heads = getattr(config, "num_attention_heads", None)
+    if not student.is_causal or not isinstance(heads, int):
+        return 0.0
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return FLOPS_PER_WEIGHT * 2.0 * COMPARING * int(width * heads * config.num_hidden_layers)
 
 
 def _most_tokens(student: Student) -> float:
