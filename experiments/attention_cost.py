@@ -46,7 +46,8 @@ def _seconds_per_token(student: Student, tokens: int, length: int) -> float:
     draw = torch.Generator().manual_seed(0)
     words = min(400, int(student.model.config.vocab_size))
     rows = torch.randint(5, words, (tokens // length, length + 1), generator=draw).tolist()
-    forest = plant(student, [Branch(row, length - 1) for row in rows], 1.0)
+    attending = 1.0  # so dear that no row joins another
+    forest = plant(student, [Branch(row, length - 1) for row in rows], attending)
     score, best = Scorer(student.model.train()), float("inf")
     for _ in range(TURNS):
         started = time.perf_counter()

@@ -47,7 +47,7 @@ def main(run: RunDirectory, teacher: Path) -> None:
     print_share("teacher's recall", known, scores(halved, known, [told[question.id] for question in known]))
     print_share("own recall, the same questions", known, [recalled[questions.index(question)] for question in known])
     for question, recall in list(zip(questions, own, strict=True))[:8]:
-        gold = question.options[question.labels.index(str(question.gold))].text
+        gold = question.text_of(str(question.gold))
         print(f"- {question.stem} [{gold}] {recall} | teacher: {told.get(question.id)}")
 
 

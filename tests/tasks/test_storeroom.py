@@ -76,7 +76,7 @@ def _text(question: object, label: str) -> str:
     from tinythinker.core.records import Question
 
     assert isinstance(question, Question)
-    return question.options[question.labels.index(label)].text
+    return question.text_of(label)
 
 
 def test_too_few_containers_are_refused_with_what_to_change() -> None:
