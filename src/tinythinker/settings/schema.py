@@ -313,7 +313,8 @@ class TeacherSettings(Settings):
     about the source."""
     annotated: float = Field(1.0, gt=0, le=1)
     """Share of the training questions that the teacher explains, a seeded draw. Phase 1 learns to reason from these,
-    phase 2 uses the labels of all. 1: all of them. On Storeroom, `storeroom.annotated` chooses things, not questions."""
+    phase 2 uses the labels of all. 1: all of them. On Storeroom, `storeroom.annotated` chooses things, not
+    questions."""
     label_policy: Literal["gold", "teacher"] = "gold"
     """What to do with rationales whose verdicts contradict the gold label. gold: drop them; teacher: let
     their label replace the gold label if more than half of the question's rationales agree on it (FIDELITY,
