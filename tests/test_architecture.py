@@ -29,7 +29,7 @@ NEEDS_TORCH = {
         f"generate.{name}"
         for name in "attention cache choose decode endings label_logps memory state think writer".split()
     ),
-    *(f"train.{name}" for name in "engine loop optim shard_files".split()),
+    *(f"train.{name}" for name in "engine loop mixed_precision optim shard_files".split()),
     *("acquire.phase_1", "acquire.sft"),
     *(f"reflect.{name}" for name in "losses objective reference rounds sample".split()),
     *(f"evaluate.{name}" for name in "probe untrained verdicts".split()),

@@ -21,7 +21,8 @@ from tinythinker.reflect.objective import ScoredPair, score_pairs
 from tinythinker.settings.schema import ReflectSettings
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
-from tinythinker.train.loop import save_memory, set_mode, wants_bf16
+from tinythinker.train.loop import save_memory, set_mode
+from tinythinker.train.mixed_precision import mixed_precision, wants_bf16
 
 MOST_DRIFT = 0.02
 """Largest difference allowed between a stored log-probability per token and the student's own, in nats:
@@ -48,7 +49,7 @@ def score_reference(
     set_mode(student.model, dropout=False)
     scored = []
     for batch in batches:
-        with torch.autocast(student.device.type, torch.bfloat16, enabled=bf16):
+        with mixed_precision(student, enabled=bf16):
             logps = score_pairs(student, Scorer(student.model), batch).logps
         for pair, chosen, rejected in zip(
             batch, logps.chosen.detach().tolist(), logps.rejected.detach().tolist(), strict=True
@@ -147,7 +148,7 @@ def check_reference(file: Path, student: Student, pairs: Sequence[ScoredPair], s
         pairs: of the first forward pass, with their stored scores.
     """
     student.model.eval()
-    with torch.no_grad(), torch.autocast(student.device.type, torch.bfloat16, enabled=wants_bf16(settings, student)):
+    with torch.no_grad(), mixed_precision(student, enabled=wants_bf16(settings, student)):
         policy, tokens, _ = score_pairs(student, Scorer(student.model), [one.pair for one in pairs])
     drift = torch.stack(
         [

@@ -459,7 +459,7 @@ class OptimSettings(Settings):
     patience: int | None = Field(None, ge=1)
     """Stop after this many validations in a row without a new best; null trains to the end."""
     bf16: Literal["auto", "always", "never"] = "auto"
-    """Train in mixed precision with bfloat16. auto: on GPUs that support it."""
+    """Train in mixed precision with bfloat16. auto: on GPUs that support it and on CPUs with AMX or AVX512-BF16."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of storing them: less memory, about a third more time."""
     shard: bool = False

@@ -25,7 +25,7 @@ def decoding(student: Student, *, is_sampled: bool) -> Student:
         is_sampled: are any texts sampled, or is all decoding greedy?
     """
     how = student.recipe.generate.bf16
-    if how == "never" or (how == "auto" and not (is_sampled and _pays(student))):
+    if how == "never" or (how == "auto" and not (is_sampled and pays(student))):
         return student
     # Weights are copied straight to bfloat16, so there is never a second copy in float32. Buffers keep their
     # precision, which rotary frequencies and the like need.
@@ -50,7 +50,8 @@ def _fuse_norms(model: torch.nn.Module) -> None:
                 setattr(parent, name, fused)
 
 
-def _pays(student: Student) -> bool:
+def pays(student: Student) -> bool:
+    """Does the student's device multiply bfloat16 in hardware?"""
     if student.device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, bool | int | str] = getattr(torch.cpu, "get_capabilities", dict)()

@@ -43,6 +43,7 @@ from tinythinker.student.load import load_student
 from tinythinker.student.logps import Scorer
 from tinythinker.student.student import Student
 from tinythinker.train.engine import build_engine, whole_tensor
+from tinythinker.train.mixed_precision import short_attention_in_float32, wants_bf16
 
 Item = TypeVar("Item")
 _POSITION = "position.json"
@@ -153,6 +154,7 @@ class _Fit(Generic[Item]):
             self._log = stack.enter_context(appending(self._folder.metrics)) if ranks.is_first() else None
             progress = stack.enter_context(Progress(self._training.name, self._total, self._position.step))
             stack.enter_context(ranks.lost_processes())
+            stack.enter_context(short_attention_in_float32())
             if self._position.step == 0 and self._training.keep_start:
                 self._validate()
             while self._position.step < self._total and not self._is_out_of_patience():
@@ -339,13 +341,6 @@ def set_mode(model: torch.nn.Module, *, dropout: bool) -> None:
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
             module.training = True
-
-
-def wants_bf16(settings: OptimSettings, student: Student) -> bool:
-    """Does training with these settings use bfloat16 on this student's device?"""
-    if settings.bf16 == "auto":
-        return student.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return settings.bf16 == "always"
 
 
 def _drop_metrics_after(metrics: Path, step: int) -> None:
