@@ -19,7 +19,7 @@ from tinythinker.core.records import Verdict
 SETTINGS = (
     "storeroom.train=60 storeroom.valid=21 storeroom.test=301 train.max_steps=12 train.validate_every=3 "
     "reflect.rounds=1 reflect.questions=21 reflect.max_steps=3 reflect.validate_every=2 evaluate.votes=2 "
-    "generate.bf16=never"
+    "train.bf16=never reflect.bf16=never generate.bf16=never"
 ).split()
 """Odd numbers, so that shares differ in size; the last batch of some stages is smaller than the others. Enough
 test questions for several chunks of answers. No bfloat16, because rounding differences could change texts."""
