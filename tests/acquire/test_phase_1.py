@@ -44,3 +44,12 @@ def test_tokens_that_the_students_vocabulary_lacks_are_counted_and_named_in_the_
     assert f"{data.unknown_tokens} tokens of the prompts (first in question {data.first_unknown})" in (
         api.report(run).read_text()
     )
+
+
+@pytest.mark.parametrize(("bf16", "precision"), [("always", "bfloat16"), ("never", "float32")])
+def test_training_says_its_precision(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bf16: str, precision: str
+) -> None:
+    run = trained(tmp_path, EQUAL, f"train.bf16={bf16}")
+    parameters = read_record(run.phase_1.data, TrainingData).parameters
+    assert f"phase-1: {parameters:,} weights, trained in {precision}\n" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from tinythinker.student.encode import whole_prompt_ids, whole_target_ids
 from tinythinker.student.make import make_student
 from tinythinker.student.student import Student
 from tinythinker.train.loop import Training, count_steps, fit
+from tinythinker.train.mixed_precision import wants_bf16
 
 Validate = Callable[[Student], float]
 """Accuracy of a student on the validation questions, in [0, 1]."""
@@ -43,6 +44,8 @@ def acquire(
     first = curriculum.epoch(0)  # complains of missing data before the student is loaded
     student = make_student(settings, questions, rationales)
     ranks.on_first(lambda: _describe_data(folder, curriculum, student, questions))
+    precision = "bfloat16" if wants_bf16(settings.train, student) else "float32"
+    say(f"phase-1: {student.count_parameters():,} weights, trained in {precision}")
     optim: OptimSettings = settings.train
     epoch: Callable[[int], Sequence[Batch]] = curriculum.epoch
     if settings.stages.order == "sequential":
@@ -114,7 +117,7 @@ def _describe_data(
     )
     write_record(folder.data, data)
     counts = ", ".join(f"{count} {stage}" for stage, count in data.examples.items())
-    say(f"phase-1: {counts} examples; {data.parameters:,} weights")
+    say(f"phase-1: {counts} examples")
     if data.unknown_tokens:
         say(
             f"phase-1: {data.unknown_tokens:,} tokens of the prompts are unknown to the student and look the same to "
