@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tests.conftest import tiny_of, tiny_student
@@ -70,6 +71,13 @@ def test_training_lowers_the_loss_and_logs_every_step(tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == list(range(1, 31))
     assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
     assert {"stage", "learning_rate", "gradient_norm", "seconds"} <= set(lines[0])
+
+
+def test_training_in_bfloat16_leaves_the_process_its_own_precision(tmp_path: Path) -> None:
+    student = tiny_student(dropout=0.0)
+    settings = SETTINGS.model_copy(update={"epochs": 1, "bf16": "always"})
+    fit(student, job(student), settings, seed=0, folder=TrainingFolder(tmp_path))
+    assert Accelerator().mixed_precision == "no"
 
 
 def test_the_best_checkpoint_is_kept_and_not_the_last(tmp_path: Path) -> None:

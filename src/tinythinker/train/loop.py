@@ -119,7 +119,10 @@ def fit(
     if ranks.on_first(lambda: folder.is_finished):
         ranks.on_first(folder.remove_leftovers)
     else:
-        _Fit(student, training, settings, seed, folder).run()
+        try:
+            _Fit(student, training, settings, seed, folder).run()
+        finally:
+            AcceleratorState._reset_state()  # others in this process choose their own precision
         gc.collect()  # objects that hold shards are in reference cycles
     return load_student(folder.student)
 
