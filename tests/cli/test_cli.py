@@ -445,7 +445,12 @@ def test_a_closed_stderr_changes_no_exit_code(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05])
 def test_ctrl_c_while_the_program_loads_is_exit_code_130_without_a_traceback(seconds: float) -> None:
-    code = "import tinythinker.__main__ as program; print(flush=True); program.main()"
+    code = (
+        "import sys, tinythinker.__main__ as program\n"
+        "loads = lambda event, of: event == 'import' and of[0] == 'tinythinker.cli.main' and print(flush=True)\n"
+        "sys.addaudithook(loads)\n"  # so the signal comes when loading has begun, on a busy machine, too
+        "program.main()"
+    )
     starting = subprocess.Popen(
         [sys.executable, "-c", code, "settings"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
