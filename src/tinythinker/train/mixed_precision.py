@@ -16,8 +16,8 @@ from tinythinker.student.precision import pays
 from tinythinker.student.student import Student
 
 SHORT = 256
-"""Most tokens of a row whose attention a CPU computes in float32: up to there the gradient of attention costs two to
-three times as much in bfloat16, beyond 500 tokens a little less (docs/PERFORMANCE.md)."""
+"""Most tokens of a row whose attention a CPU computes in float32: the gradient of attention over short rows is slow in
+bfloat16 (docs/EXPERIMENTS.md, 12)."""
 
 
 def wants_bf16(settings: OptimSettings, student: Student) -> bool:
